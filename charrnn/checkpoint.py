@@ -1,0 +1,187 @@
+"""One self-contained model file: safetensors with config, codec and digest, and never a pickle.
+
+The header is one JSON object under the metadata key `charrnn`: `format`, `config`, `codec`,
+`training` (a summary for people) and, in a file to resume from, `progress`.  The digest, under
+`sha256`, covers header and tensors, because neither safetensors nor zip notices a flipped bit.
+This module knows nothing of PyTorch: tensors are NumPy arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from charrnn import codec as codecs
+from charrnn.codec import Codec
+from charrnn.config import Config
+from charrnn.errors import CheckpointError, ConfigError
+from charrnn.files import replacing
+
+if TYPE_CHECKING:
+    from charrnn.model.network import Network
+
+FORMAT = 1
+MODEL = "model."  # prefix of the network's own tensors
+Tensors = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a model file says of itself; the tensors stay on disk until they are asked for."""
+
+    path: Path
+    config: Config
+    codec: Codec
+    training: dict[str, Any]
+    progress: dict[str, Any] | None
+    sha256: str
+    shapes: dict[str, tuple[int, ...]]
+    _header: str
+
+    def tensors(self) -> Tensors:
+        """Read all tensors and hold them against the digest.
+
+        Raises:
+            CheckpointError: the file has changed since it was written.
+        """
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                tensors = {name: file.get_tensor(name) for name in self.shapes}
+        except (SafetensorError, OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{self.path}: cannot be read ({error})") from None
+        if _digest(self._header, tensors) != self.sha256:
+            raise CheckpointError(
+                f"{self.path}: damaged: its contents do not match its SHA-256; "
+                "fetch or train it again"
+            )
+        return tensors
+
+    def network(self) -> Network:
+        """Build the network on the CPU, in evaluation mode.
+
+        Shapes are compared before anything is allocated.
+
+        Raises:
+            CheckpointError: tensors that do not fit the config, or a digest that does not.
+        """
+        import torch
+
+        from charrnn.model.network import Network
+
+        with torch.device("meta"):
+            network = Network(self.config.model, self.codec.step)
+        wanted = {MODEL + name: tuple(t.shape) for name, t in network.state_dict().items()}
+        found = {name: shape for name, shape in self.shapes.items() if name.startswith(MODEL)}
+        for name in sorted(wanted.keys() | found.keys()):
+            if wanted.get(name) != found.get(name):
+                raise CheckpointError(
+                    f"{self.path}: {name} is {found.get(name, 'missing')}, "
+                    f"its config asks for {wanted.get(name, 'none')}"
+                )
+        weights = {
+            name.removeprefix(MODEL): torch.from_numpy(array)
+            for name, array in self.tensors().items()
+            if name.startswith(MODEL)
+        }
+        network.load_state_dict(weights, assign=True)
+        return network.eval()
+
+
+def save(
+    path: Path,
+    *,
+    config: Config,
+    codec: Codec,
+    training: Mapping[str, Any],
+    tensors: Tensors,
+    progress: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model file whole or not at all.
+
+    Raises:
+        CheckpointError: the disk is full, the directory is gone or not writable; the file that
+            was there before is untouched.
+    """
+    header = json.dumps(
+        {
+            "format": FORMAT,
+            "config": config.to_dict(),
+            "codec": codec.to_dict(),
+            "training": dict(training),
+            "progress": None if progress is None else dict(progress),
+        },
+        sort_keys=True,
+    )
+    metadata = {"charrnn": header, "sha256": _digest(header, tensors)}
+    try:
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata=metadata)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be written ({error}); what was there before is unharmed"
+        ) from None
+
+
+def read(path: Path) -> Checkpoint:
+    """Read the header of a model file; allocates nothing of the size the file claims.
+
+    Raises:
+        CheckpointError: not a file, not of this program, newer than it, or inconsistent.
+    """
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file or run")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: not a model file")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a charrnn model ({error})") from None
+    header = metadata.get("charrnn")
+    if header is None:
+        raise CheckpointError(f"{path}: a safetensors file, but not a charrnn model")
+    try:
+        values = json.loads(header)
+        version = values["format"]
+        if version != FORMAT:
+            raise CheckpointError(
+                f"{path}: format {version}, this charrnn reads format {FORMAT}; update charrnn"
+            )
+        training, progress = values["training"], values["progress"]
+        if not isinstance(training, dict) or not isinstance(progress, dict | None):
+            raise TypeError("training and progress must be objects")
+        return Checkpoint(
+            path=path,
+            config=Config.from_dict(values["config"], where=f"{path}: config"),
+            codec=codecs.from_dict(values["codec"]),
+            training=training,
+            progress=progress,
+            sha256=metadata.get("sha256", ""),
+            shapes=shapes,
+            _header=header,
+        )
+    except (ConfigError, CheckpointError) as error:
+        prefix = "" if str(error).startswith(str(path)) else f"{path}: "
+        raise CheckpointError(f"{prefix}{error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its header is broken ({error!r})") from None
+
+
+def _digest(header: str, tensors: Tensors) -> str:
+    """SHA-256 over the header and every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

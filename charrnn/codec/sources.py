@@ -1,0 +1,156 @@
+"""Media files in: paths, directories and standard input as a stream of decoded text."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from charrnn.config import bundled
+from charrnn.errors import ConfigError, CorpusError
+
+BLOCK = 1 << 20  # bytes read at a time
+STDIN = "-"
+_BOM = codecs.BOM_UTF8
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files of a corpus in reading order, and what was passed over on the way."""
+
+    files: tuple[str, ...]  # paths, or "-" for standard input
+    skipped: tuple[str, ...] = ()  # files in a directory that are not text
+    name: str = field(default="corpus")  # for naming a run
+
+
+def corpora() -> dict[str, Path]:
+    """The bundled corpora by name."""
+    return {path.stem: path for path in sorted(bundled("corpora").glob("*.txt"))}
+
+
+def find(arguments: Iterable[str | os.PathLike[str]]) -> Sources:
+    """Resolve corpus arguments: files, directories, "-", names of bundled corpora.
+
+    A directory stands for the text files below it, sorted by path; hidden files, links that lead
+    back up, and files with NUL bytes near their beginning are passed over.
+
+    Raises:
+        CorpusError: an argument that names nothing, or a directory without text.
+    """
+    arguments = [os.fspath(argument) for argument in arguments]
+    files: list[str] = []
+    skipped: list[str] = []
+    for argument in arguments:
+        path = Path(argument)
+        if argument == STDIN:
+            if STDIN in files:
+                raise CorpusError("standard input (-) is named twice; it can be read only once")
+            files.append(STDIN)
+        elif path.is_dir():
+            found = list(_walk(path))
+            text = [name for name in found if _looks_like_text(name)]
+            if not text:
+                raise CorpusError(f"{argument}: no text files in this directory")
+            files += text
+            skipped += [name for name in found if name not in set(text)]
+        elif path.exists():
+            files.append(argument)
+        elif argument in corpora():
+            files.append(str(corpora()[argument]))
+        else:
+            raise CorpusError(
+                f"{argument}: no such file or directory; "
+                f"the bundled corpora are {', '.join(corpora())}"
+            )
+    first = arguments[0] if arguments else "corpus"
+    name = "stdin" if first == STDIN else (Path(first).resolve().stem or "corpus")
+    return Sources(tuple(files), tuple(skipped), name)
+
+
+def _walk(top: Path) -> Iterator[str]:
+    """Files below `top`, sorted by path, without hidden ones."""
+    for folder, folders, names in os.walk(top):  # does not follow links: no cycles
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            if not name.startswith(".") and os.path.isfile(path):
+                yield path
+
+
+def _looks_like_text(path: str) -> bool:
+    """Whether a file found in a directory is meant as text: no NUL, or a UTF-16/32 mark."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(8192)
+    except OSError:
+        return True  # reading it will name the trouble
+    return b"\0" not in head or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+
+
+def decoded(sources: Sources, encoding: str = "utf-8") -> Iterator[str]:
+    """Yield the text of all files, one after the other, in blocks.
+
+    Nothing is changed but a byte-order mark, which is dropped: line ends stay what they are.
+
+    Raises:
+        CorpusError: a file that cannot be opened, or bytes that are not text in `encoding`;
+            names file, byte offset and the flag that accepts them.
+        ConfigError: an unknown encoding.
+    """
+    make_decoder = _decoder_of(encoding)
+    is_utf8 = codecs.lookup(encoding).name == "utf-8"
+    for name in sources.files:
+        shown = "standard input" if name == STDIN else name
+        decoder, offset, begun = make_decoder(), 0, False
+        try:
+            with _opened(name) as stream:
+                while True:
+                    block = stream.read(BLOCK)
+                    pending = len(decoder.getstate()[0])
+                    if not begun and is_utf8 and block.startswith(_BOM):
+                        block, offset = block[len(_BOM) :], len(_BOM)
+                    begun = True
+                    text = decoder.decode(block, final=not block)
+                    if text:
+                        yield text
+                    if not block:
+                        break
+                    offset += len(block)
+        except OSError as error:
+            raise CorpusError(f"{shown}: cannot be read ({error.strerror})") from None
+        except UnicodeDecodeError as error:
+            where = offset - pending + error.start
+            byte = error.object[error.start]
+            raise CorpusError(
+                f"{shown}: byte 0x{byte:02x} at offset {where} is not {encoding} text; give its "
+                f"encoding, e.g. --encoding cp1252 ({_ACCEPTS_ALL} accepts every byte)"
+            ) from None
+        except UnicodeError as error:  # UTF-16 and its like without a mark, or cut short
+            raise CorpusError(f"{shown}: not {encoding} text ({error})") from None
+
+
+_ACCEPTS_ALL = "--encoding latin-1"
+
+
+def _decoder_of(encoding: str) -> type[codecs.IncrementalDecoder]:
+    """The incremental decoder of a text encoding."""
+    try:
+        info = codecs.lookup(encoding)
+    except (LookupError, ValueError):
+        info = None
+    # `_is_text_encoding` is how Python itself tells hex and zip from encodings of text.
+    if info is None or info.incrementaldecoder is None or not info._is_text_encoding:
+        raise ConfigError(f"unknown encoding {encoding!r}; try utf-8, cp1252, latin-1 or utf-16")
+    return info.incrementaldecoder
+
+
+def _opened(name: str) -> nullcontext[BinaryIO] | BinaryIO:
+    """Open a source for reading bytes; standard input stays open."""
+    if name == STDIN:
+        return nullcontext(sys.stdin.buffer)
+    return open(name, "rb")

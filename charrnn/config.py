@@ -1,0 +1,329 @@
+"""Settings as frozen dataclasses, read from presets (TOML), the environment and flags.
+
+What a user gives is *partial*: a mapping of section to name to value, checked strictly, all
+mistakes reported at once.  `charrnn.training.plan` fills what was left open, and the outcome is a
+`Config`, in which every value stands.  A checkpoint carries a `Config`.
+
+A field without a default is chosen from the corpus and the device when it is not given.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from charrnn.errors import ConfigError
+
+Given = dict[str, dict[str, Any]]  # section -> name -> value: what a user has asked for
+
+
+def setting(
+    doc: str,
+    *,
+    default: Any = dataclasses.MISSING,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare one setting: its documentation, its default (none: chosen) and what it may be."""
+    limits = {"least": least, "above": above, "most": most, "below": below}
+    metadata = {"doc": doc, "choices": choices, **limits}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """How the corpus is read and cut into batches."""
+
+    codec: str = setting(
+        "What a step is: a character of the text.", default="auto", choices=("auto", "char")
+    )
+    encoding: str = setting(
+        "Encoding of the text files, e.g. utf-8, cp1252, latin-1, utf-16.", default="utf-8"
+    )
+    seq_length: int = setting("Steps in a truncated-BPTT segment, T.", least=1, most=65536)
+    batch_size: int = setting("Contiguous lanes trained side by side, B.", least=1, most=65536)
+    val_fraction: float = setting(
+        "Share of the corpus, its end, that is held out for validation.", above=0, most=0.5
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network."""
+
+    cell: str = setting("Recurrent cell.", default="lstm", choices=("lstm",))
+    hidden: int = setting("Hidden units of a layer, H.", least=1, most=32768)
+    layers: int = setting("Recurrent layers, L.", least=1, most=64)
+    embedding: int = setting("Width of the input embedding; 0: one-hot.", least=0, most=32768)
+    dropout: float = setting("Dropout between and after the layers.", least=0, below=1)
+    norm: str = setting(
+        "Normalisation of each layer's output.", default="none", choices=("none", "batch", "layer")
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Optimisation, its budget, and where it runs."""
+
+    optimizer: str = setting(
+        "Optimizer.", default="adamw", choices=("adamw", "adam", "rmsprop")
+    )
+    lr: float = setting("Highest learning rate.", above=0, most=100)
+    rms_alpha: float = setting(
+        "Decay of RMSprop's running mean of squares.", default=0.99, least=0, below=1
+    )
+    weight_decay: float = setting("Weight decay of the matrices.", default=0.01, least=0, most=10)
+    schedule: str = setting(
+        "Course of the learning rate: cosine (to 2% at the end of the budget), constant, or "
+        "exponential (times lr_decay an epoch, after lr_decay_after epochs).",
+        default="cosine",
+        choices=("cosine", "constant", "exponential"),
+    )
+    warmup: float = setting(
+        "Share of the budget in which the rate rises from 0.", default=0.02, least=0, below=1
+    )
+    lr_decay: float = setting(
+        "Factor an epoch of the exponential schedule.", default=0.97, above=0, most=1
+    )
+    lr_decay_after: int = setting(
+        "Epochs before the exponential schedule begins to fall.", default=10, least=0, most=10**6
+    )
+    clip: float = setting("Limit of the gradient; 0: no clipping.", default=1.0, least=0, most=1e9)
+    clip_by: str = setting(
+        "What is clipped: the norm of all gradients together, or each element's value.",
+        default="norm",
+        choices=("norm", "value"),
+    )
+    epochs: float | None = setting(
+        "Stop after this many passes over the corpus.", default=None, above=0, most=1e9
+    )
+    steps: int | None = setting(
+        "Stop after this many optimizer steps.", default=None, least=1, most=10**12
+    )
+    minutes: float | None = setting(
+        "Stop after this many minutes of training.", default=None, above=0, most=1e6
+    )
+    patience: int = setting(
+        "Evaluations without a better loss before training stops; 0: never.",
+        default=8,
+        least=0,
+        most=10**9,
+    )
+    eval_every: int = setting("Optimizer steps between evaluations.", least=1, most=10**12)
+    seed: int = setting("Seed of all random generators.", default=0, least=0, most=2**63 - 1)
+    device: str = setting(
+        "Where it runs.", default="auto", choices=("auto", "cpu", "cuda", "mps")
+    )
+    precision: str = setting(
+        "Precision of the matrix products; auto measures.",
+        default="auto",
+        choices=("auto", "fp32", "bf16"),
+    )
+    threads: int = setting("Processor threads; auto measures.", least=1, most=1024)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """What `charrnn sample` does with this model unless told otherwise."""
+
+    temperature: float = setting(
+        "Below 1 bolder guesses are rarer, above 1 more frequent; 0 takes the likeliest.",
+        default=0.8,
+        least=0,
+        most=1e6,
+    )
+    top_k: int = setting(
+        "Draw among the K likeliest steps only; 0: among all.", default=0, least=0, most=2**31
+    )
+    top_p: float = setting(
+        "Draw among the likeliest steps that together reach this probability.",
+        default=1.0,
+        above=0,
+        most=1,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that a run was made with; nothing in it is open."""
+
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    sampling: SamplingConfig
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain values by section, fit for JSON and for `from_dict`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = "configuration") -> Config:
+        """Build from plain values; each must be there that has no default.
+
+        Raises:
+            ConfigError: names every unknown, missing, mistyped and out-of-range setting.
+        """
+        given = check(values, where)
+        missing = [
+            f"{section}.{field.name} is missing"
+            for section, kind in SECTIONS.items()
+            for field in dataclasses.fields(kind)
+            if field.default is dataclasses.MISSING and field.name not in given[section]
+        ]
+        if missing:
+            raise ConfigError(f"{where}: {'; '.join(missing)}")
+        return cls(**{section: kind(**given[section]) for section, kind in SECTIONS.items()})
+
+
+SECTIONS: dict[str, Any] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "training": TrainingConfig,
+    "sampling": SamplingConfig,
+}
+FIELDS: dict[str, tuple[str, dataclasses.Field[Any]]] = {
+    field.name: (section, field) for section, kind in SECTIONS.items() for field in dataclasses.fields(kind)
+}
+_TYPES: dict[str, Any] = {
+    name: hint for kind in SECTIONS.values() for name, hint in typing.get_type_hints(kind).items()
+}
+
+
+def doc(name: str) -> str:
+    """The documentation of a setting, as its declaration gives it."""
+    text: str = FIELDS[name][1].metadata["doc"]
+    return text
+
+
+def _mistake(name: str, value: Any) -> str | None:
+    """What is wrong with `value` for the setting `name`, or None."""
+    hint, meta = _TYPES[name], FIELDS[name][1].metadata
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    wanted = next(kind for kind in kinds if kind is not type(None))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if wanted is int and not (number and isinstance(value, int)):
+        return f"must be a whole number, not {value!r}"
+    if wanted is float and not (number and math.isfinite(value)):
+        return f"must be a finite number, not {value!r}"
+    if wanted is str and not isinstance(value, str):
+        return f"must be text, not {value!r}"
+    if meta["choices"] and value not in meta["choices"]:
+        return f"must be one of {', '.join(meta['choices'])}, not {value!r}"
+    for limit, phrase, holds in (
+        (meta["least"], "at least", lambda a, b: a >= b),
+        (meta["above"], "above", lambda a, b: a > b),
+        (meta["most"], "at most", lambda a, b: a <= b),
+        (meta["below"], "below", lambda a, b: a < b),
+    ):
+        if limit is not None and not holds(value, limit):
+            return f"must be {phrase} {limit:g}, not {value!r}"
+    return None
+
+
+def check(values: Mapping[str, Any], where: str) -> Given:
+    """Check partial settings by section and return them; None stands for "not given".
+
+    Args:
+        values: section -> name -> value; `description`, a text, may stand beside the sections.
+        where: what to name in the error: a file, a preset, "the command line".
+
+    Raises:
+        ConfigError: names every mistake in one line.
+    """
+    given: Given = {section: {} for section in SECTIONS}
+    mistakes = []
+    for section, entries in values.items():
+        if section == "description" and isinstance(entries, str):
+            continue
+        if section not in SECTIONS:
+            mistakes.append(f"unknown section [{section}]{_closest(section, SECTIONS)}")
+        elif not isinstance(entries, Mapping):
+            mistakes.append(f"{section} must be a table of settings")
+        else:
+            known = {field.name for field in dataclasses.fields(SECTIONS[section])}
+            for name, value in entries.items():
+                if name not in known:
+                    mistakes.append(f"unknown setting {section}.{name}{_closest(name, FIELDS)}")
+                elif problem := _mistake(name, value):
+                    mistakes.append(f"{section}.{name} {problem}")
+                else:
+                    given[section][name] = float(value) if _TYPES[name] is float else value
+    if mistakes:
+        raise ConfigError(f"{where}: {'; '.join(mistakes)}")
+    return given
+
+
+def _closest(name: str, known: Mapping[str, Any]) -> str:
+    """A hint at the name that was probably meant."""
+    near = difflib.get_close_matches(name, known, n=1)
+    if not near:
+        return ""
+    full = f"{FIELDS[near[0]][0]}.{near[0]}" if near[0] in FIELDS else near[0]
+    return f" (did you mean {full}?)"
+
+
+def from_flags(flags: Mapping[str, Any]) -> Given:
+    """Sort flat settings, as the command line and keyword arguments give them, into sections.
+
+    A value of None means that the flag was not given.
+    """
+    values: Given = {}
+    for name, value in flags.items():
+        if value is not None:
+            section = FIELDS[name][0] if name in FIELDS else "settings"
+            values.setdefault(section, {})[name] = value
+    return check(values, "settings")
+
+
+def merge(*layers: Given) -> Given:
+    """Lay partial settings over each other; the later ones win."""
+    return {
+        section: {k: v for layer in layers for k, v in layer.get(section, {}).items()}
+        for section in SECTIONS
+    }
+
+
+def bundled(folder: str) -> Path:
+    """The directory of bundled `configs` or `corpora`: in the wheel inside the package, in a
+    checkout beside it."""
+    package = Path(__file__).resolve().parent
+    inside = package / folder
+    return inside if inside.is_dir() else package.parent / folder
+
+
+def presets() -> dict[str, Path]:
+    """The bundled presets by name."""
+    return {path.stem: path for path in sorted(bundled("configs").glob("*.toml"))}
+
+
+def load_preset(name: str) -> Given:
+    """Read a bundled preset by name, or a TOML file by path.
+
+    Raises:
+        ConfigError: no such preset or file, not TOML, or a mistake in it.
+    """
+    known = presets()
+    path = known.get(name, Path(name))
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"no preset or file {name!r}; presets: {', '.join(known)}"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: not a TOML file ({error})") from None
+    return check(values, str(path))

@@ -1,0 +1,1 @@
+"""Arrays of steps on disk, and the batches that are read from them."""

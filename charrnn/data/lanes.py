@@ -1,0 +1,60 @@
+"""B contiguous lanes of T steps at a time: the batches of stateful truncated backpropagation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.data.corpus import Steps
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """An array of steps cut into `batch` lanes that are read in segments of `length` steps.
+
+    Lane b is contiguous, and segment i + 1 of each lane goes on where segment i ended, so that
+    the recurrent state can be carried from one to the next.
+
+    Args:
+        steps: (N,), may be memory-mapped.
+        batch: B.
+        length: T.
+        offset: where the first lane begins, 0 to T - 1; another one each epoch shifts every
+            cut, and the number of segments stays the same.
+        ragged: whether a last, shorter segment is read as well, so that no step is left out
+            but the few that do not fill all lanes; the offset is 0 then.
+    """
+
+    steps: Steps
+    batch: int
+    length: int
+    offset: int = 0
+    ragged: bool = False
+
+    @property
+    def lane_length(self) -> int:
+        """Steps in a lane that have a successor to predict."""
+        if self.ragged:
+            return (len(self.steps) - 1) // self.batch
+        return (len(self.steps) - self.length) // (self.batch * self.length) * self.length
+
+    @property
+    def segments(self) -> int:
+        """Segments in a lane."""
+        return -(-self.lane_length // self.length)
+
+    def segment(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Inputs and their successors, both (B, T), of one segment."""
+        first = self.offset + index * self.length
+        width = min(self.length, self.lane_length - index * self.length)
+        starts = first + np.arange(self.batch) * self.lane_length
+        block = np.stack([self.steps[start : start + width + 1] for start in starts.tolist()])
+        block = block.astype(np.int64)  # (B, T + 1)
+        return block[:, :-1], block[:, 1:]
+
+
+def epoch_offset(seed: int, epoch: int, length: int) -> int:
+    """Where the lanes begin in this epoch: a function of seed and epoch, so nothing to store."""
+    return int(np.random.default_rng([seed, epoch]).integers(length))

@@ -1,0 +1,44 @@
+"""Files that are replaced whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; at the end what was written there takes its place.
+
+    Flushed to the disk, renamed, and the directory flushed: after a crash at any moment the old
+    file or the new one is there, whole.  On an error the old one stays and nothing is left over.
+
+    Raises:
+        OSError: as writing and renaming raise it.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    flush_directory(path.parent)
+
+
+def flush_directory(path: Path) -> None:
+    """Make renames in a directory last; where directories cannot be flushed, do nothing."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows
+        return
+    try:
+        os.fsync(handle)
+    except OSError:  # some network file systems
+        pass
+    finally:
+        os.close(handle)

@@ -1,0 +1,176 @@
+"""The run directory: the best model, the last state to resume from, the corpus, the metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from charrnn.checkpoint import Checkpoint, read
+from charrnn.errors import CheckpointError, RunError
+
+CHECKPOINTS = Path("checkpoints")  # where runs go that are given no directory
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory and the names of what is in it."""
+
+    path: Path
+
+    @property
+    def best(self) -> Path:
+        """The model with the lowest validation loss: the one to share."""
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The latest model with all that resuming needs."""
+        return self.path / "last.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def corpus(self) -> Path:
+        """The encoded corpus."""
+        return self.path / "corpus.npy"
+
+    @property
+    def exists(self) -> bool:
+        """Whether something has been trained here."""
+        return self.last.exists() or self.best.exists()
+
+    def refuse_existing(self, force: bool) -> None:
+        """Raise unless a new run may be written here.
+
+        Raises:
+            RunError: a run is here and `force` is not given, or the path is a file.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path}: is a file; give a directory with --out")
+        if self.exists and not force:
+            raise RunError(
+                f"{self.path}: holds a run already; go on with it (--resume {self.path}), "
+                "choose another directory (--out) or overwrite it (--force)"
+            )
+
+    def clear(self) -> None:
+        """Remove what an earlier run left here, but not the corpus."""
+        for path in (self.last, self.best, self.metrics):
+            path.unlink(missing_ok=True)
+
+    def remove_if_empty(self) -> None:
+        """Remove the directory of a run that never began."""
+        (self.path / ".lock").unlink(missing_ok=True)
+        try:
+            self.path.rmdir()
+        except OSError:  # something else is in it
+            pass
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing here; a lock of a dead process does not count.
+
+        Raises:
+            RunError: another process is writing; names it and when it began.
+        """
+        owner = self.path / ".owner.json"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / ".lock", timeout=0)
+            lock.acquire()
+        except filelock.Timeout:
+            raise RunError(f"{self.path}: is being written by {_described(owner)}") from None
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written ({error.strerror})") from None
+        try:
+            started = time.strftime("%Y-%m-%d %H:%M:%S")
+            owner.write_text(json.dumps({"pid": os.getpid(), "started_at": started}))
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+
+    def append_metrics(self, line: Mapping[str, Any]) -> None:
+        """Add one line to the metrics."""
+        with open(self.metrics, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All whole lines of the metrics."""
+        if not self.metrics.exists():
+            return []
+        lines = []
+        for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:  # cut short by a kill
+                continue
+        return [line for line in lines if isinstance(line, dict)]
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop the lines after `step`: training goes on from there and writes them again."""
+        kept = [line for line in self.read_metrics() if line.get("step", 0) <= step]
+        self.metrics.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+
+def _described(owner: Path) -> str:
+    """The process that holds a lock, as far as it has said who it is."""
+    try:
+        values = json.loads(owner.read_text())
+        return f"process {values['pid']}, since {values['started_at']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def fresh(name: str) -> Run:
+    """A directory under `checkpoints/` that no run has yet: the name, or name-2, name-3, ..."""
+    path, number = CHECKPOINTS / name, 1
+    while path.exists():
+        number += 1
+        path = CHECKPOINTS / f"{name}-{number}"
+    return Run(path)
+
+
+def model_file(target: Path | None) -> Path:
+    """The model file that is meant: a file, the best of a run, or of the newest run.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if target is None:
+        runs = [Run(path) for path in CHECKPOINTS.glob("*") if path.is_dir()]
+        files = [_model_of(run) for run in runs if run.exists]
+        if not files:
+            raise CheckpointError(
+                f"no run under {CHECKPOINTS}/ yet; train one (charrnn train) or name a model file"
+            )
+        return max(files, key=lambda path: path.stat().st_mtime)
+    if target.is_dir():
+        if not Run(target).exists:
+            raise CheckpointError(f"{target}: no model in this directory")
+        return _model_of(Run(target))
+    return target
+
+
+def _model_of(run: Run) -> Path:
+    return run.best if run.best.exists() else run.last
+
+
+def load(target: str | os.PathLike[str] | None = None) -> Checkpoint:
+    """Read a model: a file, a run directory, or by default the newest run under `checkpoints/`.
+
+    Raises:
+        CheckpointError: there is none, or it is broken.
+    """
+    return read(model_file(None if target is None else Path(target)))

@@ -1,0 +1,1 @@
+"""Training: what to do (plan), how fast (probe, schedule), and doing it (loop), told in events."""

@@ -1,0 +1,322 @@
+"""The training loop: stateful truncated backpropagation, told as a stream of events."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from charrnn import checkpoint
+from charrnn.checkpoint import MODEL, Tensors
+from charrnn.codec import Codec
+from charrnn.config import Config, Given
+from charrnn.data import corpus
+from charrnn.data.lanes import Lanes, epoch_offset
+from charrnn.errors import CheckpointError, ConfigError, DeviceError, DivergenceError
+from charrnn.model import device as devices
+from charrnn.model.network import Network, State, flattened, unflattened
+from charrnn.run import Run
+from charrnn.sampling.generate import sample
+from charrnn.training import optimizers
+from charrnn.training.evaluate import evaluate
+from charrnn.training.events import Evaluated, Event, Sampled, Saved, Stepped, Stopped
+from charrnn.training.progress import Meter, Progress, finite
+from charrnn.training.schedule import Place, learning_rate
+
+PREVIEW = 320  # steps of a sample after an evaluation
+SAVE_EVERY_S = 300.0  # between evaluations that are far apart
+LOGS_PER_EVALUATION = 10
+
+
+class Trainer:
+    """One run in training; make it with `new` or `resumed`, then walk through `events`.
+
+    The caller holds the run's lock.
+    """
+
+    def __init__(self, run: Run, config: Config, codec: Codec, network: Network) -> None:
+        self.run, self.config, self.codec = run, config, codec
+        self.device = devices.pick(config.training.device)
+        self.network = network.to(self.device).train()
+        self.optimizer = optimizers.optimizer_of(self.network, config.training)
+        self.generator = torch.Generator(self.device).manual_seed(config.training.seed)
+        steps = corpus.read(run.corpus)
+        self.train_steps, self.val_steps = corpus.split(steps, config.data.val_fraction)
+        self.state: State = self.network.initial_state(config.data.batch_size)
+        self.progress = Progress(planned_steps=1)
+
+    @classmethod
+    def new(
+        cls, run: Run, config: Config, codec: Codec, network: Network, planned_steps: int
+    ) -> Trainer:
+        """Begin a run whose corpus is encoded already, and save it before its first step."""
+        trainer = cls(run, config, codec, network)
+        trainer.progress = Progress(planned_steps=planned_steps)
+        trainer.save()
+        return trainer
+
+    @classmethod
+    def resumed(cls, run: Run, budget: Given) -> Trainer:
+        """Go on with a run where it was saved.
+
+        Args:
+            run: its directory.
+            budget: the `epochs`, `steps` or `minutes` that are to replace the old budget.
+
+        Raises:
+            CheckpointError: there is nothing to go on from.
+            ConfigError: the budget is used up.
+        """
+        if not run.last.exists():
+            raise CheckpointError(f"{run.path}: no {run.last.name} to go on from")
+        saved = checkpoint.read(run.last)
+        if saved.progress is None:
+            raise CheckpointError(f"{run.last}: a model without the state to resume from")
+        config = saved.config
+        if budget["training"]:
+            old = dict.fromkeys(("epochs", "steps", "minutes"))
+            training = dataclasses.replace(config.training, **(old | budget["training"]))
+            config = dataclasses.replace(config, training=training)
+        trainer = cls(run, config, saved.codec, saved.network())
+        trainer._restore(saved.tensors(), saved.progress)
+        progress, segments = trainer.progress, trainer.lanes.segments
+        left = progress.over(config.training) is None
+        if budget["training"]:
+            left = progress.refit(config.training, segments)
+        if not left:
+            raise ConfigError(
+                f"{run.path}: has finished, after {progress.step} steps, "
+                f"{trainer.epochs_done:.4g} epochs and {progress.elapsed_s / 60:.3g} minutes; "
+                "to go on, give more in all: --steps, --epochs or --minutes"
+            )
+        run.rewind_metrics(progress.step)
+        return trainer
+
+    def events(
+        self,
+        should_stop: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Iterator[Event]:
+        """Train to the end of the budget, or until `should_stop` says so between two steps.
+
+        Raises:
+            DivergenceError: a loss or gradient that is not finite.
+            DeviceError: out of memory.
+            CheckpointError: a save failed; the one before it stands.
+        """
+        progress, training = self.progress, self.config.training
+        torch.set_num_threads(training.threads)
+        started = clock() - progress.elapsed_s
+        meter, saved_at, interrupted = Meter(progress.elapsed_s), started, False
+        log_every = max(1, training.eval_every // LOGS_PER_EVALUATION)
+        while progress.over(training) is None:
+            if interrupted := should_stop():
+                break
+            meter.add(*self._step())
+            progress.elapsed_s = clock() - started
+            evaluating = progress.step % training.eval_every == 0
+            evaluating = evaluating or progress.over(training) is not None
+            if evaluating or progress.step % log_every == 0:
+                stepped = self._stepped(meter)
+                yield stepped
+                if not evaluating:
+                    self.run.append_metrics(_metrics(stepped))
+            if evaluating:
+                yield from self._evaluate(stepped, meter.mean_nats)
+                progress.elapsed_s = clock() - started
+                if progress.over(training) is None:
+                    progress.decide(training, self.lanes.segments)
+                meter.restart(progress.elapsed_s)
+            if evaluating or clock() - saved_at > SAVE_EVERY_S:
+                self.save()
+                saved_at = clock()
+                yield Saved(progress.step, self.run.last)
+        if interrupted:
+            self.save()
+            yield Saved(progress.step, self.run.last)
+        yield Stopped(
+            progress.step,
+            reason="interrupted" if interrupted else progress.over(training) or "budget",
+            epoch=self.epochs_done,
+            steps_seen=progress.steps_seen,
+            best_nats_per_step=finite(progress.best_nats_per_step),
+            best_step=progress.best_step or None,
+            elapsed_s=progress.elapsed_s,
+            path=self.run.best if self.run.best.exists() else self.run.last,
+        )
+
+    @property
+    def lanes(self) -> Lanes:
+        """The corpus as the present epoch cuts it."""
+        data, seed = self.config.data, self.config.training.seed
+        offset = epoch_offset(seed, self.progress.epoch, data.seq_length)
+        return Lanes(self.train_steps, data.batch_size, data.seq_length, offset)
+
+    @property
+    def epochs_done(self) -> float:
+        """Passes over the corpus, with the share of the present one."""
+        return self.progress.epoch + self.progress.segment / self.lanes.segments
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        place = Place(self.progress.epoch, self.progress.fraction)
+        return learning_rate(place, self.config.training)
+
+    def _step(self) -> tuple[Tensor, Tensor, int]:
+        """One optimizer step: its loss and gradient norm, on the device, and what it has read."""
+        progress, training, lanes = self.progress, self.config.training, self.lanes
+        if progress.segment == 0:
+            self.state = self.network.initial_state(lanes.batch)
+        inputs, targets = (
+            torch.from_numpy(part).to(self.device) for part in lanes.segment(progress.segment)
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate
+        try:
+            with self._autocast():
+                nats, state = self.network.loss(inputs, targets, self.state, self.generator)
+            self.optimizer.zero_grad(set_to_none=True)
+            nats.backward()
+        except torch.OutOfMemoryError:
+            raise DeviceError(
+                f"out of memory at batch {lanes.batch} and length {lanes.length}; "
+                f"try --batch-size {max(1, lanes.batch // 2)}"
+            ) from None
+        norm = optimizers.clip(self.network, training)
+        if self.device.type == "cpu":  # elsewhere only when the log line waits for the device
+            self._refuse_divergence(float(nats.detach()), float(norm))
+        self.optimizer.step()
+        self.state = state
+        progress.step += 1
+        progress.segment += 1
+        progress.steps_seen += inputs.numel()
+        if progress.segment == lanes.segments:
+            progress.epoch, progress.segment = progress.epoch + 1, 0
+        return nats.detach(), norm, inputs.numel()
+
+    def _autocast(self) -> torch.autocast:
+        bf16 = self.config.training.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
+
+    def _refuse_divergence(self, nats: float, norm: float) -> None:
+        if not (finite(nats) is not None and finite(norm) is not None):
+            raise DivergenceError(
+                f"step {self.progress.step + 1}: loss {nats:g}, gradient norm {norm:g} at a "
+                f"learning rate of {self.rate:.2g}; try a lower --lr or --clip. "
+                f"{self.run.last} holds the last good state"
+            )
+
+    def _stepped(self, meter: Meter) -> Stepped:
+        """What the steps since the last log line have come to."""
+        progress = self.progress
+        nats, norm, speed = meter.read(progress.elapsed_s)
+        self._refuse_divergence(nats, norm)
+        return Stepped(
+            progress.step,
+            epoch=self.epochs_done,
+            steps_seen=progress.steps_seen,
+            train_nats_per_step=nats,
+            lr=self.rate,
+            grad_norm=norm,
+            elapsed_s=progress.elapsed_s,
+            steps_per_s=speed,
+            fraction=progress.fraction,
+            planned_steps=progress.planned_steps,
+        )
+
+    def _evaluate(self, stepped: Stepped, train_nats: float) -> Iterator[Event]:
+        """Evaluate, keep the best model, and draw a preview."""
+        progress = self.progress
+        with self._autocast():
+            nats = evaluate(self.network, self.val_steps).nats_per_step
+        improved = nats < progress.best_nats_per_step
+        progress.stale = 0 if improved else progress.stale + 1
+        if improved:
+            progress.best_nats_per_step, progress.best_step = nats, progress.step
+            checkpoint.save(
+                self.run.best,
+                config=self.config,
+                codec=self.codec,
+                training=self._summary(),
+                tensors=self._model_tensors(),
+            )
+        self.run.append_metrics(_metrics(stepped) | {"val_nats_per_step": nats})
+        yield Evaluated(
+            progress.step,
+            epoch=stepped.epoch,
+            steps_seen=progress.steps_seen,
+            train_nats_per_step=train_nats,
+            val_nats_per_step=nats,
+            best_nats_per_step=progress.best_nats_per_step,
+            improved=improved,
+            elapsed_s=progress.elapsed_s,
+        )
+        self.network.eval()
+        config = self.config.sampling
+        text = "".join(sample(self.network, self.codec, length=PREVIEW, config=config))
+        self.network.train()
+        yield Sampled(progress.step, text)
+
+    def save(self) -> None:
+        """Write `last.safetensors`: the model and everything that resuming needs."""
+        tensors = self._model_tensors()
+        for name, tensor in optimizers.state_tensors(self.optimizer):
+            tensors[f"optimizer.{name}"] = _array(tensor)
+        for name, tensor in flattened(self.state).items():
+            tensors[f"state.{name}"] = _array(tensor)
+        tensors["generator"] = _array(self.generator.get_state())
+        checkpoint.save(
+            self.run.last,
+            config=self.config,
+            codec=self.codec,
+            training=self._summary(),
+            tensors=tensors,
+            progress=self.progress.to_dict(),
+        )
+
+    def _restore(self, tensors: Tensors, progress: dict[str, Any]) -> None:
+        """Take up what `save` has written."""
+        groups: dict[str, dict[str, Tensor]] = {"optimizer": {}, "state": {}}
+        for name, array in tensors.items():
+            group, _, rest = name.partition(".")
+            if group in groups:
+                groups[group][rest] = torch.from_numpy(array)
+        try:
+            optimizers.load_state(self.optimizer, groups["optimizer"])
+            self.state = unflattened(groups["state"], self.state)
+            self.generator.set_state(torch.from_numpy(tensors["generator"]))
+            self.progress = Progress.from_dict(progress)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{self.run.last}: cannot be resumed from ({error})") from None
+
+    def _model_tensors(self) -> Tensors:
+        return {MODEL + name: _array(t) for name, t in self.network.state_dict().items()}
+
+    def _summary(self) -> dict[str, Any]:
+        """For people: what this model has been through."""
+        return {
+            "step": self.progress.step,
+            "epochs": round(self.epochs_done, 3),
+            "steps_seen": self.progress.steps_seen,
+            "best_nats_per_step": finite(self.progress.best_nats_per_step),
+            "best_step": self.progress.best_step,
+            "elapsed_s": round(self.progress.elapsed_s, 1),
+            "corpus_steps": len(self.train_steps) + len(self.val_steps),
+        }
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
+    return array
+
+
+def _metrics(stepped: Stepped) -> dict[str, Any]:
+    """A line of `metrics.jsonl`."""
+    names = "step epoch steps_seen train_nats_per_step lr grad_norm elapsed_s steps_per_s"
+    return {name: getattr(stepped, name) for name in names.split()}

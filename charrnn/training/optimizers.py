@@ -1,0 +1,83 @@
+"""Optimizers by name, gradient clipping, and the optimizer's state as named tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from charrnn.config import TrainingConfig
+
+Groups = list[dict[str, Any]]
+
+
+def _adamw(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99), fused=_can_fuse(groups))
+
+
+def _adam(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, lr=config.lr, fused=_can_fuse(groups))
+
+
+def _rmsprop(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
+    return torch.optim.RMSprop(groups, lr=config.lr, alpha=config.rms_alpha)
+
+
+OPTIMIZERS: dict[str, Callable[[Groups, TrainingConfig], torch.optim.Optimizer]] = {
+    "adamw": _adamw,
+    "adam": _adam,
+    "rmsprop": _rmsprop,
+}
+
+
+def _can_fuse(groups: Groups) -> bool:
+    return all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
+
+
+def optimizer_of(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """The optimizer of a run; weight decay is for matrices, not for biases and norms."""
+    matrices = [p for p in network.parameters() if p.dim() > 1]
+    vectors = [p for p in network.parameters() if p.dim() <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return OPTIMIZERS[config.optimizer](groups, config)
+
+
+def clip(network: nn.Module, config: TrainingConfig) -> Tensor:
+    """Clip the gradients by norm (Pascanu, Mikolov and Bengio 2013) or each by its value.
+
+    Returns:
+        Their norm before clipping.
+    """
+    parameters = list(network.parameters())
+    if config.clip_by == "norm":
+        return nn.utils.clip_grad_norm_(parameters, config.clip or math.inf)
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if config.clip:
+        nn.utils.clip_grad_value_(parameters, config.clip)
+    return norm
+
+
+def state_tensors(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """The optimizer's state: `INDEX.NAME` and tensor, one for each parameter and moment."""
+    for index, values in optimizer.state_dict()["state"].items():
+        for key, value in values.items():
+            yield f"{index}.{key}", value
+
+
+def load_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `state_tensors`.
+
+    Raises:
+        ValueError: a name that `state_tensors` does not make.
+    """
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, key = name.partition(".")
+        moments.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})

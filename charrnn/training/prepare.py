@@ -1,0 +1,143 @@
+"""From a corpus and a few wishes to a trainer that is ready to begin."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from charrnn import codec as codecs
+from charrnn import config
+from charrnn.codec.sources import Sources, find
+from charrnn.config import Given, ModelConfig
+from charrnn.data import corpus
+from charrnn.errors import CorpusError
+from charrnn.model import device as devices
+from charrnn.model.network import Network
+from charrnn.run import Run
+from charrnn.training import plan, probe
+from charrnn.training.events import Event
+from charrnn.training.loop import Trainer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A new run: what it is going to do, and how to begin it."""
+
+    run: Run
+    plan: plan.Plan
+    codec: codecs.Codec
+    network: Network
+    _corpus: Path
+
+    def begin(self) -> Trainer:
+        """Put the corpus into its place, overwriting an earlier run, and give the trainer."""
+        self.run.clear()
+        os.replace(self._corpus, self.run.corpus)
+        config, steps = self.plan.config, self.plan.planned_steps
+        return Trainer.new(self.run, config, self.codec, self.network, steps)
+
+
+@contextmanager
+def prepared(
+    sources: Sources, run: Run, given: Given, *, force: bool = False
+) -> Iterator[Prepared]:
+    """Encode the corpus, choose what was left open, and measure.
+
+    Nothing of an earlier run is touched before `begin`; if that is never called, nothing is left
+    behind.  The run is locked until the end.
+
+    Raises:
+        RunError: the directory is in use, or holds a run and `force` is not given.
+        CorpusError: the corpus cannot be read, or is too short.
+        DeviceError: the device is not there.
+    """
+    run.refuse_existing(force)
+    device = devices.pick(given["training"].get("device", "auto"))
+    with _removed_if_unused(run), run.locked():
+        encoded = run.path / ".corpus.npy.partial"
+        try:
+            data = given["data"]
+            learner = codecs.learn(
+                data.get("codec", "auto"), sources, data.get("encoding", "utf-8")
+            )
+            count = corpus.write(encoded, learner)
+            if not count:
+                raise CorpusError(f"{', '.join(sources.files) or 'the corpus'}: empty")
+            yield _planned(run, given, device, learner.codec, count, encoded)
+        finally:
+            encoded.unlink(missing_ok=True)
+
+
+@contextmanager
+def _removed_if_unused(run: Run) -> Iterator[None]:
+    """Remove a directory that was made for a run which then did not begin."""
+    is_new = not run.path.exists()
+    try:
+        yield
+    finally:
+        if is_new and not run.exists:
+            run.remove_if_empty()
+
+
+def _planned(
+    run: Run, given: Given, device: torch.device, codec: codecs.Codec, count: int, encoded: Path
+) -> Prepared:
+    filled, notices = plan.choose(given, count, on_gpu=device.type != "cpu")
+    filled["data"]["codec"] = codec.name
+    filled["training"]["device"] = device.type
+    config.check(filled, "settings")
+    model = ModelConfig(**filled["model"])
+    network = initial_network(model, codec, filled["training"].get("seed", 0)).to(device)
+    speed = probe.fastest(
+        network,
+        filled["data"]["batch_size"],
+        filled["data"]["seq_length"],
+        threads=filled["training"].get("threads"),
+        precision=filled["training"].get("precision", "auto"),
+    )
+    outcome = plan.finish(filled, speed, network, codec, count, notices=notices)
+    return Prepared(run, outcome, codec, network, encoded)
+
+
+def initial_network(model: ModelConfig, codec: codecs.Codec, seed: int) -> Network:
+    """An untrained network whose weights are a function of the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(model, codec.step)
+
+
+def train(
+    files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    preset: str | None = None,
+    force: bool = False,
+    **settings: Any,
+) -> Iterator[Event]:
+    """Train on files and directories of text into the run directory `out`.
+
+    Args:
+        files: one path or several; the name of a bundled corpus serves too.
+        out: the run directory.
+        preset: name of a bundled preset, or a TOML file, under `settings`.
+        force: overwrite a run that is there.
+        settings: any setting of `charrnn.config` by its name, e.g. `hidden=256, minutes=3`.
+
+    Yields:
+        `charrnn.training.events`, to the end of the budget.
+
+    Raises:
+        CharrnnError: one of its kinds, with a message for the user.
+    """
+    paths = [files] if isinstance(files, str | os.PathLike) else list(files)
+    given = config.merge(
+        config.load_preset(preset) if preset else {}, config.from_flags(settings)
+    )
+    with prepared(find(paths), Run(Path(out)), given, force=force) as ready:
+        yield from ready.begin().events()

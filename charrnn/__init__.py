@@ -1,10 +1,10 @@
 """charrnn learns a sequence and goes on with it.  Importing it costs nothing.
 
-    for event in charrnn.train("book.txt", out="run", minutes=3): ...
-    model = charrnn.load("run")
-    network = model.network()
-    text = "".join(charrnn.sample(network, model.codec, length=500))
-    charrnn.evaluate(network, steps)
+for event in charrnn.train("book.txt", out="run", minutes=3): ...
+model = charrnn.load("run")
+network = model.network()
+text = "".join(charrnn.sample(network, model.codec, length=500))
+charrnn.evaluate(network, steps)
 """
 
 from __future__ import annotations

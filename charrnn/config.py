@@ -12,15 +12,17 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import operator
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from charrnn.errors import ConfigError
 
+Naming = Callable[[str, str], str]
 Given = dict[str, dict[str, Any]]  # section -> name -> value: what a user has asked for
 
 
@@ -75,9 +77,7 @@ class ModelConfig:
 class TrainingConfig:
     """Optimisation, its budget, and where it runs."""
 
-    optimizer: str = setting(
-        "Optimizer.", default="adamw", choices=("adamw", "adam", "rmsprop")
-    )
+    optimizer: str = setting("Optimizer.", default="adamw", choices=("adamw", "adam", "rmsprop"))
     lr: float = setting("Highest learning rate.", above=0, most=100)
     rms_alpha: float = setting(
         "Decay of RMSprop's running mean of squares.", default=0.99, least=0, below=1
@@ -121,9 +121,7 @@ class TrainingConfig:
     )
     eval_every: int = setting("Optimizer steps between evaluations.", least=1, most=10**12)
     seed: int = setting("Seed of all random generators.", default=0, least=0, most=2**63 - 1)
-    device: str = setting(
-        "Where it runs.", default="auto", choices=("auto", "cpu", "cuda", "mps")
-    )
+    device: str = setting("Where it runs.", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     precision: str = setting(
         "Precision of the matrix products; auto measures.",
         default="auto",
@@ -192,7 +190,9 @@ SECTIONS: dict[str, Any] = {
     "sampling": SamplingConfig,
 }
 FIELDS: dict[str, tuple[str, dataclasses.Field[Any]]] = {
-    field.name: (section, field) for section, kind in SECTIONS.items() for field in dataclasses.fields(kind)
+    field.name: (section, field)
+    for section, kind in SECTIONS.items()
+    for field in dataclasses.fields(kind)
 }
 _TYPES: dict[str, Any] = {
     name: hint for kind in SECTIONS.values() for name, hint in typing.get_type_hints(kind).items()
@@ -222,22 +222,23 @@ def _mistake(name: str, value: Any) -> str | None:
     if meta["choices"] and value not in meta["choices"]:
         return f"must be one of {', '.join(meta['choices'])}, not {value!r}"
     for limit, phrase, holds in (
-        (meta["least"], "at least", lambda a, b: a >= b),
-        (meta["above"], "above", lambda a, b: a > b),
-        (meta["most"], "at most", lambda a, b: a <= b),
-        (meta["below"], "below", lambda a, b: a < b),
+        (meta["least"], "at least", operator.ge),
+        (meta["above"], "above", operator.gt),
+        (meta["most"], "at most", operator.le),
+        (meta["below"], "below", operator.lt),
     ):
         if limit is not None and not holds(value, limit):
             return f"must be {phrase} {limit:g}, not {value!r}"
     return None
 
 
-def check(values: Mapping[str, Any], where: str) -> Given:
+def check(values: Mapping[str, Any], where: str, name_of: Naming = "{0}.{1}".format) -> Given:
     """Check partial settings by section and return them; None stands for "not given".
 
     Args:
         values: section -> name -> value; `description`, a text, may stand beside the sections.
-        where: what to name in the error: a file, a preset, "the command line".
+        where: what to name in the error: a file, a preset; "" names nothing.
+        name_of: how to name a setting, given its section and its name.
 
     Raises:
         ConfigError: names every mistake in one line.
@@ -257,11 +258,11 @@ def check(values: Mapping[str, Any], where: str) -> Given:
                 if name not in known:
                     mistakes.append(f"unknown setting {section}.{name}{_closest(name, FIELDS)}")
                 elif problem := _mistake(name, value):
-                    mistakes.append(f"{section}.{name} {problem}")
+                    mistakes.append(f"{name_of(section, name)} {problem}")
                 else:
                     given[section][name] = float(value) if _TYPES[name] is float else value
     if mistakes:
-        raise ConfigError(f"{where}: {'; '.join(mistakes)}")
+        raise ConfigError(f"{where}: {'; '.join(mistakes)}" if where else "; ".join(mistakes))
     return given
 
 
@@ -274,17 +275,26 @@ def _closest(name: str, known: Mapping[str, Any]) -> str:
     return f" (did you mean {full}?)"
 
 
-def from_flags(flags: Mapping[str, Any]) -> Given:
+def from_flags(flags: Mapping[str, Any], *, dashed: bool = False) -> Given:
     """Sort flat settings, as the command line and keyword arguments give them, into sections.
 
-    A value of None means that the flag was not given.
+    Args:
+        flags: name -> value; None means that it was not given.
+        dashed: name them in errors as flags, --like-this.
+
+    Raises:
+        ConfigError: names every mistake in one line.
     """
     values: Given = {}
     for name, value in flags.items():
         if value is not None:
             section = FIELDS[name][0] if name in FIELDS else "settings"
             values.setdefault(section, {})[name] = value
-    return check(values, "settings")
+    return check(values, "", _as_flag if dashed else lambda section, name: name)
+
+
+def _as_flag(section: str, name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def merge(*layers: Given) -> Given:
@@ -319,9 +329,7 @@ def load_preset(name: str) -> Given:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(
-            f"no preset or file {name!r}; presets: {', '.join(known)}"
-        ) from None
+        raise ConfigError(f"no preset or file {name!r}; presets: {', '.join(known)}") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

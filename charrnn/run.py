@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,10 +72,8 @@ class Run:
     def remove_if_empty(self) -> None:
         """Remove the directory of a run that never began."""
         (self.path / ".lock").unlink(missing_ok=True)
-        try:
+        with suppress(OSError):  # something else is in it
             self.path.rmdir()
-        except OSError:  # something else is in it
-            pass
 
     @contextmanager
     def locked(self) -> Iterator[None]:

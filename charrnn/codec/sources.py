@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,10 +42,10 @@ def find(arguments: Iterable[str | os.PathLike[str]]) -> Sources:
     Raises:
         CorpusError: an argument that names nothing, or a directory without text.
     """
-    arguments = [os.fspath(argument) for argument in arguments]
+    names = [os.fspath(argument) for argument in arguments]
     files: list[str] = []
     skipped: list[str] = []
-    for argument in arguments:
+    for argument in names:
         path = Path(argument)
         if argument == STDIN:
             if STDIN in files:
@@ -67,7 +67,7 @@ def find(arguments: Iterable[str | os.PathLike[str]]) -> Sources:
                 f"{argument}: no such file or directory; "
                 f"the bundled corpora are {', '.join(corpora())}"
             )
-    first = arguments[0] if arguments else "corpus"
+    first = names[0] if names else "corpus"
     name = "stdin" if first == STDIN else (Path(first).resolve().stem or "corpus")
     return Sources(tuple(files), tuple(skipped), name)
 
@@ -137,7 +137,7 @@ def decoded(sources: Sources, encoding: str = "utf-8") -> Iterator[str]:
 _ACCEPTS_ALL = "--encoding latin-1"
 
 
-def _decoder_of(encoding: str) -> type[codecs.IncrementalDecoder]:
+def _decoder_of(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
     """The incremental decoder of a text encoding."""
     try:
         info = codecs.lookup(encoding)
@@ -146,7 +146,7 @@ def _decoder_of(encoding: str) -> type[codecs.IncrementalDecoder]:
     # `_is_text_encoding` is how Python itself tells hex and zip from encodings of text.
     if info is None or info.incrementaldecoder is None or not info._is_text_encoding:
         raise ConfigError(f"unknown encoding {encoding!r}; try utf-8, cp1252, latin-1 or utf-16")
-    return info.incrementaldecoder
+    return codecs.getincrementaldecoder(encoding)
 
 
 def _opened(name: str) -> nullcontext[BinaryIO] | BinaryIO:

@@ -46,7 +46,9 @@ class CharCodec:
         unknown = "".join(dict.fromkeys(map(chr, points[~known].tolist())))
         return steps[known], unknown
 
-    def encoded(self, blocks: Iterable[str], unknown: dict[str, int]) -> Iterator[NDArray[np.integer]]:
+    def encoded(
+        self, blocks: Iterable[str], unknown: dict[str, int]
+    ) -> Iterator[NDArray[np.integer]]:
         """Encode a stream; `unknown` gathers how often each unknown character was met."""
         for text in blocks:
             steps, lacking = self.encode(text)

@@ -52,7 +52,7 @@ def write(path: Path, blocks: Iterable[Steps]) -> int:
 
 
 def _begin(path: Path, dtype: np.dtype[np.unsignedinteger]) -> BinaryIO:
-    stream = open(path, "wb")
+    stream = open(path, "wb")  # noqa: SIM115 - closed by _end
     _header(stream, dtype, 0)
     return stream
 
@@ -74,7 +74,7 @@ def _widen(path: Path, dtype: np.dtype[np.unsignedinteger], count: int) -> Binar
     """Copy the array at `path` into a wider type and go on writing behind it."""
     wide = path.with_name(path.name + ".wide")
     stream = _begin(wide, dtype)
-    narrow = read(path) if count else ()
+    narrow = read(path) if count else np.zeros(0, dtype)
     for start in range(0, count, _COPY):
         stream.write(narrow[start : start + _COPY].astype(dtype).tobytes())
     wide.replace(path)

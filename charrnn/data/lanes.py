@@ -51,8 +51,8 @@ class Lanes:
         width = min(self.length, self.lane_length - index * self.length)
         starts = first + np.arange(self.batch) * self.lane_length
         block = np.stack([self.steps[start : start + width + 1] for start in starts.tolist()])
-        block = block.astype(np.int64)  # (B, T + 1)
-        return block[:, :-1], block[:, 1:]
+        wide: NDArray[np.int64] = block.astype(np.int64)  # (B, T + 1)
+        return wide[:, :-1], wide[:, 1:]
 
 
 def epoch_offset(seed: int, epoch: int, length: int) -> int:

@@ -20,18 +20,25 @@ class LSTMLayer(nn.Module):
         super().__init__()
         self.hidden = hidden
         self.kernel = nn.LSTM(inputs, hidden)
+        weight_ih, weight_hh, bias_ih, bias_hh = self.weights
         bound = (3 / hidden) ** 0.5
-        nn.init.uniform_(self.kernel.weight_ih_l0, -bound, bound)
-        for gate in self.kernel.weight_hh_l0.chunk(4):
+        nn.init.uniform_(weight_ih, -bound, bound)
+        for gate in weight_hh.chunk(4):
             nn.init.orthogonal_(gate)
-        nn.init.zeros_(self.kernel.bias_ih_l0)
-        nn.init.zeros_(self.kernel.bias_hh_l0)
+        nn.init.zeros_(bias_ih)
+        nn.init.zeros_(bias_hh)
         with torch.no_grad():
-            self.kernel.bias_ih_l0[hidden : 2 * hidden] = 1
+            bias_ih[hidden : 2 * hidden] = 1
+
+    @property
+    def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Input's weights, (4H, I), recurrent ones, (4H, H), and their biases, (4H,) each."""
+        weight_ih, weight_hh, bias_ih, bias_hh = self.kernel.all_weights[0]
+        return weight_ih, weight_hh, bias_ih, bias_hh
 
     def initial_state(self, batch: int) -> Parts:
         """Zeros for h and c, (B, H) each."""
-        zeros = self.kernel.weight_hh_l0.new_zeros(batch, self.hidden)
+        zeros = self.weights[0].new_zeros(batch, self.hidden)
         return zeros, zeros.clone()
 
     def forward(self, x: Tensor, state: Parts) -> tuple[Tensor, Parts]:
@@ -40,11 +47,10 @@ class LSTMLayer(nn.Module):
             h, c = state
             outputs, (h, c) = self.kernel(x, (h.unsqueeze(0), c.unsqueeze(0)))
             return outputs, (h.squeeze(0), c.squeeze(0))
-        kernel = self.kernel
+        weight_ih, weight_hh, bias_ih, bias_hh = self.weights
         # A one-hot input times a matrix is one of its columns: (T, B) -> (T, B, 4H).
-        gates_x = nn.functional.embedding(x, kernel.weight_ih_l0.t())
-        gates_x = gates_x + (kernel.bias_ih_l0 + kernel.bias_hh_l0)
-        return cells.scan(cells.lstm, gates_x, state, kernel.weight_hh_l0)
+        gates_x = nn.functional.embedding(x, weight_ih.t()) + (bias_ih + bias_hh)
+        return cells.scan(cells.lstm, gates_x, state, weight_hh)
 
 
 class SequenceNorm(nn.Module):

@@ -79,8 +79,8 @@ class Trainer:
             raise CheckpointError(f"{run.last}: a model without the state to resume from")
         config = saved.config
         if budget["training"]:
-            old = dict.fromkeys(("epochs", "steps", "minutes"))
-            training = dataclasses.replace(config.training, **(old | budget["training"]))
+            fresh: dict[str, Any] = dict.fromkeys(("epochs", "steps", "minutes"))
+            training = dataclasses.replace(config.training, **(fresh | budget["training"]))
             config = dataclasses.replace(config, training=training)
         trainer = cls(run, config, saved.codec, saved.network())
         trainer._restore(saved.tensors(), saved.progress)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from charrnn.codec import Codec
-from charrnn.config import Config, Given, TrainingConfig
+from charrnn.config import Config, Given
 from charrnn.errors import CorpusError
 from charrnn.model.network import Network
 from charrnn.training.probe import Speed
@@ -102,7 +102,9 @@ def _sizes(corpus_steps: int, training: dict[str, Any], on_gpu: bool) -> dict[st
     raise AssertionError("the last limit is infinite")
 
 
-def _row(hidden: int, dropout: float, batch_size: int, seq_length: int, lr: float) -> dict[str, Any]:
+def _row(
+    hidden: int, dropout: float, batch_size: int, seq_length: int, lr: float
+) -> dict[str, Any]:
     return {
         "hidden": hidden,
         "layers": 2,

@@ -136,8 +136,6 @@ def train(
         CharrnnError: one of its kinds, with a message for the user.
     """
     paths = [files] if isinstance(files, str | os.PathLike) else list(files)
-    given = config.merge(
-        config.load_preset(preset) if preset else {}, config.from_flags(settings)
-    )
+    given = config.merge(config.load_preset(preset) if preset else {}, config.from_flags(settings))
     with prepared(find(paths), Run(Path(out)), given, force=force) as ready:
         yield from ready.begin().events()

@@ -1,0 +1,82 @@
+"""The one place where what goes wrong becomes a line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from charrnn.cli.terminal import printable
+from charrnn.errors import CharrnnError
+
+debug = False  # set by `charrnn --debug`
+
+
+class Interrupted(BaseException):
+    """A signal ended the command; what had to be saved is saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number  # 130 after Ctrl-C, 143 after SIGTERM
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Run a command so that errors end in one line and the right exit code."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except CharrnnError as error:
+            if debug:
+                raise
+            print(f"charrnn: {printable(str(error))}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+        except Interrupted as stop:
+            raise typer.Exit(stop.exit_code) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(128 + signal.SIGINT) from None
+        except BrokenPipeError:
+            # The reader has had enough.  What is still buffered has nowhere to go.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except MemoryError:
+            print("charrnn: out of memory; try a smaller --hidden or --batch-size", file=sys.stderr)
+            raise typer.Exit(1) from None
+
+    return run
+
+
+class Interrupts:
+    """Ctrl-C and SIGTERM while training: the first asks to stop, the second Ctrl-C stops at once.
+
+    Before `polling` is set there is nothing to save, and the first ends the command as well.
+    """
+
+    def __init__(self) -> None:
+        self.polling = False
+        self.number = 0
+
+    def __enter__(self) -> Interrupts:
+        signals = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, self._caught) for number in signals}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        """Whether a stop was asked for."""
+        return self.number != 0
+
+    def _caught(self, number: int, frame: object) -> None:
+        if self.number or not self.polling:
+            raise Interrupted(number)
+        self.number = number

@@ -1,0 +1,64 @@
+"""`charrnn info`: versions, devices, and what would be used here."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import sys
+from typing import Annotated
+
+import typer
+
+import charrnn
+from charrnn.cli.terminal import table
+from charrnn.config import bundled, presets
+
+PACKAGES = ("torch", "numpy", "safetensors", "typer", "rich", "librosa", "soundfile")
+
+
+def command(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show versions, devices, presets and corpora: the first thing for a bug report."""
+    import torch
+
+    from charrnn.codec.sources import corpora
+    from charrnn.model.device import available, processors
+
+    devices = available()
+    values = {
+        "charrnn": charrnn.__version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "devices": devices,
+        "device": devices[0],
+        "gpu": torch.cuda.get_device_name() if "cuda" in devices else None,
+        "processors": processors(),
+        "presets": list(presets()),
+        "corpora": list(corpora()),
+        "files": str(bundled("configs").parent),
+    }
+    if as_json:
+        typer.echo(json.dumps(values))
+        return
+    rows = [
+        ("charrnn", f"{values['charrnn']}, Python {values['python']}, {values['platform']}"),
+        ("packages", ", ".join(f"{name} {_version(name)}" for name in PACKAGES)),
+        ("devices", f"{', '.join(devices)}; {devices[0]} would be used"),
+        ("processors", str(values["processors"])),
+        ("presets", ", ".join(presets())),
+        ("corpora", ", ".join(corpora())),
+        ("files", str(values["files"])),
+    ]
+    if values["gpu"]:
+        rows.insert(3, ("gpu", str(values["gpu"])))
+    typer.echo(table(rows))
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"

@@ -1,0 +1,59 @@
+"""`charrnn inspect`: what is in a model file."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from charrnn.cli.terminal import amount, duration, printable, table
+
+
+def command(
+    model: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="Run directory or model file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show what is in a model: its shape, codec, training and digest."""
+    from charrnn.checkpoint import MODEL
+    from charrnn.run import load
+
+    loaded = load(model)
+    loaded.tensors()  # holds them against the digest
+    shapes = {k.removeprefix(MODEL): v for k, v in loaded.shapes.items() if k.startswith(MODEL)}
+    parameters = sum(math.prod(shape) for shape in shapes.values())
+    if as_json:
+        values = {
+            "path": str(loaded.path),
+            "bytes": loaded.path.stat().st_size,
+            "sha256": loaded.sha256,
+            "parameters": parameters,
+            "resumable": loaded.progress is not None,
+            "codec": loaded.codec.to_dict(),
+            "config": loaded.config.to_dict(),
+            "training": loaded.training,
+            "tensors": {name: list(shape) for name, shape in shapes.items()},
+        }
+        typer.echo(json.dumps(values))
+        return
+    rows = [
+        ("file", f"{loaded.path}, {amount(loaded.path.stat().st_size)}B"),
+        ("sha256", f"{loaded.sha256} (matches)"),
+        ("codec", f"{loaded.codec.name}, {loaded.codec.step.size}: {loaded.codec.characters!r}"),
+        ("parameters", f"{parameters:,}"),
+        ("resumable", "no" if loaded.progress is None else "yes (holds the training state)"),
+    ]
+    rows += [(name, _shown(name, value)) for name, value in loaded.training.items()]
+    for section, settings in loaded.config.to_dict().items():
+        rows.append((section, ", ".join(f"{k} {v}" for k, v in settings.items() if v is not None)))
+    typer.echo(printable(table(rows)))
+
+
+def _shown(name: str, value: Any) -> str:
+    if name == "elapsed_s" and isinstance(value, int | float):
+        return duration(value)
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,270 @@
+"""How training is watched: a live display, plain lines, JSON lines, or nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli.terminal import amount, duration, note, printable, table
+from charrnn.training.events import Evaluated, Event, Sampled, Stepped, Stopped
+
+if TYPE_CHECKING:
+    from charrnn.training.loop import Trainer
+    from charrnn.training.plan import Plan
+
+PLAIN_EVERY_S = 10.0
+SAMPLE_LINES = 8
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+class Screen:
+    """Shows nothing; what the others build on."""
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def planned(self, plan: Plan, path: Path) -> None:
+        """Before the first step of a new run."""
+
+    def resumed(self, trainer: Trainer) -> None:
+        """Before the first step of a run that goes on."""
+
+    def show(self, event: Event) -> None:
+        """An event of the run."""
+
+
+class Json(Screen):
+    """One JSON object a line on stdout."""
+
+    def planned(self, plan: Plan, path: Path) -> None:
+        self._write({"run": str(path)} | plan.to_dict())
+
+    def show(self, event: Event) -> None:
+        self._write(event.to_dict())
+
+    def _write(self, values: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(values) + "\n")
+        sys.stdout.flush()
+
+
+class Plain(Screen):
+    """Lines on stderr: the plan, a line now and then, every evaluation, the end."""
+
+    def __init__(self) -> None:
+        self._shown_at = time.monotonic()
+
+    def planned(self, plan: Plan, path: Path) -> None:
+        note(describe_plan(plan, path))
+
+    def resumed(self, trainer: Trainer) -> None:
+        progress = trainer.progress
+        note(
+            f"going on with {trainer.run.path} at step {progress.step:,} "
+            f"of {progress.planned_steps:,} (epoch {trainer.epochs_done:.2f})"
+        )
+
+    def show(self, event: Event) -> None:
+        now = time.monotonic()
+        if isinstance(event, Stepped) and now - self._shown_at > PLAIN_EVERY_S:
+            note(describe_step(event))
+            self._shown_at = now
+        elif isinstance(event, Evaluated):
+            note(describe_evaluation(event))
+            self._shown_at = now
+        elif isinstance(event, Stopped):
+            note(describe_end(event))
+
+
+class Live(Plain):
+    """A moving display on the terminal: progress, losses with a sparkline, the latest sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.console import Console
+        from rich.live import Live as RichLive
+
+        self._console = Console(stderr=True, highlight=False)
+        self._live = RichLive(console=self._console, auto_refresh=False, transient=True)
+        self._stepped: Stepped | None = None
+        self._losses: list[float] = []
+        self._evaluated: Evaluated | None = None
+        self._sample = ""
+        self._ended: Stopped | None = None
+
+    def __enter__(self) -> Live:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+        if self._sample:
+            note(self._sample_lines() + "\n")
+        if self._ended:
+            note(describe_end(self._ended))
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, Stepped):
+            self._stepped = event
+        elif isinstance(event, Evaluated):
+            self._evaluated = event
+            self._losses.append(event.val_nats_per_step)
+        elif isinstance(event, Sampled):
+            self._sample = event.text
+        elif isinstance(event, Stopped):
+            self._ended = event
+        if self._stepped is not None:
+            self._live.update(self._render(self._stepped), refresh=True)
+
+    def _render(self, stepped: Stepped) -> Any:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        left = stepped.elapsed_s * (1 / max(stepped.fraction, 1e-6) - 1)
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            ProgressBar(total=1.0, completed=stepped.fraction, width=24),
+            f"{stepped.fraction:4.0%}",
+            f"{duration(left)} left" if stepped.elapsed_s > 2 else "",
+        )
+        numbers = (
+            f"step {stepped.step:,} of {stepped.planned_steps:,}   epoch {stepped.epoch:.2f}   "
+            f"{amount(stepped.steps_per_s)} characters/s   lr {stepped.lr:.2g}"
+        )
+        losses = f"loss  train {stepped.train_nats_per_step:.3f}"
+        if self._evaluated is not None:
+            losses += (
+                f"   validation {self._evaluated.val_nats_per_step:.3f}"
+                f"   best {self._evaluated.best_nats_per_step:.3f}   "
+                + sparkline(self._losses[-40:], self._console.encoding)
+            )
+        rows: list[Any] = [bar, Text(numbers, style="dim"), Text(losses)]
+        if self._sample:
+            rows += [Text(""), Text(self._sample_lines(), style="italic")]
+        return Group(*rows)
+
+    def _sample_lines(self) -> str:
+        lines = printable(self._sample).strip("\n").split("\n")
+        return "\n".join("  " + line for line in lines[:SAMPLE_LINES])
+
+
+def sparkline(values: list[float], encoding: str = "utf-8") -> str:
+    """Values as bars of eight heights; nothing where the terminal cannot show them."""
+    if not values or "utf" not in encoding.lower():
+        return ""
+    low, high = min(values), max(values)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((value - low) * scale)] for value in values)
+
+
+def describe_plan(plan: Plan, path: Path) -> str:
+    """What was chosen and what is expected, one line a subject."""
+    data, model, training = plan.config.data, plan.config.model, plan.config.training
+    held_out = round(plan.corpus_steps * data.val_fraction)
+    entry = f"embedding {model.embedding}" if model.embedding else "one-hot"
+    norm = f", {model.norm} norm" if model.norm != "none" else ""
+    segments = plan.config.data.batch_size * plan.config.data.seq_length
+    epochs = plan.planned_steps * segments / max(1, plan.corpus_steps - held_out)
+    rows = [
+        (
+            "corpus",
+            f"{plan.corpus_steps:,} characters, {plan.vocabulary} different; "
+            f"the last {held_out:,} for validation",
+        ),
+        (
+            "model",
+            f"{model.cell.upper()} {model.layers}x{model.hidden}, {entry}, "
+            f"dropout {model.dropout:g}{norm}: {amount(plan.parameters)} parameters",
+        ),
+        (
+            "training",
+            f"batch {data.batch_size}, length {data.seq_length}, {training.optimizer} at "
+            f"{training.lr:g}, {training.schedule}; about {plan.planned_steps:,} steps, "
+            f"{epochs:.1f} epochs",
+        ),
+        (
+            "machine",
+            f"{training.device}, {training.threads} thread{'s' * (training.threads > 1)}, "
+            f"{training.precision}: {amount(plan.steps_per_s)} characters/s",
+        ),
+        (
+            "expected",
+            f"{duration(plan.seconds)}, {plan.memory_bytes / 1e9:.1f} GB of memory; "
+            "Ctrl-C saves and stops",
+        ),
+        ("run", str(path)),
+    ]
+    return table(rows + [("notice", text) for text in plan.notices])
+
+
+def describe_step(event: Stepped) -> str:
+    """A line about the steps just taken."""
+    return (
+        f"step {event.step:>7,} of {event.planned_steps:,}  epoch {event.epoch:6.2f}  "
+        f"train {event.train_nats_per_step:.4f}  {amount(event.steps_per_s)} characters/s  "
+        f"{duration(event.elapsed_s)}"
+    )
+
+
+def describe_evaluation(event: Evaluated) -> str:
+    """A line about an evaluation."""
+    return (
+        f"step {event.step:>7,}  epoch {event.epoch:6.2f}  "
+        f"train {event.train_nats_per_step:.4f}  validation {event.val_nats_per_step:.4f} "
+        f"nats per character{' (best)' if event.improved else ''}  {duration(event.elapsed_s)}"
+    )
+
+
+def describe_end(event: Stopped) -> str:
+    """How it ended, and what to do next."""
+    run = event.path.parent
+    if event.reason == "interrupted":
+        return f"stopped at step {event.step:,}, saved; go on with: charrnn train --resume {run}"
+    best = event.best_nats_per_step
+    loss = "" if best is None else f": best validation {best:.4f} nats per character"
+    why = "no better for a while, " if event.reason == "patience" else ""
+    return (
+        f"{why}done after {event.step:,} steps, {event.epoch:.1f} epochs, "
+        f"{duration(event.elapsed_s)}{loss} (step {event.best_step or 0:,})\n"
+        f"the model is {event.path}; sample it with: charrnn sample {run}"
+    )
+
+
+class _Both(Screen):
+    """Plain lines on stderr beside JSON lines on stdout."""
+
+    def __init__(self) -> None:
+        self._screens: tuple[Screen, ...] = (Plain(), Json())
+
+    def planned(self, plan: Plan, path: Path) -> None:
+        self._each(lambda screen: screen.planned(plan, path))
+
+    def resumed(self, trainer: Trainer) -> None:
+        self._each(lambda screen: screen.resumed(trainer))
+
+    def show(self, event: Event) -> None:
+        self._each(lambda screen: screen.show(event))
+
+    def _each(self, do: Callable[[Screen], None]) -> None:
+        for screen in self._screens:
+            do(screen)
+
+
+def screen_for(json_lines: bool, quiet: bool) -> Screen:
+    """The display that fits the flags and the terminal."""
+    if json_lines:
+        return Json() if quiet else _Both()
+    if quiet:
+        return Screen()
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return Live() if console.is_terminal and not console.is_dumb_terminal else Plain()

@@ -1,0 +1,207 @@
+"""`charrnn train`: learn a corpus."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from charrnn import config
+from charrnn.cli.failures import Interrupted, Interrupts
+from charrnn.cli.terminal import note
+from charrnn.errors import ConfigError, UsageError
+
+BUNDLED = "tales"  # what is learnt when no corpus is named
+BUDGET = ("epochs", "steps", "minutes")
+
+
+def _setting(name: str, panel: str, short: str | None = None) -> Any:
+    """The option of a setting: documented where the setting is, and settable by environment."""
+    flag = "--" + name.replace("_", "-")
+    names = (short, flag) if short else (flag,)
+    field = config.FIELDS[name][1]
+    choices = field.metadata["choices"]
+    return typer.Option(
+        *names,
+        help=config.doc(name),
+        envvar=f"CHARRNN_{name.upper()}",
+        show_envvar=False,
+        rich_help_panel=panel,
+        metavar="|".join(choices) if choices else None,
+    )
+
+
+MODEL, DATA, BUDGETS, RATE, MACHINE = "Model", "Corpus", "Budget", "Optimization", "Machine"
+
+
+def command(
+    ctx: typer.Context,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Files, directories, or - for standard input; none: the bundled tales.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Run directory; none: a new one under checkpoints/."),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="Preset or TOML file.",
+            envvar="CHARRNN_CONFIG",
+            show_envvar=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Go on with this run, exactly; only the budget may be raised."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="Events as JSON lines on standard output.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    epochs: Annotated[float | None, _setting("epochs", BUDGETS)] = None,
+    steps: Annotated[int | None, _setting("steps", BUDGETS)] = None,
+    minutes: Annotated[float | None, _setting("minutes", BUDGETS)] = None,
+    patience: Annotated[int | None, _setting("patience", BUDGETS)] = None,
+    eval_every: Annotated[int | None, _setting("eval_every", BUDGETS)] = None,
+    codec: Annotated[str | None, _setting("codec", DATA)] = None,
+    encoding: Annotated[str | None, _setting("encoding", DATA)] = None,
+    val_fraction: Annotated[float | None, _setting("val_fraction", DATA)] = None,
+    seq_length: Annotated[int | None, _setting("seq_length", DATA)] = None,
+    batch_size: Annotated[int | None, _setting("batch_size", DATA)] = None,
+    cell: Annotated[str | None, _setting("cell", MODEL)] = None,
+    hidden: Annotated[int | None, _setting("hidden", MODEL)] = None,
+    layers: Annotated[int | None, _setting("layers", MODEL)] = None,
+    embedding: Annotated[int | None, _setting("embedding", MODEL)] = None,
+    dropout: Annotated[float | None, _setting("dropout", MODEL)] = None,
+    norm: Annotated[str | None, _setting("norm", MODEL)] = None,
+    optimizer: Annotated[str | None, _setting("optimizer", RATE)] = None,
+    lr: Annotated[float | None, _setting("lr", RATE)] = None,
+    schedule: Annotated[str | None, _setting("schedule", RATE)] = None,
+    warmup: Annotated[float | None, _setting("warmup", RATE)] = None,
+    lr_decay: Annotated[float | None, _setting("lr_decay", RATE)] = None,
+    lr_decay_after: Annotated[int | None, _setting("lr_decay_after", RATE)] = None,
+    rms_alpha: Annotated[float | None, _setting("rms_alpha", RATE)] = None,
+    weight_decay: Annotated[float | None, _setting("weight_decay", RATE)] = None,
+    clip: Annotated[float | None, _setting("clip", RATE)] = None,
+    clip_by: Annotated[str | None, _setting("clip_by", RATE)] = None,
+    seed: Annotated[int | None, _setting("seed", MACHINE)] = None,
+    device: Annotated[str | None, _setting("device", MACHINE)] = None,
+    precision: Annotated[str | None, _setting("precision", MACHINE)] = None,
+    threads: Annotated[str | None, _setting("threads", MACHINE)] = None,
+) -> None:
+    """Learn a text: charrnn train book.txt --minutes 3
+
+    What is not given is chosen from the corpus and the machine. Every setting can also come from
+    the environment, e.g. CHARRNN_DEVICE=cpu, or from a preset.
+    """
+    flags = {name: value for name, value in ctx.params.items() if name in config.FIELDS}
+    flags["threads"] = _threads(threads)
+    given = config.from_flags(flags, dashed=True)
+    with Interrupts() as interrupts:
+        if resume is not None:
+            budget = config.from_flags({name: flags[name] for name in BUDGET}, dashed=True)
+            _resume(ctx, resume, budget, interrupts, json_lines, quiet)
+            return
+        given = config.merge(config.load_preset(preset) if preset else {}, given)
+        _train(corpus or [BUNDLED], out, given, interrupts, force, dry_run, json_lines, quiet)
+
+
+def _threads(value: str | None) -> int | None:
+    if value in (None, "auto"):
+        return None
+    try:
+        return int(value or "")
+    except ValueError:
+        raise ConfigError(f"--threads must be auto or a number, not {value!r}") from None
+
+
+def _train(
+    corpus: list[str],
+    out: Path | None,
+    given: config.Given,
+    interrupts: Interrupts,
+    force: bool,
+    dry_run: bool,
+    json_lines: bool,
+    quiet: bool,
+) -> None:
+    """A new run."""
+    from charrnn.cli.screen import screen_for
+    from charrnn.codec.sources import find
+    from charrnn.run import Run, fresh
+
+    sources = find(corpus)
+    if sources.skipped:
+        shown = ", ".join(sources.skipped[:3]) + (", ..." if len(sources.skipped) > 3 else "")
+        note(f"passed over {len(sources.skipped)} files that are not text: {shown}", quiet)
+    run = Run(out) if out else fresh(sources.name)
+    if not dry_run:
+        run.refuse_existing(force)
+    note(f"reading {', '.join(sources.files[:3])}{' ...' if len(sources.files) > 3 else ''}", quiet)
+    with tempfile.TemporaryDirectory(prefix="charrnn-") as scratch:
+        from charrnn.training.prepare import prepared
+
+        place = Run(Path(scratch) / "run") if dry_run else run
+        with prepared(sources, place, given, force=force) as ready:
+            screen = screen_for(json_lines, quiet)
+            screen.planned(ready.plan, run.path)
+            if dry_run:
+                return
+            _walk(ready.begin(), screen, interrupts)
+
+
+def _resume(
+    ctx: typer.Context,
+    path: Path,
+    budget: config.Given,
+    interrupts: Interrupts,
+    json_lines: bool,
+    quiet: bool,
+) -> None:
+    """Go on with a run."""
+    allowed = {*BUDGET, "resume", "json_lines", "quiet"}
+    extra = [
+        parameter.opts[0]
+        for parameter in ctx.command.params
+        if parameter.name not in allowed
+        and (source := ctx.get_parameter_source(parameter.name or "")) is not None
+        and source.name == "COMMANDLINE"
+    ]
+    if extra:
+        raise UsageError(
+            f"--resume goes on as the run began, so {', '.join(extra)} cannot be given with it; "
+            "only --epochs, --steps and --minutes may be raised"
+        )
+    from charrnn.cli.screen import screen_for
+    from charrnn.run import Run
+    from charrnn.training.loop import Trainer
+
+    run = Run(path)
+    if not run.last.exists():
+        raise UsageError(f"--resume {path}: no run to go on with there")
+    with run.locked():
+        trainer = Trainer.resumed(run, budget)
+        screen = screen_for(json_lines, quiet)
+        screen.resumed(trainer)
+        _walk(trainer, screen, interrupts)
+
+
+def _walk(trainer: Any, screen: Any, interrupts: Interrupts) -> None:
+    """Show the events of a run until it ends or a signal asks it to."""
+    interrupts.polling = True
+    with screen:
+        for event in trainer.events(should_stop=interrupts):
+            screen.show(event)
+    if interrupts():
+        raise Interrupted(interrupts.number)

@@ -1,8 +1,9 @@
 """One self-contained model file: safetensors with config, codec and digest, and never a pickle.
 
-The header is one JSON object under the metadata key `charrnn`: `format`, `config`, `codec`,
-`training` (a summary for people) and, in a file to resume from, `progress`.  The digest, under
-`sha256`, covers header and tensors, because neither safetensors nor zip notices a flipped bit.
+The metadata key `charrnn` holds a SHA-256, a line's end, and a JSON object: `format`, `config`,
+`codec`, `training` (a summary for people) and, in a file to resume from, `progress`.  The digest
+covers that object and all tensors, because safetensors does not notice a flipped bit.  One key,
+because safetensors writes several in an order that differs from time to time.
 This module knows nothing of PyTorch: tensors are NumPy arrays.
 """
 
@@ -121,7 +122,7 @@ def save(
         },
         sort_keys=True,
     )
-    metadata = {"charrnn": header, "sha256": _digest(header, tensors)}
+    metadata = {"charrnn": f"{_digest(header, tensors)}\n{header}"}
     try:
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata=metadata)
@@ -148,9 +149,9 @@ def read(path: Path) -> Checkpoint:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a charrnn model ({error})") from None
-    header = metadata.get("charrnn")
-    if header is None:
+    if "charrnn" not in metadata:
         raise CheckpointError(f"{path}: a safetensors file, but not a charrnn model")
+    sha256, _, header = metadata["charrnn"].partition("\n")
     try:
         values = json.loads(header)
         version = values["format"]
@@ -167,7 +168,7 @@ def read(path: Path) -> Checkpoint:
             codec=codecs.from_dict(values["codec"]),
             training=training,
             progress=progress,
-            sha256=metadata.get("sha256", ""),
+            sha256=sha256,
             shapes=shapes,
             _header=header,
         )

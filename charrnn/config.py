@@ -67,7 +67,7 @@ class ModelConfig:
     hidden: int = setting("Hidden units of a layer, H.", least=1, most=32768)
     layers: int = setting("Recurrent layers, L.", least=1, most=64)
     embedding: int = setting("Width of the input embedding; 0: one-hot.", least=0, most=32768)
-    dropout: float = setting("Dropout between and after the layers.", least=0, below=1)
+    dropout: float = setting("Dropout between and after the layers.", least=0, most=0.99)
     norm: str = setting(
         "Normalisation of each layer's output.", default="none", choices=("none", "batch", "layer")
     )

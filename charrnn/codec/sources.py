@@ -106,15 +106,15 @@ def decoded(sources: Sources, encoding: str = "utf-8") -> Iterator[str]:
     is_utf8 = codecs.lookup(encoding).name == "utf-8"
     for name in sources.files:
         shown = "standard input" if name == STDIN else name
-        decoder, offset, begun = make_decoder(), 0, False
+        decoder, offset = make_decoder(), 0
         try:
             with _opened(name) as stream:
+                head = stream.read(len(_BOM))
+                if is_utf8 and head == _BOM:
+                    head, offset = b"", len(_BOM)
                 while True:
-                    block = stream.read(BLOCK)
+                    block, head = head + stream.read(BLOCK), b""
                     pending = len(decoder.getstate()[0])
-                    if not begun and is_utf8 and block.startswith(_BOM):
-                        block, offset = block[len(_BOM) :], len(_BOM)
-                    begun = True
                     text = decoder.decode(block, final=not block)
                     if text:
                         yield text

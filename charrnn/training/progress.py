@@ -109,7 +109,7 @@ def planned_steps(
         limits.append(math.ceil(training.epochs * segments))
     if training.minutes is not None:
         left = max(0.0, 60 * training.minutes - elapsed_s)
-        limits.append(max(1, step + int(left * steps_per_s)))
+        limits.append(step + max(1, int(left * steps_per_s)))
     return min(limits)
 
 

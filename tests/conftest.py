@@ -1,0 +1,90 @@
+"""What the tests share: a small text, a small trained run, and the command as a child process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import charrnn
+from charrnn.training.events import Event
+
+ROOT = Path(__file__).resolve().parent.parent
+# As small as it gets, with every choice made: nothing is measured, so runs are the same each time.
+TINY = {
+    "hidden": 12,
+    "layers": 2,
+    "embedding": 6,
+    "dropout": 0.2,
+    "batch_size": 4,
+    "seq_length": 8,
+    "threads": 1,
+    "precision": "fp32",
+    "device": "cpu",
+}
+TEXT = 'The miller said, "Ah."\nThe grüne heron said – nothing, and the river went on.\n' * 12
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def flags(**settings: object) -> list[str]:
+    """Settings as command-line flags."""
+    pairs = [(f"--{k.replace('_', '-')}", str(v)) for k, v in settings.items()]
+    return [word for pair in pairs for word in pair]
+
+
+def trained(corpus: Path, out: Path, **settings: object) -> list[Event]:
+    """Train as small as it gets and give all events."""
+    return list(charrnn.train(corpus, out, **(TINY | settings)))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 40 steps, to be read only."""
+    folder = tmp_path_factory.mktemp("session")
+    (folder / "corpus.txt").write_text(TEXT, encoding="utf-8")
+    trained(folder / "corpus.txt", folder / "run", steps=40, eval_every=10, lr=0.02)
+    return folder / "run"
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """An environment without settings of the developer's, with few threads."""
+    names = {k: v for k, v in os.environ.items() if not k.startswith("CHARRNN_")}
+    return names | {"COLUMNS": "100", "OMP_NUM_THREADS": "2"}
+
+
+@pytest.fixture
+def command(tmp_path: Path, environment: dict[str, str]) -> Command:
+    """Run `charrnn` in a child process, in an empty directory."""
+
+    def call(
+        *words: object, stdin: bytes | str | None = None, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        outcome = subprocess.run(
+            [sys.executable, "-m", "charrnn", *map(str, words)],
+            input=data,
+            stdin=subprocess.DEVNULL if data is None else None,
+            capture_output=True,
+            cwd=tmp_path,
+            env=environment | env,
+            timeout=120,
+            check=False,
+        )
+        return subprocess.CompletedProcess(
+            outcome.args, outcome.returncode, outcome.stdout.decode(), outcome.stderr.decode()
+        )
+
+    return call

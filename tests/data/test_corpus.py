@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from charrnn.data import corpus
+from charrnn.errors import CorpusError, RunError
+
+BLOCKS = st.lists(st.lists(st.integers(0, 100_000), max_size=20), max_size=8)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(BLOCKS)
+def test_what_is_written_is_read(tmp_path: Path, blocks: list[list[int]]) -> None:
+    path = tmp_path / "corpus.npy"
+    flat = [step for block in blocks for step in block]
+    assert corpus.write(path, map(np.array, blocks)) == len(flat)
+    assert [p.name for p in tmp_path.iterdir()] == ["corpus.npy"]
+    if flat:
+        steps = corpus.read(path)
+        assert steps.tolist() == flat
+        assert steps.dtype == np.min_scalar_type(max(flat))
+        assert isinstance(steps, np.memmap)
+
+
+def test_nothing_is_left_of_a_broken_stream(tmp_path: Path) -> None:
+    def broken() -> Iterator[np.ndarray]:
+        yield np.array([1, 2])
+        raise CorpusError("no more")
+
+    with pytest.raises(CorpusError, match="no more"):
+        corpus.write(tmp_path / "corpus.npy", broken())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="cannot be written"):
+        corpus.write(tmp_path / "no" / "corpus.npy", [np.array([1])])
+
+
+@pytest.mark.parametrize("data", [b"", b"\x93NUMPY", b"not an array at all", None])
+def test_broken_arrays_are_refused(tmp_path: Path, data: bytes | None) -> None:
+    path = tmp_path / "corpus.npy"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(RunError, match="start the run anew"):
+        corpus.read(path)
+
+
+def test_arrays_of_another_kind_are_refused(tmp_path: Path) -> None:
+    for array in (np.zeros((2, 2), np.uint8), np.zeros(3), np.array([{}], dtype=object)):
+        np.save(tmp_path / "corpus.npy", array, allow_pickle=True)
+        with pytest.raises(RunError):
+            corpus.read(tmp_path / "corpus.npy")
+
+
+def test_the_end_is_held_out() -> None:
+    train, held_out = corpus.split(np.arange(100), 0.1)
+    assert train.tolist() == list(range(90))
+    assert held_out.tolist() == list(range(90, 100))
+    assert len(corpus.split(np.arange(100), 0.001)[1]) == 2

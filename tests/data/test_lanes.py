@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from charrnn.data.lanes import Lanes, epoch_offset
+
+
+@given(st.integers(1, 400), st.integers(1, 6), st.integers(1, 9), st.integers(0, 8))
+def test_segments_go_on_where_the_last_one_ended(
+    count: int, batch: int, length: int, offset: int
+) -> None:
+    assume(offset < length <= count)
+    lanes = Lanes(np.arange(count), batch, length, offset)
+    segments = [lanes.segment(index) for index in range(lanes.segments)]
+    assert lanes.segments == max(0, (count - length) // (batch * length))
+    for inputs, targets in segments:
+        assert inputs.shape == targets.shape == (batch, length)
+        assert (targets == inputs + 1).all()
+    for (_, before), (after, _) in pairwise(segments):
+        assert (after[:, 0] == before[:, -1]).all()
+    if segments:
+        assert segments[0][0][0, 0] == offset
+        seen = np.concatenate([inputs.ravel() for inputs, _ in segments])
+        assert len(np.unique(seen)) == len(seen)
+
+
+@given(st.integers(2, 400), st.integers(1, 6), st.integers(1, 9))
+def test_ragged_lanes_leave_out_less_than_a_lane_each(count: int, batch: int, length: int) -> None:
+    lanes = Lanes(np.arange(count), batch, length, ragged=True)
+    predicted = sum(lanes.segment(index)[1].size for index in range(lanes.segments))
+    assert count - 1 - batch < predicted <= count - 1
+
+
+def test_offsets_differ_between_epochs_and_repeat() -> None:
+    offsets = [epoch_offset(7, epoch, 64) for epoch in range(50)]
+    assert offsets == [epoch_offset(7, epoch, 64) for epoch in range(50)]
+    assert len(set(offsets)) > 20
+    assert all(0 <= offset < 64 for offset in offsets)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from charrnn.codec.steps import Discrete
+from charrnn.config import ModelConfig
+from charrnn.model import cells
+from charrnn.model.dropout import dropout
+from charrnn.model.layers import LSTMLayer
+from charrnn.model.network import Network, flattened, unflattened
+
+V, H, B, T = 7, 5, 3, 11
+SHAPES = [
+    {"embedding": embedding, "norm": norm, "layers": layers}
+    for embedding in (0, 4)
+    for norm in ("none", "batch", "layer")
+    for layers in (1, 3)
+]
+
+
+def network_of(**settings: object) -> Network:
+    torch.manual_seed(0)
+    values = {"hidden": H, "layers": 2, "embedding": 0, "dropout": 0.0} | settings
+    return Network(ModelConfig(**values), Discrete(V))  # type: ignore[arg-type]
+
+
+def steps_of(length: int = T) -> torch.Tensor:
+    return torch.randint(V, (B, length), generator=torch.Generator().manual_seed(1))
+
+
+def test_look_up_equals_one_hot_through_torch() -> None:
+    layer = LSTMLayer(V, H)
+    x = steps_of().t()
+    state = tuple(torch.randn(B, H) for _ in range(2))
+    outputs, (h, c) = layer(x, state)
+    one_hot = nn.functional.one_hot(x, V).float()
+    expected, (h_, c_) = layer.kernel(one_hot, tuple(part.unsqueeze(0) for part in state))
+    torch.testing.assert_close(outputs, expected)
+    torch.testing.assert_close((h, c), (h_[0], c_[0]))
+
+
+def test_gradients_of_the_look_up_equal_those_of_torch() -> None:
+    layer, x = LSTMLayer(V, H), steps_of().t()
+    state = layer.initial_state(B)
+    one_hot = nn.functional.one_hot(x, V).float()
+    grads = []
+    for inputs in (x, one_hot):
+        layer.zero_grad()
+        layer(inputs, state)[0].square().sum().backward()
+        grads.append([parameter.grad.clone() for parameter in layer.parameters()])
+    torch.testing.assert_close(*grads)
+
+
+def test_the_cell_s_gradients_by_finite_differences() -> None:
+    torch.manual_seed(0)
+    gates, h, c, weight = (
+        torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((4, 2, 4 * 3), (2, 3), (2, 3), (4 * 3, 3))
+    )
+
+    def run(gates, h, c, weight):
+        outputs, state = cells.scan(cells.lstm, gates, (h, c), weight)
+        return (outputs, *state)
+
+    assert torch.autograd.gradcheck(run, (gates, h, c, weight))
+
+
+def test_one_hot_is_never_materialised() -> None:
+    """No operation makes a tensor with an axis of V before the head."""
+    wide = 1013
+    network = Network(ModelConfig(hidden=H, layers=2, embedding=0, dropout=0.0), Discrete(wide))
+    shapes = []
+
+    class Spy(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            for tensor in out if isinstance(out, (tuple, list)) else (out,):
+                if isinstance(tensor, torch.Tensor):
+                    shapes.append(tuple(tensor.shape))
+            return out
+
+    with Spy():
+        network.hidden(torch.randint(wide, (B, T)), network.initial_state(B))
+    assert shapes
+    assert all(wide not in shape or shape in ((wide, 4 * H), (4 * H, wide)) for shape in shapes)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_state_carries_everything(shape: dict[str, object]) -> None:
+    """Reading in one go equals reading in two with the state handed on."""
+    network = network_of(**shape).eval()
+    steps = steps_of()
+    with torch.no_grad():
+        whole, end = network(steps, network.initial_state(B))
+        first, state = network(steps[:, :4], network.initial_state(B))
+        second, end_ = network(steps[:, 4:], state)
+    assert whole.shape == (B, T, V)
+    torch.testing.assert_close(whole, torch.cat([first, second], 1))
+    torch.testing.assert_close(end, end_)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_parameter_learns(shape: dict[str, object]) -> None:
+    network = network_of(**shape)
+    steps = steps_of()
+    nats, state = network.loss(
+        steps[:, :-1], steps[:, 1:], network.initial_state(B), torch.Generator().manual_seed(0)
+    )
+    nats.backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+    assert not any(part.requires_grad for parts in state for part in parts)
+
+
+def test_loss_is_the_mean_of_surprises() -> None:
+    network, steps = network_of(), steps_of()
+    state = network.initial_state(B)
+    logits, _ = network(steps[:, :-1], state)
+    nats, _ = network.loss(steps[:, :-1], steps[:, 1:], state)
+    expected = nn.functional.cross_entropy(logits.flatten(0, 1), steps[:, 1:].flatten())
+    torch.testing.assert_close(nats, expected)
+
+
+def test_forget_gate_starts_open() -> None:
+    for layer in network_of().layers:
+        _, _, bias_ih, bias_hh = layer.weights
+        total = bias_ih + bias_hh
+        assert total[H : 2 * H].eq(1).all()
+        assert total[:H].eq(0).all()
+        assert total[2 * H :].eq(0).all()
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_keeps_the_mean_and_the_share(p: float, dtype: torch.dtype) -> None:
+    x = torch.ones(300, 1001, dtype=dtype)
+    out = dropout(x, p, torch.Generator().manual_seed(3)).float()
+    assert abs(float((out == 0).float().mean()) - p) < 0.005
+    kept = out[out != 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - p)), rtol=0.01, atol=0)
+    neighbours = [float((row[1:] == 0)[row[:-1] == 0].float().mean()) for row in out[:50]]
+    assert abs(sum(neighbours) / 50 - p) < 0.03  # one draw says nothing of the next
+
+
+def test_dropout_is_a_function_of_its_generator() -> None:
+    x = torch.randn(5, 7)
+    generator = torch.Generator().manual_seed(3)
+    before = generator.get_state()
+    first, second = dropout(x, 0.5, generator), dropout(x, 0.5, generator)
+    assert not torch.equal(first, second)
+    generator.set_state(before)
+    assert torch.equal(first, dropout(x, 0.5, generator))
+    assert dropout(x, 0.5, None) is x
+    assert dropout(x, 0.0, generator) is x
+
+
+def test_dropout_follows_every_layer() -> None:
+    """With all of it dropped, layers but the first see nothing of the steps."""
+    network = network_of(layers=2, dropout=0.99)
+    x, _ = network.hidden(steps_of(), network.initial_state(B), torch.Generator().manual_seed(0))
+    assert float((x == 0).float().mean()) > 0.95
+
+
+def test_state_survives_flattening() -> None:
+    network = network_of(layers=3)
+    state = network.loss(steps_of(), steps_of(), network.initial_state(B))[1]
+    flat = flattened(state)
+    assert sorted(flat) == ["0.0", "0.1", "1.0", "1.1", "2.0", "2.1"]
+    torch.testing.assert_close(unflattened(flat, network.initial_state(B)), state)
+
+
+def test_parameter_count() -> None:
+    counts = [network_of(layers=layers).parameter_count for layers in (1, 2, 3)]
+    assert counts[0] == 4 * H * (V + H + 2) + V * (H + 1)
+    assert all(b - a == 4 * H * (2 * H + 2) for a, b in pairwise(counts))

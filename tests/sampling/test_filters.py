@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from charrnn.config import SamplingConfig
+from charrnn.errors import SamplingError
+from charrnn.sampling import filters
+
+LOGITS = arrays(np.float32, st.integers(1, 40), elements=st.floats(-50, 50, width=32))
+
+
+@given(LOGITS, st.floats(0, 100), st.integers(0, 50), st.floats(0.001, 1))
+def test_filters_keep_a_distribution(
+    logits: np.ndarray, temperature: float, k: int, p: float
+) -> None:
+    config = SamplingConfig(temperature=temperature, top_k=k, top_p=p)
+    probabilities = filters.filtered(logits, config)
+    assert probabilities.shape == logits.shape
+    assert (probabilities >= 0).all()
+    assert probabilities.sum() == pytest.approx(1)
+    step = filters.draw(probabilities, np.random.default_rng(0))
+    assert probabilities[step] > 0
+
+
+@given(LOGITS, st.floats(0.05, 20))
+def test_softmax_is_that_of_the_book(logits: np.ndarray, temperature: float) -> None:
+    weights = np.exp(logits.astype(np.longdouble) / temperature)
+    np.testing.assert_allclose(
+        filters.softmax(logits, temperature), weights / weights.sum(), rtol=1e-6, atol=1e-12
+    )
+
+
+@given(LOGITS)
+def test_temperature_zero_is_greedy(logits: np.ndarray) -> None:
+    probabilities = filters.softmax(logits, 0)
+    assert probabilities[logits.argmax()] == 1
+    assert probabilities.sum() == 1
+
+
+@given(LOGITS, st.integers(1, 40))
+def test_top_k_keeps_the_k_likeliest(logits: np.ndarray, k: int) -> None:
+    probabilities = filters.softmax(logits)
+    kept = filters.top_k(probabilities, k)
+    assert (kept > 0).sum() <= k
+    left_out = probabilities[kept == 0]
+    if len(left_out) and (kept > 0).any():
+        assert left_out.max() <= probabilities[kept > 0].min()
+
+
+@given(LOGITS, st.floats(0.01, 0.99))
+def test_top_p_keeps_the_fewest_that_reach_p(logits: np.ndarray, p: float) -> None:
+    probabilities = filters.softmax(logits)
+    kept = filters.top_p(probabilities, p) > 0
+    mass = probabilities[kept].sum()
+    assert mass >= p - 1e-9
+    assume(kept.sum() > 1)
+    assert mass - probabilities[kept].min() < p + 1e-9
+
+
+def test_broken_logits_are_an_error() -> None:
+    for logits in ([0, np.nan], [np.inf, 0], [-np.inf, -np.inf]):
+        with pytest.raises(SamplingError, match="not finite"):
+            filters.softmax(np.array(logits))
+    assert filters.softmax(np.array([0, -np.inf])).tolist() == [1, 0]
+
+
+def test_draws_follow_the_distribution() -> None:
+    probabilities = np.array([0.1, 0.0, 0.6, 0.3])
+    generator = np.random.default_rng(0)
+    counts = np.bincount([filters.draw(probabilities, generator) for _ in range(20_000)])
+    np.testing.assert_allclose(counts / 20_000, probabilities, atol=0.015)
+    assert counts[1] == 0

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import charrnn
+from charrnn.codec.text import CharCodec
+from charrnn.config import SamplingConfig
+from charrnn.sampling.generate import Drawn, TextStream, generate, generator_of, sample
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> charrnn.checkpoint.Checkpoint:
+    return charrnn.load(run)
+
+
+def text(model: charrnn.checkpoint.Checkpoint, **settings: object) -> str:
+    return "".join(sample(model.network(), model.codec, **settings))  # type: ignore[arg-type]
+
+
+def test_same_seed_same_text(model: charrnn.checkpoint.Checkpoint) -> None:
+    first = text(model, length=80, seed=4)
+    assert len(first) == 80
+    assert text(model, length=80, seed=4) == first
+    assert text(model, length=80, seed=5) != first
+    assert text(model, length=80, seed=4, index=1) != first
+    assert first.startswith(text(model, length=30, seed=4))
+
+
+def test_stepping_equals_reading_in_one_go(model: charrnn.checkpoint.Checkpoint) -> None:
+    """The surprise of each step is that which the network gives the whole text."""
+    network, codec = model.network(), model.codec
+    prime = codec.encode("The miller")[0]
+    drawn = list(islice(generate(network, prime, SamplingConfig(), generator_of(0, 0)), 50))
+    steps = torch.tensor([[*prime, *(d.step for d in drawn)]])
+    with torch.no_grad():
+        logits, _ = network(steps[:, :-1], network.initial_state(1))
+    surprises = -logits.log_softmax(-1)[0].gather(1, steps[0, 1:, None])[:, 0]
+    np.testing.assert_allclose(
+        surprises[len(prime) - 1 :], [d.nats for d in drawn], rtol=1e-4, atol=1e-4
+    )
+
+
+def test_greedy_takes_the_likeliest(model: charrnn.checkpoint.Checkpoint) -> None:
+    config = SamplingConfig(temperature=0)
+    assert len({text(model, length=40, seed=seed, config=config) for seed in range(3)}) == 1
+
+
+def test_unknown_characters_in_the_prime_are_skipped(model: charrnn.checkpoint.Checkpoint) -> None:
+    assert text(model, length=20, prime="Th\U0001f600e") == text(model, length=20, prime="The")
+    assert text(model, length=20, prime="\U0001f600") == text(model, length=20)
+
+
+def drawn_from(codec: CharCodec, characters: str) -> Iterator[Drawn]:
+    return (Drawn(int(step), 0.5) for step in codec.encode(characters)[0])
+
+
+@given(st.text("ab", max_size=30), st.text("ab", min_size=1, max_size=4), st.integers(0, 40))
+def test_stop_cuts_before_its_first_appearance(characters: str, stop: str, length: int) -> None:
+    codec = CharCodec("ab")
+    stream = TextStream(drawn_from(codec, characters + "a" * 40), codec, length, stop)
+    pieces = list(stream)
+    whole = (characters + "a" * 40)[:length]
+    assert "".join(pieces) == whole.split(stop)[0]
+    assert stream.stopped == (stop in whole)
+    assert stream.nats_per_step in (0, 0.5)
+    if not stop.startswith("a"):
+        assert stream.steps <= length
+
+
+def test_text_streams_out_as_it_is_made() -> None:
+    codec = CharCodec("ab")
+    stream = iter(TextStream(drawn_from(codec, "abab"), codec, 4, stop="bb"))
+    assert list(stream) == ["a", "ba", "b"]

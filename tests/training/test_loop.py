@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import charrnn
+from charrnn import checkpoint, config
+from charrnn.config import load_preset
+from charrnn.errors import CheckpointError, ConfigError, DivergenceError
+from charrnn.run import Run
+from charrnn.sampling.generate import sample
+from charrnn.training.events import Evaluated, Sampled, Saved, Stepped, Stopped
+from charrnn.training.loop import Trainer
+from tests.conftest import TINY, flags, trained
+
+NO_BUDGET = config.from_flags({})
+
+
+def tensors_of(path: Path) -> dict[str, np.ndarray]:
+    return checkpoint.read(path).tensors()
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    """Both runs ended with the same tensors: weights, moments, state, generator."""
+    for name in ("last.safetensors", "best.safetensors"):
+        a, b = tensors_of(one / name), tensors_of(other / name)
+        assert a.keys() == b.keys()
+        for key in a:
+            assert a[key].tobytes() == b[key].tobytes(), key
+    ends = [checkpoint.read(path / "last.safetensors").progress for path in (one, other)]
+    clocks = ("elapsed_s", "anchor_elapsed_s")
+    a, b = ({k: v for k, v in (end or {}).items() if k not in clocks} for end in ends)
+    assert a == b
+
+
+def test_learns_abab_by_heart(tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text("ab" * 300)
+    settings = {"dropout": 0.0, "lr": 0.03, "steps": 150, "eval_every": 50}
+    *_, end = trained(tmp_path / "corpus.txt", tmp_path / "run", **settings)
+    assert isinstance(end, Stopped)
+    assert end.reason == "budget"
+    assert end.best_nats_per_step is not None
+    assert end.best_nats_per_step < 0.02
+    model = charrnn.load(tmp_path / "run")
+    assert "".join(sample(model.network(), model.codec, length=20, prime="a")) == "ba" * 10
+
+
+def test_events_tell_the_run(corpus: Path, tmp_path: Path) -> None:
+    events = trained(corpus, tmp_path / "run", steps=45, eval_every=20)
+    kinds = [type(event) for event in events]
+    assert kinds[-1] is Stopped
+    assert kinds.count(Evaluated) == kinds.count(Sampled) == kinds.count(Saved) == 3
+    assert [e.step for e in events if isinstance(e, Evaluated)] == [20, 40, 45]
+    assert all(len(e.text) for e in events if isinstance(e, Sampled))
+    fractions = [e.fraction for e in events if isinstance(e, Stepped)]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    for event in events:
+        json.dumps(event.to_dict())
+    lines = Run(tmp_path / "run").read_metrics()
+    names = "step epoch steps_seen train_nats_per_step lr grad_norm elapsed_s steps_per_s"
+    assert list(lines[0]) == names.split()
+    assert [line["step"] for line in lines if "val_nats_per_step" in line] == [20, 40, 45]
+    assert [line["step"] for line in lines] == sorted({line["step"] for line in lines})
+
+
+def test_same_seed_same_run(corpus: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        trained(corpus, tmp_path / name, steps=25, eval_every=10, seed=seed)
+    assert_same_end(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(AssertionError):
+        assert_same_end(tmp_path / "a", tmp_path / "c")
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "one-hot": {"embedding": 0},
+    "batch norm": {"norm": "batch"},
+    "layer norm": {"norm": "layer"},
+    "bf16": {"precision": "bf16"},
+    "adam": {"optimizer": "adam", "clip_by": "value", "clip": 0.1},
+    "rmsprop": {"optimizer": "rmsprop", "schedule": "exponential", "lr_decay_after": 0},
+    "epochs": {"steps": None, "epochs": 1.6},
+    "no clipping": {"clip": 0, "schedule": "constant"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_interrupted_and_resumed_equals_uninterrupted(
+    corpus: Path, tmp_path: Path, name: str
+) -> None:
+    settings = TINY | {"steps": 31, "eval_every": 9} | VARIANTS[name]
+    list(charrnn.train(corpus, tmp_path / "whole", **settings))
+    polls = iter([False] * 7 + [True])
+    with charrnn.training.prepare.prepared(
+        charrnn.codec.sources.find([corpus]), Run(tmp_path / "parts"), config.from_flags(settings)
+    ) as ready:
+        *_, end = ready.begin().events(should_stop=lambda: next(polls))
+    assert (end.reason, end.step) == ("interrupted", 7)
+    for pause in (5, 11, None):
+        trainer = Trainer.resumed(Run(tmp_path / "parts"), NO_BUDGET)
+        until = None if pause is None else trainer.progress.step + pause
+        *_, end = trainer.events(should_stop=lambda t=trainer, u=until: t.progress.step == u)
+    assert end.reason == "budget"
+    assert_same_end(tmp_path / "whole", tmp_path / "parts")
+    metrics = [Run(tmp_path / part).read_metrics() for part in ("whole", "parts")]
+    assert [m["step"] for m in metrics[0]] == [m["step"] for m in metrics[1]]
+
+
+def test_killed_at_a_random_step_and_resumed(
+    corpus: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """SIGKILL, several times in one run, each after another number of events."""
+    settings = TINY | {"steps": 120, "eval_every": 7}
+    list(charrnn.train(corpus, tmp_path / "whole", **settings))
+    chance = random.Random(int.from_bytes(os.urandom(4)))
+    first = ["train", corpus, "-o", tmp_path / "killed", *flags(**settings)]
+    again = ["train", "--resume", tmp_path / "killed"]
+    killed_at = []
+    for words in (first, again, again, again):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "charrnn", *map(str, words), "--json", "-q"],
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        assert child.stdout is not None
+        wanted = chance.randrange(2, 40)
+        for count, line in enumerate(child.stdout):
+            if count == wanted:
+                killed_at.append(json.loads(line).get("step", 0))
+                break
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    list(Trainer.resumed(Run(tmp_path / "killed"), NO_BUDGET).events())
+    print("killed at steps", killed_at)
+    assert_same_end(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_minutes_plan_the_steps_and_end_in_time(corpus: Path, tmp_path: Path) -> None:
+    """With a clock that ticks 0.1 s a look, a minute ends near its end and the rate with it."""
+    settings = config.from_flags(TINY | {"minutes": 1.0, "eval_every": 20})
+    ticks = iter(range(10**6))
+    with charrnn.training.prepare.prepared(
+        charrnn.codec.sources.find([corpus]), Run(tmp_path / "run"), settings
+    ) as ready:
+        trainer = ready.begin()
+        events = list(trainer.events(clock=lambda: next(ticks) / 10))
+    end = events[-1]
+    assert isinstance(end, Stopped)
+    assert end.reason == "budget"
+    assert 55 < end.elapsed_s < 66
+    steps = [event for event in events if isinstance(event, Stepped)]
+    assert steps[-1].fraction > 0.9
+    assert steps[-1].lr < 0.1 * max(event.lr for event in steps)
+
+
+def test_a_raised_budget_goes_on(corpus: Path, tmp_path: Path) -> None:
+    trained(corpus, tmp_path / "run", steps=20, eval_every=10)
+    run = Run(tmp_path / "run")
+    for budget in ({}, {"steps": 20}, {"steps": 5}, {"epochs": 0.1}):
+        with pytest.raises(ConfigError, match="has finished, after 20 steps"):
+            Trainer.resumed(run, config.from_flags(budget))
+    *_, end = Trainer.resumed(run, config.from_flags({"steps": 35})).events()
+    assert (end.step, end.reason) == (35, "budget")
+    assert checkpoint.read(run.last).config.training.steps == 35
+
+
+def test_patience(corpus: Path, tmp_path: Path) -> None:
+    """A rate of next to nothing after a wild one: validation cannot get better for ever."""
+    settings = {"steps": 4000, "eval_every": 5, "patience": 3, "lr": 0.3, "dropout": 0.0}
+    *_, end = trained(corpus, tmp_path / "run", **settings)
+    assert isinstance(end, Stopped)
+    assert end.reason == "patience"
+    assert end.best_step == end.step - 15
+    best = checkpoint.read(tmp_path / "run" / "best.safetensors").training
+    assert best["step"] == end.best_step
+    with pytest.raises(ConfigError, match="has finished"):
+        Trainer.resumed(Run(tmp_path / "run"), NO_BUDGET)
+
+
+def test_divergence_never_reaches_the_weights(corpus: Path, tmp_path: Path) -> None:
+    settings = {"steps": 50, "eval_every": 5, "clip": 0, "schedule": "constant", "warmup": 0.0}
+    run = Run(tmp_path / "run")
+    with charrnn.training.prepare.prepared(
+        charrnn.codec.sources.find([corpus]), run, config.from_flags(TINY | settings)
+    ) as ready:
+        trainer = ready.begin()
+        events = trainer.events()
+        next(event for event in events if isinstance(event, Saved))
+        before = tensors_of(run.last)
+        trainer.network.head.linear.bias.data[0] = math.nan
+        with pytest.raises(DivergenceError, match=r"step 6: loss nan.*--lr.*last good state"):
+            list(events)
+    after = tensors_of(run.last)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert all(np.isfinite(value).all() for value in after.values())
+
+
+def test_nothing_to_resume(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no last\.safetensors"):
+        Trainer.resumed(Run(tmp_path), NO_BUDGET)
+    (tmp_path / "last.safetensors").write_bytes((run / "best.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match="without the state to resume from"):
+        Trainer.resumed(Run(tmp_path), NO_BUDGET)
+
+
+@pytest.mark.parametrize("preset", ["char-rnn", "pytorch-charrnn", "tiny"])
+def test_presets_train(corpus: Path, tmp_path: Path, preset: str) -> None:
+    """Small, but with the optimizer, schedule and clipping of the preset."""
+    sizes = {"hidden": 8, "batch_size": 4, "seq_length": 8, "steps": 6, "eval_every": 3}
+    events = list(
+        charrnn.train(corpus, tmp_path / "run", preset=preset, threads=1, device="cpu", **sizes)
+    )
+    assert isinstance(events[-1], Stopped)
+    used = charrnn.load(tmp_path / "run").config
+    wanted = load_preset(preset)
+    assert used.training.optimizer == wanted["training"].get("optimizer", "adamw")
+    assert used.sampling.top_k == wanted["sampling"].get("top_k", 0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("embedding", [0, 6])
+def test_on_a_gpu(corpus: Path, tmp_path: Path, embedding: int) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    settings = {"device": "cuda", "steps": 30, "eval_every": 10, "precision": "auto"}
+    *_, end = trained(corpus, tmp_path / "run", embedding=embedding, **settings)
+    assert isinstance(end, Stopped)
+    *_, end = Trainer.resumed(Run(tmp_path / "run"), config.from_flags({"steps": 40})).events()
+    assert end.step == 40

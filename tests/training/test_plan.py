@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn import config
+from charrnn.codec.sources import find
+from charrnn.codec.steps import Discrete
+from charrnn.codec.text import CharCodec
+from charrnn.config import ModelConfig
+from charrnn.errors import CorpusError
+from charrnn.model.network import Network
+from charrnn.run import Run
+from charrnn.training import plan, probe
+from charrnn.training.prepare import prepared
+from tests.conftest import TINY
+
+NOTHING = config.from_flags({})
+CODEC = CharCodec("ab\n")
+
+
+def network_of(filled: config.Given) -> Network:
+    with torch.device("meta"):
+        return Network(ModelConfig(**filled["model"]), Discrete(3))
+
+
+@given(st.integers(plan.LEAST_STEPS, 10**10), st.booleans())
+def test_every_corpus_gets_a_plan_that_fits(corpus_steps: int, on_gpu: bool) -> None:
+    filled, notices = plan.choose(NOTHING, corpus_steps, on_gpu)
+    speed = probe.Speed(1, "fp32", 0.02)
+    built = plan.finish(filled, speed, network_of(filled), CODEC, corpus_steps, notices=notices)
+    assert plan.segments_of(built.config, corpus_steps) >= 1
+    assert 1 <= built.config.training.eval_every <= built.planned_steps
+    assert built.seconds <= 60 * plan.MINUTES + 1
+    assert not notices or corpus_steps < 5000
+
+
+@given(st.integers(plan.LEAST_STEPS, 5000), st.integers(1, 300), st.integers(1, 300))
+def test_short_corpora_shrink_the_batch(corpus_steps: int, batch: int, length: int) -> None:
+    asked = config.from_flags({"batch_size": batch, "seq_length": length, "steps": 3})
+    filled, notices = plan.choose(asked, corpus_steps, on_gpu=False)
+    data = filled["data"]
+    assert data["batch_size"] <= batch
+    assert data["seq_length"] <= length
+    assert bool(notices) == ((data["batch_size"], data["seq_length"]) != (batch, length))
+
+
+def test_too_short() -> None:
+    with pytest.raises(CorpusError, match="16 are the least"):
+        plan.choose(NOTHING, 15, on_gpu=False)
+
+
+def test_what_is_asked_for_stands() -> None:
+    asked = config.from_flags({"hidden": 7, "lr": 0.5, "epochs": 3, "eval_every": 4, "patience": 2})
+    filled, _ = plan.choose(asked, 10**6, on_gpu=False)
+    speed = probe.Speed(2, "bf16", 0.02)
+    built = plan.finish(filled, speed, network_of(filled), CODEC, 10**6, notices=()).config
+    assert (built.model.hidden, built.training.lr, built.training.epochs) == (7, 0.5, 3)
+    assert (built.training.eval_every, built.training.patience) == (4, 2)
+    assert (built.training.minutes, built.training.threads) == (None, 2)
+
+
+def test_the_probe_leaves_the_network_alone() -> None:
+    torch.manual_seed(0)
+    model = ModelConfig(hidden=8, layers=2, embedding=0, dropout=0.2, norm="batch")
+    network = Network(model, Discrete(9))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    threads = torch.get_num_threads()
+    speed = probe.fastest(network, 4, 6, threads=None, precision="auto")
+    assert speed.seconds > 0
+    assert speed.precision in ("fp32", "bf16")
+    assert torch.get_num_threads() == threads
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    fixed = probe.fastest(network, 4, 6, threads=1, precision="fp32")
+    assert (fixed.threads, fixed.precision) == (1, "fp32")
+
+
+def test_planning_leaves_nothing_behind(corpus: Path, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    with prepared(find([corpus]), run, config.from_flags(TINY | {"steps": 5})) as ready:
+        assert ready.plan.planned_steps == 5
+        assert ready.plan.vocabulary == ready.codec.step.size
+    assert not run.path.exists()
+
+
+def test_an_old_run_survives_a_new_one_that_fails(corpus: Path, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    settings = config.from_flags(TINY | {"steps": 5})
+    with prepared(find([corpus]), run, settings) as ready:
+        list(ready.begin().events())
+    before = {path.name: path.read_bytes() for path in run.path.iterdir()}
+    bad = tmp_path / "bad.txt"
+    bad.write_bytes(b"good text and then \xff")
+    with pytest.raises(CorpusError), prepared(find([bad]), run, settings, force=True):
+        pass
+    assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.config import TrainingConfig
+from charrnn.training.progress import Progress, planned_steps
+from charrnn.training.schedule import FLOOR, SCHEDULES, Place, learning_rate
+
+
+def config_of(**settings: object) -> TrainingConfig:
+    return TrainingConfig(**({"lr": 1.0, "eval_every": 1, "threads": 1} | settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+@given(epoch=st.integers(0, 10**6), fraction=st.floats(0, 1))
+def test_rates_are_positive_and_at_most_lr(name: str, epoch: int, fraction: float) -> None:
+    rate = learning_rate(Place(epoch, fraction), config_of(schedule=name, lr=0.5))
+    assert 0 <= rate <= 0.5
+
+
+def test_cosine_falls_to_its_floor_after_the_warm_up() -> None:
+    config = config_of(warmup=0.1)
+    rates = [learning_rate(Place(0, part / 100), config) for part in range(101)]
+    assert rates[0] < 0.01
+    assert rates[5] == pytest.approx(0.5 * rates[5] / 0.5)
+    assert max(rates) == rates[10]
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(FLOOR)
+    assert rates[5] == pytest.approx(0.5 * SCHEDULES["cosine"](Place(0, 0.05), config))
+
+
+def test_exponential_is_char_rnn_s() -> None:
+    """train.lua multiplies at the end of each epoch from the tenth on."""
+    config = config_of(schedule="exponential", warmup=0.0, lr_decay=0.97, lr_decay_after=10)
+    rates = [learning_rate(Place(epoch, 0.5), config) for epoch in range(13)]
+    assert rates[:10] == [1.0] * 10
+    assert rates[10:] == pytest.approx([0.97, 0.97**2, 0.97**3])
+
+
+def test_whichever_limit_comes_first() -> None:
+    assert planned_steps(config_of(steps=50), 10, 1.0) == 50
+    assert planned_steps(config_of(steps=50, epochs=2.5), 10, 1.0) == 25
+    assert planned_steps(config_of(steps=50, epochs=2.5, minutes=0.25), 10, 1.0) == 15
+    assert planned_steps(config_of(minutes=1), 10, 2.0, step=100, elapsed_s=30) == 160
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.floats(0.1, 30)), min_size=1, max_size=12))
+def test_the_used_up_share_never_jumps(decisions: list[tuple[int, float]]) -> None:
+    """Whatever the clock says, the share rises evenly, and ends at 1."""
+    config = config_of(minutes=2.0)
+    progress = Progress(planned_steps=100)
+    for steps, seconds in decisions:
+        for _ in range(steps):
+            before = progress.fraction
+            progress.step += 1
+            assert before <= progress.fraction <= 1
+        progress.elapsed_s += seconds
+        if progress.over(config):
+            return
+        before = progress.fraction
+        progress.decide(config, 10)
+        assert progress.fraction == pytest.approx(before)
+        assert progress.planned_steps > progress.step
+    progress.step = progress.planned_steps
+    assert progress.fraction == 1
+
+
+def test_progress_survives_json() -> None:
+    progress = Progress(planned_steps=7, step=3)
+    assert Progress.from_dict(progress.to_dict()) == progress
+    progress.best_nats_per_step = 1.25
+    assert Progress.from_dict(progress.to_dict()) == progress

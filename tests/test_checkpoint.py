@@ -126,8 +126,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_deep_json_is_refused(best: Checkpoint, tmp_path: Path) -> None:
-    header = "
-" + "[" * 100_000
+    header = "digest\n" + "[" * 100_000
     save_file(best.tensors(), tmp_path / "deep", metadata={"charrnn": header})
     with pytest.raises(CheckpointError, match="header is broken"):
         checkpoint.read(tmp_path / "deep")

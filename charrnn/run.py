@@ -69,11 +69,12 @@ class Run:
         for path in (self.last, self.best, self.metrics):
             path.unlink(missing_ok=True)
 
-    def remove_if_empty(self) -> None:
-        """Remove the directory of a run that never began."""
+    def remove_if_empty(self, made: list[Path]) -> None:
+        """Remove what is left of a run that never began: its directory and new ones above."""
         (self.path / ".lock").unlink(missing_ok=True)
         with suppress(OSError):  # something else is in it
-            self.path.rmdir()
+            for path in made:
+                path.rmdir()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -13,15 +13,23 @@ class LSTMLayer(nn.Module):
     """An LSTM layer over dense inputs, (T, B, I), or over one-hot ones given as integers, (T, B).
 
     The forget gate's bias starts at 1 (Jozefowicz, Zaremba and Sutskever 2015), the recurrent
-    matrices orthogonal, the input matrix uniform within sqrt(3 / H).
+    matrices orthogonal, the input matrix uniform with a standard deviation of 1 / sqrt(H).  Of a
+    one-hot input a gate sees a single weight, so there it is 1/2, which gives the gates the
+    spread that an embedding gives them.
+
+    Args:
+        inputs: I, or the number of symbols.
+        hidden: H.
+        one_hot: whether inputs are integers.
     """
 
-    def __init__(self, inputs: int, hidden: int) -> None:
+    def __init__(self, inputs: int, hidden: int, *, one_hot: bool = False) -> None:
         super().__init__()
         self.hidden = hidden
         self.kernel = nn.LSTM(inputs, hidden)
         weight_ih, weight_hh, bias_ih, bias_hh = self.weights
-        bound = (3 / hidden) ** 0.5
+        deviation = 0.5 if one_hot else hidden**-0.5
+        bound = 3**0.5 * deviation
         nn.init.uniform_(weight_ih, -bound, bound)
         for gate in weight_hh.chunk(4):
             nn.init.orthogonal_(gate)

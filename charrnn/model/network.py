@@ -35,8 +35,9 @@ class Network(nn.Module):
         self.embedding = nn.Embedding(step.size, width) if config.embedding else None
         self.layers = nn.ModuleList()
         self.norms = nn.ModuleList()
-        for _ in range(config.layers):
-            self.layers.append(LSTMLayer(width, config.hidden))
+        for index in range(config.layers):
+            one_hot = index == 0 and not config.embedding
+            self.layers.append(LSTMLayer(width, config.hidden, one_hot=one_hot))
             if config.norm != "none":
                 self.norms.append(SequenceNorm(config.norm, config.hidden))
             width = config.hidden

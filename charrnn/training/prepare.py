@@ -76,13 +76,13 @@ def prepared(
 
 @contextmanager
 def _removed_if_unused(run: Run) -> Iterator[None]:
-    """Remove a directory that was made for a run which then did not begin."""
-    is_new = not run.path.exists()
+    """Remove the directories that were made for a run which then did not begin."""
+    made = [path for path in (run.path, *run.path.parents) if not path.exists()]
     try:
         yield
     finally:
-        if is_new and not run.exists:
-            run.remove_if_empty()
+        if made and not run.exists:
+            run.remove_if_empty(made)
 
 
 def _planned(

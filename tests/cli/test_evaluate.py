@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TEXT, Command
+
+
+def test_scores_a_text(command: Command, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "held-out.txt").write_text(TEXT[:300], encoding="utf-8")
+    outcome = command("evaluate", run, "held-out.txt", "--json")
+    assert outcome.returncode == 0, outcome.stderr
+    values = json.loads(outcome.stdout)
+    assert set(values) == {"nats_per_step", "bits_per_step", "perplexity", "steps"}
+    assert values["steps"] == 299
+    assert values["bits_per_step"] == pytest.approx(values["nats_per_step"] / math.log(2))
+    piped = command("evaluate", run, "-", "--json", stdin=TEXT[:300])
+    assert json.loads(piped.stdout) == values
+    shown = command("evaluate", run, "held-out.txt").stdout
+    assert f"nats per character  {values['nats_per_step']:.4f}" in shown
+
+
+def test_unknown_characters_are_left_out_and_told(command: Command, run: Path) -> None:
+    outcome = command("evaluate", run, "-", stdin="The œuvre – œuvre")
+    assert outcome.returncode == 0
+    assert "left out" in outcome.stderr
+    assert "œ" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("stdin", "message"),
+    [("", "0 characters that the model knows"), ("T", "1 characters"), (b"\xff", "offset 0")],
+)
+def test_nothing_to_score(command: Command, run: Path, stdin: bytes | str, message: str) -> None:
+    outcome = command("evaluate", run, "-", stdin=stdin)
+    assert outcome.returncode == 1
+    assert message in outcome.stderr
+    assert "Traceback" not in outcome.stderr

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from charrnn.cli.terminal import amount, duration, printable
+from tests.conftest import TINY, flags
+
+
+def test_the_whole_pipeline(corpus: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    charrnn = f"{sys.executable} -m charrnn"
+    small = " ".join(flags(**TINY, steps=12))
+    shell = (
+        f"cat {corpus} {corpus} | {charrnn} train - -o run -q {small} && "
+        f"{charrnn} sample run -n 500 -q --seed 1 | tee out.txt | head -c 100"
+    )
+    outcome = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, cwd=tmp_path, env=environment, check=False
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stderr == b""
+    assert len(outcome.stdout) == 100
+    assert (tmp_path / "out.txt").read_bytes().startswith(outcome.stdout)
+
+
+def test_events_into_a_closed_pipe_lose_no_run(
+    corpus: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    small = " ".join(flags(**TINY, steps=30, eval_every=5))
+    shell = f"{sys.executable} -m charrnn train {corpus} -o run -q --json {small} | head -n 3"
+    outcome = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, cwd=tmp_path, env=environment, check=False
+    )
+    assert outcome.stderr == b""
+    resumed = subprocess.run(
+        [sys.executable, "-m", "charrnn", "train", "--resume", "run", "-q", "--steps", "40"],
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+    )
+    assert resumed.returncode == 0
+
+
+def test_control_characters_never_reach_a_terminal() -> None:
+    assert printable("a\x1b[31mb\x07\x9b2J\r\n\tü") == "a␛[31mb␇\ufffd2J␍\n\tü"
+
+
+def test_numbers_for_people() -> None:
+    assert [duration(s) for s in (0.4, 59, 61, 3600, 7262)] == [
+        "0 s",
+        "59 s",
+        "1 min 1 s",
+        "1 h 0 min",
+        "2 h 1 min",
+    ]
+    assert [amount(n) for n in (7, 950, 9999, 12_300, 1_250_000, 3e9)] == [
+        "7",
+        "950",
+        "9,999",
+        "12.3 k",
+        "1.25 M",
+        "3 G",
+    ]

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Command
+
+
+def test_text_and_nothing_else(command: Command, run: Path) -> None:
+    outcome = command("sample", run, "-n", 120, "--seed", 3, "-q")
+    assert outcome.returncode == 0
+    assert outcome.stderr == ""
+    assert len(outcome.stdout) == 120
+
+
+def test_same_seed_same_text_however_many(command: Command, run: Path) -> None:
+    one = command("sample", run, "-n", 50, "--seed", 3).stdout
+    lines = command("sample", run, "-n", 50, "--seed", 3, "--num", 3, "--json").stdout.splitlines()
+    samples = [json.loads(line) for line in lines]
+    assert [sample["index"] for sample in samples] == [0, 1, 2]
+    assert {sample["seed"] for sample in samples} == {3}
+    assert samples[0]["text"] == one
+    assert len({sample["text"] for sample in samples}) == 3
+    assert all(sample["steps"] == 50 and sample["nats_per_step"] > 0 for sample in samples)
+    plain = command("sample", run, "-n", 50, "--seed", 3, "--num", 3).stdout
+    assert plain == "\n---\n".join(sample["text"] for sample in samples)
+
+
+def test_seed_is_told_when_it_was_drawn(command: Command, run: Path) -> None:
+    outcome = command("sample", run, "-n", 30)
+    seed = outcome.stderr.strip().rpartition("seed ")[2]
+    assert command("sample", run, "-n", 30, "--seed", seed).stdout == outcome.stdout
+
+
+def test_primes(command: Command, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "prime.txt").write_text("The grüne", encoding="utf-8")
+    words = ["sample", run, "-n", 20, "--seed", 1, "-q"]
+    outcomes = [
+        command(*words, "-p", "The grüne"),
+        command(*words, "--prime-file", "prime.txt"),
+        command(*words, "-p", "-", stdin="The grüne"),
+    ]
+    assert {outcome.returncode for outcome in outcomes} == {0}
+    assert len({outcome.stdout for outcome in outcomes}) == 1
+    assert outcomes[0].stdout.startswith("The grüne")
+    assert len(outcomes[0].stdout) == 20 + len("The grüne")
+
+
+def test_unknown_characters_are_named_and_skipped(command: Command, run: Path) -> None:
+    outcome = command("sample", run, "-n", 5, "-q", "-p", "Thé\x07")
+    assert outcome.returncode == 0
+    assert "'é' (U+00E9)" in outcome.stderr
+    assert "'\\x07' (U+0007)" in outcome.stderr
+    never = command("sample", run, "-n", 5, "-q", "--stop", "\\n")
+    assert "--stop will not be met" in never.stderr
+
+
+def test_filters_and_stop(command: Command, run: Path) -> None:
+    greedy = [command("sample", run, "-n", 40, "-q", "-t", 0).stdout for _ in range(2)]
+    assert greedy[0] == greedy[1]
+    assert command("sample", run, "-n", 40, "-q", "--top-k", 1).stdout == greedy[0]
+    assert command("sample", run, "-n", 40, "-q", "--top-p", 0.0001).stdout == greedy[0]
+    letter = greedy[0][10]
+    stopped = command("sample", run, "-n", 40, "-q", "-t", 0, "--stop", letter).stdout
+    assert stopped == greedy[0].partition(letter)[0]
+
+
+def test_files_are_written_whole(command: Command, run: Path, tmp_path: Path) -> None:
+    assert command("sample", run, "-n", 30, "--seed", 1, "-q", "-o", "out.txt").stdout == ""
+    text = (tmp_path / "out.txt").read_text(encoding="utf-8")
+    assert text == command("sample", run, "-n", 30, "--seed", 1, "-o", "-").stdout
+    outcome = command("sample", run, "-o", "no/out.txt")
+    assert outcome.returncode == 1
+    assert "no/out.txt: cannot be written" in outcome.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["nowhere"], 1, "nowhere: no such file or run"),
+        ([], 1, "no run under checkpoints/ yet"),
+        (["RUN", "-t", "-1"], 1, "--temperature must be at least 0"),
+        (["RUN", "-t", "nan"], 1, "--temperature must be a finite number"),
+        (["RUN", "--top-p", "0"], 1, "--top-p must be above 0"),
+        (["RUN", "--top-k", "-3"], 1, "--top-k must be at least 0"),
+        (["RUN", "-p", "a", "--prime-file", "b"], 2, "drop one"),
+        (["RUN", "--prime-file", "b"], 1, "b: cannot be read"),
+        (["RUN", "-n", "-5"], 2, "-n"),
+        (["RUN", "--num", "0"], 2, "--num"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_gets_one_line(
+    command: Command, run: Path, words: list[str], code: int, message: str
+) -> None:
+    outcome = command("sample", *(run if word == "RUN" else word for word in words))
+    assert outcome.returncode == code
+    assert message in outcome.stderr
+    assert outcome.stdout == ""
+    assert "Traceback" not in outcome.stderr
+
+
+def test_a_prime_that_is_no_text(command: Command, run: Path) -> None:
+    outcome = command("sample", run, "-p", "-", stdin=b"ab\xff")
+    assert outcome.returncode == 1
+    assert "standard input: the prime is not UTF-8 text (byte 0xff at offset 2)" in outcome.stderr
+
+
+def test_the_newest_run_is_sampled(command: Command, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "it").symlink_to(run)
+    outcome = command("sample", "-n", 10)
+    assert outcome.returncode == 0
+    assert outcome.stderr.startswith("checkpoints/it/best.safetensors, seed ")
+
+
+@pytest.mark.parametrize(
+    "setting", [{}, {"LANG": "C", "LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}]
+)
+def test_output_is_utf_8_everywhere(command: Command, run: Path, setting: dict[str, str]) -> None:
+    outcome = command("sample", run, "-n", 30, "--seed", 1, "-p", "grüne –", **setting)
+    assert outcome.returncode == 0
+    assert outcome.stdout.startswith("grüne –")
+
+
+def test_a_closed_pipe_ends_quietly(run: Path, environment: dict[str, str]) -> None:
+    shell = f"set -o pipefail; {sys.executable} -m charrnn sample {run} -n 200000 -q | head -c 100"
+    outcome = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, env=environment, check=False, timeout=60
+    )
+    assert outcome.returncode == 0
+    assert outcome.stderr == b""
+    assert len(outcome.stdout) == 100
+
+
+def test_a_terminal_gets_a_last_line_end(run: Path, environment: dict[str, str]) -> None:
+    ours, theirs = pty.openpty()
+    words = ["sample", str(run), "-n", "20", "-q", "--seed", "1", "--stop", "\n"]
+    subprocess.run(
+        [sys.executable, "-m", "charrnn", *words], stdout=theirs, env=environment, check=True
+    )
+    os.close(theirs)
+    drawn = os.read(ours, 4096)
+    os.close(ours)
+    assert drawn.endswith(b"\r\n")

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from charrnn import checkpoint
+from charrnn.cli.screen import Plain, screen_for, sparkline
+from charrnn.training.events import Stopped
+from tests.conftest import TINY, Command, flags
+
+SMALL = flags(**TINY, eval_every=10)
+
+
+def started(words: list[object], environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "charrnn", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+
+
+def test_plain_lines_on_stderr(command: Command, corpus: Path, tmp_path: Path) -> None:
+    outcome = command("train", corpus, "-o", "run", "--steps", 20, *SMALL)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout == ""
+    lines = outcome.stderr.splitlines()
+    assert [line.split()[0] for line in lines[1:7]] == (
+        ["corpus", "model", "training", "machine", "expected", "run"]
+    )
+    assert sum("validation" in line and line.startswith("step") for line in lines) == 2
+    assert "\x1b" not in outcome.stderr
+    assert lines[-1] == "the model is run/best.safetensors; sample it with: charrnn sample run"
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == [".lock", "best.safetensors", "corpus.npy", "last.safetensors", "metrics.jsonl"]
+
+
+def test_quiet_says_nothing(command: Command, corpus: Path) -> None:
+    outcome = command("train", corpus, "-o", "run", "--steps", 5, "-q", *SMALL)
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (0, "", "")
+
+
+def test_json_gives_events(command: Command, corpus: Path) -> None:
+    outcome = command("train", corpus, "-o", "run", "--steps", 12, "--json", *SMALL)
+    events = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert events[0]["event"] == "planned"
+    assert events[0]["planned_steps"] == 12
+    assert events[0]["config"]["model"]["hidden"] == TINY["hidden"]
+    assert {event["event"] for event in events[1:]} == (
+        {"stepped", "evaluated", "sampled", "saved", "stopped"}
+    )
+    assert "validation" in outcome.stderr
+
+
+def test_dry_run_leaves_nothing(command: Command, corpus: Path, tmp_path: Path) -> None:
+    outcome = command("train", corpus, "--dry-run")
+    assert outcome.returncode == 0
+    assert "LSTM" in outcome.stderr
+    assert "GB of memory" in outcome.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus.txt"]
+
+
+def test_no_corpus_is_the_bundled_one(command: Command, tmp_path: Path) -> None:
+    outcome = command("train", "--steps", 2, *flags(**TINY))
+    assert outcome.returncode == 0, outcome.stderr
+    assert (tmp_path / "checkpoints" / "tales" / "best.safetensors").exists()
+    again = command("train", "--steps", 2, "-q", *flags(**TINY))
+    assert again.returncode == 0
+    assert (tmp_path / "checkpoints" / "tales-2").exists()
+
+
+def test_flags_beat_environment_beats_preset(command: Command, corpus: Path) -> None:
+    (corpus.parent / "mine.toml").write_text("[model]\nhidden = 9\nlayers = 1\nembedding = 3\n")
+    words = ["train", corpus, "-c", "mine.toml", "--dry-run", "--json", "-q", "--steps", 2]
+    outcome = command(*words, "--hidden", 11, CHARRNN_HIDDEN="10", CHARRNN_LAYERS="2")
+    assert outcome.returncode == 0, outcome.stderr
+    model = json.loads(outcome.stdout)["config"]["model"]
+    assert (model["hidden"], model["layers"], model["embedding"]) == (11, 2, 3)
+
+
+def test_an_existing_run_is_kept(command: Command, corpus: Path, tmp_path: Path) -> None:
+    words = ["train", corpus, "-o", "run", "--steps", 3, "-q", *SMALL]
+    assert command(*words).returncode == 0
+    before = (tmp_path / "run" / "best.safetensors").read_bytes()
+    refused = command(*words, "--seed", 5)
+    assert refused.returncode == 1
+    assert "--force" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert (tmp_path / "run" / "best.safetensors").read_bytes() == before
+    assert command(*words, "--seed", 5, "--force").returncode == 0
+    assert (tmp_path / "run" / "best.safetensors").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+)
+def test_signals_save_and_say_how_to_go_on(
+    corpus: Path, tmp_path: Path, environment: dict[str, str], number: int, code: int
+) -> None:
+    settings = TINY | {"eval_every": 50, "steps": 1_000_000}
+    words = ["train", corpus, "-o", tmp_path / "run", "--json", *flags(**settings)]
+    child = started(words, environment)
+    assert child.stdout is not None
+    for line in child.stdout:
+        if json.loads(line).get("step", 0) >= 3:
+            break
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == code
+    assert f"go on with: charrnn train --resume {tmp_path / 'run'}" in errors
+    assert "Traceback" not in errors
+    progress = checkpoint.read(tmp_path / "run" / "last.safetensors").progress
+    assert progress is not None
+    assert progress["step"] >= 3
+
+
+def test_interrupted_before_the_first_step(tmp_path: Path, environment: dict[str, str]) -> None:
+    """While it waits for its corpus there is nothing to save, and nothing is left."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "charrnn", "train", "-", "-o", str(tmp_path / "run")],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    assert child.stderr is not None
+    assert child.stderr.readline() == "reading -\n"
+    for _ in range(200):
+        if (tmp_path / "run" / ".corpus.npy.partial").exists():
+            break
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "Traceback" not in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
+    assert command("train", corpus, "-o", "run", "--steps", 4, "-q", *SMALL).returncode == 0
+    refused = command("train", corpus, "--resume", "run", "--hidden", 5)
+    assert refused.returncode == 2
+    assert "corpus" in refused.stderr
+    assert "--hidden" in refused.stderr
+    assert command("train", "--resume", "run").returncode == 1
+    # What the environment sets for new runs does not stand in the way.
+    outcome = command("train", "--resume", "run", "--steps", 8, CHARRNN_HIDDEN="77")
+    assert outcome.returncode == 0, outcome.stderr
+    assert "going on with run at step 4 of 8" in outcome.stderr
+    missing = command("train", "--resume", "nowhere")
+    assert missing.returncode == 2
+    assert missing.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["nothing.txt"], 1, "nothing.txt: no such file or directory"),
+        (["empty"], 1, "empty: empty"),
+        (["short"], 1, "5 characters; 16 are the least"),
+        (["binary"], 1, "binary: byte 0xff at offset 0 is not utf-8 text"),
+        (["corpus.txt", "--hidden", "0"], 1, "--hidden must be at least 1, not 0"),
+        (["corpus.txt", "--threads", "many"], 1, "--threads must be auto or a number"),
+        (["corpus.txt", "--lr", "nan"], 1, "--lr must be a finite number"),
+        (["corpus.txt", "--device", "cuda"], 1, "no cuda device here"),
+        (["corpus.txt", "-c", "huge"], 1, "no preset or file 'huge'"),
+        (["corpus.txt", "--encoding", "utf-9"], 1, "unknown encoding 'utf-9'"),
+        (["corpus.txt", "-o", "corpus.txt"], 1, "corpus.txt: is a file"),
+        (["corpus.txt", "-o", "/proc/nothing"], 1, "/proc/nothing: cannot be written"),
+        (["corpus.txt", "--hiden", "3"], 2, "No such option"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_gets_one_line(
+    command: Command, corpus: Path, words: list[str], code: int, message: str
+) -> None:
+    if "cuda" in words and __import__("torch").cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    (corpus.parent / "empty").write_text("")
+    (corpus.parent / "short").write_text("abcde")
+    (corpus.parent / "binary").write_bytes(b"\xff\xfe\x00")
+    before = sorted(corpus.parent.iterdir())
+    outcome = command("train", "-q", "--steps", 2, *words)
+    assert outcome.returncode == code
+    assert message in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    if code == 1:
+        assert outcome.stderr.count("\n") == 1
+    assert sorted(corpus.parent.iterdir()) == before
+
+
+def test_debug_shows_the_traceback(command: Command) -> None:
+    outcome = command("--debug", "train", "nothing.txt")
+    assert outcome.returncode != 0
+    assert "Traceback" in outcome.stderr
+    assert "CorpusError" in outcome.stderr
+
+
+def read_terminal(words: list[object], environment: dict[str, str]) -> str:
+    """Run with a terminal for stderr and give all that was drawn on it."""
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "charrnn", *map(str, words)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=environment | {"TERM": "xterm-256color"},
+    )
+    os.close(theirs)
+    drawn = b""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        ready, _, _ = select.select([ours], [], [], 1)
+        if ready:
+            try:
+                block = os.read(ours, 65536)
+            except OSError:  # the child has closed its end
+                break
+            drawn += block
+        elif child.poll() is not None:
+            break
+    os.close(ours)
+    assert child.stdout is not None
+    child.stdout.close()
+    assert child.wait(10) == 0
+    return drawn.decode()
+
+
+def test_live_display_on_a_terminal(
+    corpus: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    words = ["train", corpus, "-o", tmp_path / "run", "--steps", 60, *SMALL]
+    drawn = read_terminal(words, environment)
+    for part in ("characters/s", "loss  train", "validation", "best", "▁", "100%", "sample it"):
+        assert part in drawn
+
+
+def test_sparkline() -> None:
+    assert sparkline([3, 2, 1]) == "█▅▁"
+    assert sparkline([1, 1]) == "▁▁"
+    assert sparkline([]) == sparkline([1, 2], "ascii") == ""
+
+
+def test_the_screen_fits_the_flags() -> None:
+    assert type(screen_for(json_lines=False, quiet=False)) is Plain  # no terminal here
+    silent = screen_for(json_lines=False, quiet=True)
+    with silent:
+        silent.show(Stopped(1, "budget", 1.0, 1, None, None, 1.0, Path("x")))

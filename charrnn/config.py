@@ -127,7 +127,12 @@ class TrainingConfig:
         default="auto",
         choices=("auto", "fp32", "bf16"),
     )
-    threads: int = setting("Processor threads; auto measures.", least=1, most=1024)
+    threads: int = setting(
+        "Processor threads; 0 (auto) measures, and again when training gets slow.",
+        default=0,
+        least=0,
+        most=1024,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from charrnn import config
 from charrnn.errors import ConfigError
-from charrnn.training.plan import choose
+from charrnn.training.plan import choose, sizes
 
 RESOLVED = {
     "data": {"seq_length": 8, "batch_size": 2, "val_fraction": 0.1},
@@ -68,9 +68,9 @@ def test_every_setting_is_documented() -> None:
 @pytest.mark.parametrize("name", sorted(config.presets()))
 def test_every_preset_loads_and_plans(name: str) -> None:
     given_ = config.load_preset(name)
-    filled, notices = choose(given_, 1_000_000, on_gpu=False)
+    filled, notices = choose(given_, 1_000_000, sizes(1_000_000, False)[0])
     assert not notices
-    measured = {"threads": 1, "eval_every": 1}
+    measured = {"eval_every": 1}
     built = config.Config.from_dict(filled | {"training": filled["training"] | measured})
     assert built.model.hidden == given_["model"]["hidden"]
 

@@ -44,7 +44,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(128 + signal.SIGINT) from None
         except BrokenPipeError:
             # The reader has had enough.  What is still buffered has nowhere to go.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             raise typer.Exit(0) from None
         except MemoryError:
             print("charrnn: out of memory; try a smaller --hidden or --batch-size", file=sys.stderr)

@@ -192,7 +192,7 @@ def describe_plan(plan: Plan, path: Path) -> str:
         ),
         (
             "machine",
-            f"{training.device}, {training.threads} thread{'s' * (training.threads > 1)}, "
+            f"{training.device}, {plan.threads} thread{'s' * (plan.threads > 1)}, "
             f"{training.precision}: {amount(plan.steps_per_s)} characters/s",
         ),
         (

@@ -118,10 +118,10 @@ def command(
 
 
 def _threads(value: str | None) -> int | None:
-    if value in (None, "auto"):
+    if value is None:
         return None
     try:
-        return int(value or "")
+        return 0 if value == "auto" else int(value)
     except ValueError:
         raise ConfigError(f"--threads must be auto or a number, not {value!r}") from None
 
@@ -198,10 +198,17 @@ def _resume(
 
 
 def _walk(trainer: Any, screen: Any, interrupts: Interrupts) -> None:
-    """Show the events of a run until it ends or a signal asks it to."""
+    """Show the events of a run until it ends, or a signal or a reader that has gone stops it."""
     interrupts.polling = True
+    gone: list[BrokenPipeError] = []
     with screen:
-        for event in trainer.events(should_stop=interrupts):
-            screen.show(event)
+        for event in trainer.events(should_stop=lambda: bool(gone) or interrupts()):
+            try:
+                if not gone:
+                    screen.show(event)
+            except BrokenPipeError as error:
+                gone.append(error)
+    if gone:
+        raise gone[0]
     if interrupts():
         raise Interrupted(interrupts.number)

@@ -22,15 +22,17 @@ from charrnn.model import device as devices
 from charrnn.model.network import Network, State, flattened, unflattened
 from charrnn.run import Run
 from charrnn.sampling.generate import sample
-from charrnn.training import optimizers
+from charrnn.training import optimizers, probe
 from charrnn.training.evaluate import evaluate
 from charrnn.training.events import Evaluated, Event, Sampled, Saved, Stepped, Stopped
+from charrnn.training.plan import Plan
 from charrnn.training.progress import Meter, Progress, finite
 from charrnn.training.schedule import Place, learning_rate
 
 PREVIEW = 320  # steps of a sample after an evaluation
 SAVE_EVERY_S = 300.0  # between evaluations that are far apart
 LOGS_PER_EVALUATION = 10
+SLOW = 1.6  # times as long as when the threads were chosen
 
 
 class Trainer:
@@ -48,15 +50,15 @@ class Trainer:
         steps = corpus.read(run.corpus)
         self.train_steps, self.val_steps = corpus.split(steps, config.data.val_fraction)
         self.state: State = self.network.initial_state(config.data.batch_size)
-        self.progress = Progress(planned_steps=1)
+        self.progress = Progress(planned_steps=1, threads=1)
+        self._expected_s: float | None = None  # of a step, when threads were last chosen
 
     @classmethod
-    def new(
-        cls, run: Run, config: Config, codec: Codec, network: Network, planned_steps: int
-    ) -> Trainer:
+    def new(cls, run: Run, plan: Plan, codec: Codec, network: Network) -> Trainer:
         """Begin a run whose corpus is encoded already, and save it before its first step."""
-        trainer = cls(run, config, codec, network)
-        trainer.progress = Progress(planned_steps=planned_steps)
+        trainer = cls(run, plan.config, codec, network)
+        trainer.progress = Progress(planned_steps=plan.planned_steps, threads=plan.threads)
+        trainer._expected_s = plan.seconds_per_step
         trainer.save()
         return trainer
 
@@ -110,7 +112,7 @@ class Trainer:
             CheckpointError: a save failed; the one before it stands.
         """
         progress, training = self.progress, self.config.training
-        torch.set_num_threads(training.threads)
+        torch.set_num_threads(progress.threads)
         started = clock() - progress.elapsed_s
         meter, saved_at, interrupted = Meter(progress.elapsed_s), started, False
         log_every = max(1, training.eval_every // LOGS_PER_EVALUATION)
@@ -132,7 +134,9 @@ class Trainer:
                 if progress.over(training) is None:
                     progress.decide(training, self.lanes.segments)
                 meter.restart(progress.elapsed_s)
-            if evaluating or clock() - saved_at > SAVE_EVERY_S:
+            logged = evaluating or progress.step % log_every == 0
+            chosen_anew = logged and self._choose_threads(stepped.steps_per_s, evaluating)
+            if evaluating or chosen_anew or clock() - saved_at > SAVE_EVERY_S:
                 self.save()
                 saved_at = clock()
                 yield Saved(progress.step, self.run.last)
@@ -229,6 +233,31 @@ class Trainer:
             fraction=progress.fraction,
             planned_steps=progress.planned_steps,
         )
+
+    def _choose_threads(self, steps_per_s: float, evaluating: bool) -> bool:
+        """Look at the threads again where training has become slow, or might become faster.
+
+        Two threads wait for each other when another program wants a processor: a step then
+        takes ten times as long as on one.
+
+        Returns:
+            Whether their number has changed; it has to be saved before the next step.
+        """
+        if self.device.type != "cpu" or self.config.training.threads:
+            return False
+        data, progress = self.config.data, self.progress
+        seconds = data.batch_size * data.seq_length / steps_per_s
+        is_slow = self._expected_s is None or seconds > SLOW * self._expected_s
+        if not is_slow and not (evaluating and progress.threads < devices.processors()):
+            return False
+        precision = self.config.training.precision
+        speed = probe.fastest(
+            self.network, data.batch_size, data.seq_length, precision=precision, rounds=1
+        )
+        self._expected_s = max(speed.seconds, seconds if speed.threads == progress.threads else 0)
+        before, progress.threads = progress.threads, speed.threads
+        torch.set_num_threads(progress.threads)
+        return progress.threads != before
 
     def _evaluate(self, stepped: Stepped, train_nats: float) -> Iterator[Event]:
         """Evaluate, keep the best model, and draw a preview."""

@@ -6,11 +6,11 @@ The figures behind the choices are in configs/README.md.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from charrnn.codec import Codec
-from charrnn.config import Config, Given
+from charrnn.config import Config, Given, merge
 from charrnn.errors import CorpusError
 from charrnn.model.network import Network
 from charrnn.training.probe import Speed
@@ -34,10 +34,16 @@ class Plan:
     parameters: int
     corpus_steps: int
     vocabulary: int
+    threads: int
     seconds: float
     memory_bytes: int
     steps_per_s: float  # of the sequence
     notices: tuple[str, ...]
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Expected of one optimizer step."""
+        return self.config.data.batch_size * self.config.data.seq_length / self.steps_per_s
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""
@@ -45,13 +51,52 @@ class Plan:
         return {"event": "planned"} | values | {"config": self.config.to_dict()}
 
 
-def choose(given: Given, corpus_steps: int, on_gpu: bool) -> tuple[Given, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Size:
+    """A network and the batches that suit it."""
+
+    hidden: int
+    dropout: float
+    batch_size: int
+    seq_length: int
+    lr: float
+    layers: int = 2
+    embedding: int = 64
+
+
+# By the length of the corpus, sizes from small to large; the first is the default, and a larger
+# one is taken where the minutes allow it all the passes that help.
+CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
+    (30_000, (Size(128, 0.3, 8, 64, 5e-3),)),
+    (400_000, (Size(256, 0.4, 16, 64, 8e-3), Size(384, 0.5, 16, 64, 6e-3))),
+    (4_000_000, (Size(256, 0.2, 32, 64, 4e-3), Size(512, 0.4, 32, 96, 3e-3))),
+    (math.inf, (Size(256, 0.1, 32, 64, 4e-3), Size(512, 0.2, 32, 96, 3e-3))),
+)
+GPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
+    *CPU_SIZES[:2],
+    (4_000_000, (Size(512, 0.4, 32, 96, 3e-3),)),
+    (math.inf, (Size(1024, 0.2, 64, 128, 2e-3),)),
+)
+
+
+def sizes(corpus_steps: int, on_gpu: bool) -> tuple[Size, ...]:
+    """The sizes that suit a corpus of this length, from small to large."""
+    table = GPU_SIZES if on_gpu else CPU_SIZES
+    return next(row for limit, row in table if corpus_steps < limit)
+
+
+def useful_epochs(corpus_steps: int) -> float:
+    """Passes after which more of the same hurts: 20 over 100 KB, 14 over 1 MB."""
+    return float(round(min(60.0, max(4.0, 20 * (1e5 / corpus_steps) ** 0.15))))
+
+
+def choose(given: Given, corpus_steps: int, size: Size) -> tuple[Given, tuple[str, ...]]:
     """Fill in sizes, rate and budget.
 
     Args:
         given: what the user has set, which stands.
         corpus_steps: N.
-        on_gpu: whether it will run on a CUDA or MPS device.
+        size: what to take where nothing is set.
 
     Returns:
         Settings that lack only what `finish` adds, and notices for the user.
@@ -63,70 +108,53 @@ def choose(given: Given, corpus_steps: int, on_gpu: bool) -> tuple[Given, tuple[
         raise CorpusError(
             f"the corpus has {corpus_steps} characters; {LEAST_STEPS} are the least to learn from"
         )
-    training = _budget(given["training"], corpus_steps)
-    sizes = _sizes(corpus_steps, training, on_gpu)
-    filled: Given = {
+    values = asdict(size)
+    chosen: Given = {
         "data": {
-            "seq_length": sizes["seq_length"],
-            "batch_size": sizes["batch_size"],
+            "seq_length": values.pop("seq_length"),
+            "batch_size": values.pop("batch_size"),
             "val_fraction": min(0.1, VALIDATION_STEPS / corpus_steps),
         },
-        "model": {k: sizes[k] for k in ("hidden", "layers", "embedding", "dropout")},
-        "training": {"lr": sizes["lr"]},
-        "sampling": {},
+        "training": {"lr": values.pop("lr")},
+        "model": values,
     }
-    for section, values in filled.items():
-        values |= given[section]
-    filled["training"] |= training
+    filled = merge(chosen, given)
+    filled["training"] |= _budget(given["training"], corpus_steps)
     filled["data"], notices = _fitted(filled["data"], corpus_steps)
     return filled, notices
 
 
 def _budget(training: dict[str, Any], corpus_steps: int) -> dict[str, Any]:
-    """The budget, where none is given: passes that still help, and ten minutes at the most."""
-    if any(training.get(name) is not None for name in ("epochs", "steps", "minutes")):
-        return training
-    return training | {"epochs": _useful_epochs(corpus_steps), "minutes": MINUTES}
-
-
-def _useful_epochs(corpus_steps: int) -> float:
-    """Passes after which more of the same helps little: 30 over 100 KB, 16 over 1 MB."""
-    return float(round(min(60.0, max(4.0, 30 * (1e5 / corpus_steps) ** 0.27))))
-
-
-def _sizes(corpus_steps: int, training: dict[str, Any], on_gpu: bool) -> dict[str, Any]:
-    """Size of the network and of a batch, by the length of the corpus."""
-    for limit, sizes in GPU_SIZES if on_gpu else CPU_SIZES:
-        if corpus_steps < limit:
-            return sizes
-    raise AssertionError("the last limit is infinite")
-
-
-def _row(
-    hidden: int, dropout: float, batch_size: int, seq_length: int, lr: float
-) -> dict[str, Any]:
+    """The passes that help, where no steps or epochs are given, and ten minutes at the most,
+    where none are given."""
+    if training.get("epochs") is not None or training.get("steps") is not None:
+        return {}
+    minutes = training.get("minutes")
     return {
-        "hidden": hidden,
-        "layers": 2,
-        "embedding": 64,
-        "dropout": dropout,
-        "batch_size": batch_size,
-        "seq_length": seq_length,
-        "lr": lr,
+        "epochs": useful_epochs(corpus_steps),
+        "minutes": MINUTES if minutes is None else minutes,
     }
 
 
-CPU_SIZES = (
-    (30_000, _row(128, 0.3, 8, 64, 5e-3)),
-    (400_000, _row(256, 0.4, 16, 64, 4e-3)),
-    (math.inf, _row(256, 0.2, 32, 64, 4e-3)),
-)
-GPU_SIZES = (
-    (30_000, _row(128, 0.3, 8, 64, 5e-3)),
-    (400_000, _row(256, 0.4, 16, 64, 4e-3)),
-    (4_000_000, _row(512, 0.4, 32, 128, 3e-3)),
-    (math.inf, _row(1024, 0.2, 64, 128, 2e-3)),
-)
+def has_room(given: Given, filled: Given, corpus_steps: int, speed: Speed, larger: Size) -> bool:
+    """Whether the minutes that were asked for leave time for a larger network.
+
+    Args:
+        given: what the user has set; only a budget of minutes and nothing else is a wish for more.
+        filled: the settings that were measured.
+        corpus_steps: N.
+        speed: what was measured.
+        larger: the size to come.
+    """
+    minutes = given["training"].get("minutes")
+    fixed = {"hidden", "layers"} & given["model"].keys() or {"epochs", "steps"} & {
+        name for name, value in given["training"].items() if value is not None
+    }
+    if minutes is None or fixed:
+        return False
+    batch_steps = filled["data"]["batch_size"] * filled["data"]["seq_length"]
+    seconds = speed.seconds / batch_steps * (larger.hidden / filled["model"]["hidden"]) ** 2
+    return bool(seconds * corpus_steps * useful_epochs(corpus_steps) < 60 * minutes)
 
 
 def _fitted(data: dict[str, Any], corpus_steps: int) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -163,7 +191,7 @@ def finish(
         corpus_steps: N.
         more: notices.
     """
-    chosen = {"threads": speed.threads, "precision": speed.precision}
+    chosen = {"precision": speed.precision}
     asked = filled["training"]
     filled = filled | {"training": {"eval_every": 1, "patience": 0} | asked | chosen}
     config = Config.from_dict(filled)
@@ -186,6 +214,7 @@ def finish(
         parameters=network.parameter_count,
         corpus_steps=corpus_steps,
         vocabulary=codec.step.size,
+        threads=speed.threads,
         seconds=seconds,
         memory_bytes=_memory(config, network.parameter_count, codec.step.size),
         steps_per_s=batch_steps / speed.seconds,

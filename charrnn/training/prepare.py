@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -39,8 +39,7 @@ class Prepared:
         """Put the corpus into its place, overwriting an earlier run, and give the trainer."""
         self.run.clear()
         os.replace(self._corpus, self.run.corpus)
-        config, steps = self.plan.config, self.plan.planned_steps
-        return Trainer.new(self.run, config, self.codec, self.network, steps)
+        return Trainer.new(self.run, self.plan, self.codec, self.network)
 
 
 @contextmanager
@@ -88,21 +87,44 @@ def _removed_if_unused(run: Run) -> Iterator[None]:
 def _planned(
     run: Run, given: Given, device: torch.device, codec: codecs.Codec, count: int, encoded: Path
 ) -> Prepared:
-    filled, notices = plan.choose(given, count, on_gpu=device.type != "cpu")
+    """Choose and measure: the default size, then larger ones while there is time for them."""
+    first, *larger = plan.sizes(count, on_gpu=device.type != "cpu")
+    attempt = _measured(given, device, codec, count, first)
+    for size in larger:
+        if not plan.has_room(given, attempt.filled, count, attempt.speed, size):
+            break
+        attempt = _measured(given, device, codec, count, size)
+    outcome = plan.finish(
+        attempt.filled, attempt.speed, attempt.network, codec, count, notices=attempt.notices
+    )
+    return Prepared(run, outcome, codec, attempt.network, encoded)
+
+
+class _Attempt(NamedTuple):
+    """Settings, the network they make, and what a step of it costs."""
+
+    filled: Given
+    notices: tuple[str, ...]
+    network: Network
+    speed: probe.Speed
+
+
+def _measured(
+    given: Given, device: torch.device, codec: codecs.Codec, count: int, size: plan.Size
+) -> _Attempt:
+    filled, notices = plan.choose(given, count, size)
     filled["data"]["codec"] = codec.name
     filled["training"]["device"] = device.type
-    config.check(filled, "settings")
     model = ModelConfig(**filled["model"])
     network = initial_network(model, codec, filled["training"].get("seed", 0)).to(device)
     speed = probe.fastest(
         network,
         filled["data"]["batch_size"],
         filled["data"]["seq_length"],
-        threads=filled["training"].get("threads"),
+        threads=filled["training"].get("threads", 0),
         precision=filled["training"].get("precision", "auto"),
     )
-    outcome = plan.finish(filled, speed, network, codec, count, notices=notices)
-    return Prepared(run, outcome, codec, network, encoded)
+    return _Attempt(filled, notices, network, speed)
 
 
 def initial_network(model: ModelConfig, codec: codecs.Codec, seed: int) -> Network:

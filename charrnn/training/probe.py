@@ -31,8 +31,9 @@ def fastest(
     batch: int,
     length: int,
     *,
-    threads: int | None,
-    precision: str,
+    threads: int = 0,
+    precision: str = "auto",
+    rounds: int = ROUNDS,
 ) -> Speed:
     """Time training steps on a scratch copy and choose what was left open.
 
@@ -40,8 +41,9 @@ def fastest(
         network: on its device; it is not changed.
         batch: B.
         length: T.
-        threads: None: one or as many as there are processors.
+        threads: 0: one or as many as there are processors.
         precision: "auto": fp32 or bf16.
+        rounds: how often each way is timed, after one round to warm up.
     """
     device = next(network.parameters()).device
     on_cpu = device.type == "cpu"
@@ -55,7 +57,7 @@ def fastest(
     best = dict.fromkeys(candidates, float("inf"))
     before, began = torch.get_num_threads(), time.monotonic()
     try:
-        for _ in range(ROUNDS + 1):  # the first round also pays for warming up
+        for _ in range(rounds + 1):  # the first round also pays for warming up
             for candidate in candidates:
                 seconds = _timed_step(scratch, block, *candidate)
                 best[candidate] = min(best[candidate], seconds)

@@ -22,6 +22,7 @@ class Progress:
     """
 
     planned_steps: int
+    threads: int  # in use; the clock may have it changed, like the planned steps
     step: int = 0  # optimizer steps taken
     epoch: int = 0  # whole passes over the corpus
     segment: int = 0  # place in the present pass

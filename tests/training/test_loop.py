@@ -12,15 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import charrnn
 from charrnn import checkpoint, config
+from charrnn.codec.sources import find
 from charrnn.config import load_preset
 from charrnn.errors import CheckpointError, ConfigError, DivergenceError
+from charrnn.model import device as devices
 from charrnn.run import Run
 from charrnn.sampling.generate import sample
+from charrnn.training import probe
 from charrnn.training.events import Evaluated, Sampled, Saved, Stepped, Stopped
 from charrnn.training.loop import Trainer
+from charrnn.training.prepare import prepared
+from charrnn.training.probe import Speed
 from tests.conftest import TINY, flags, trained
 
 NO_BUDGET = config.from_flags({})
@@ -102,9 +108,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     settings = TINY | {"steps": 31, "eval_every": 9} | VARIANTS[name]
     list(charrnn.train(corpus, tmp_path / "whole", **settings))
     polls = iter([False] * 7 + [True])
-    with charrnn.training.prepare.prepared(
-        charrnn.codec.sources.find([corpus]), Run(tmp_path / "parts"), config.from_flags(settings)
-    ) as ready:
+    with prepared(find([corpus]), Run(tmp_path / "parts"), config.from_flags(settings)) as ready:
         *_, end = ready.begin().events(should_stop=lambda: next(polls))
     assert (end.reason, end.step) == ("interrupted", 7)
     for pause in (5, 11, None):
@@ -152,9 +156,7 @@ def test_minutes_plan_the_steps_and_end_in_time(corpus: Path, tmp_path: Path) ->
     """With a clock that ticks 0.1 s a look, a minute ends near its end and the rate with it."""
     settings = config.from_flags(TINY | {"minutes": 1.0, "eval_every": 20})
     ticks = iter(range(10**6))
-    with charrnn.training.prepare.prepared(
-        charrnn.codec.sources.find([corpus]), Run(tmp_path / "run"), settings
-    ) as ready:
+    with prepared(find([corpus]), Run(tmp_path / "run"), settings) as ready:
         trainer = ready.begin()
         events = list(trainer.events(clock=lambda: next(ticks) / 10))
     end = events[-1]
@@ -164,6 +166,52 @@ def test_minutes_plan_the_steps_and_end_in_time(corpus: Path, tmp_path: Path) ->
     steps = [event for event in events if isinstance(event, Stepped)]
     assert steps[-1].fraction > 0.9
     assert steps[-1].lr < 0.1 * max(event.lr for event in steps)
+
+
+def test_threads_are_chosen_again_when_training_gets_slow(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is chosen is saved before the next step, and kept when the run is resumed."""
+    monkeypatch.setattr(devices, "processors", lambda: 2)
+    answers = iter([Speed(2, "fp32", 0.01), Speed(1, "fp32", 0.02), Speed(2, "fp32", 0.01)])
+    asked = []
+
+    def fastest(*_: object, **settings: object) -> Speed:
+        asked.append(settings)
+        return next(answers)
+
+    monkeypatch.setattr(probe, "fastest", fastest)
+    run, now = Run(tmp_path / "run"), [0.0]
+    settings = config.from_flags(TINY | {"threads": 0, "steps": 40, "eval_every": 20})
+    with prepared(find([corpus]), run, settings) as ready:
+        trainer = ready.begin()
+        assert trainer.progress.threads == 2
+        plain_step = trainer._step
+
+        def step() -> tuple[torch.Tensor, torch.Tensor, int]:
+            """On two threads 10 ms, while somebody else is at work 250 ms; on one 20 ms."""
+            busy = 5 <= trainer.progress.step < 19
+            now[0] += (0.25 if busy else 0.01) if trainer.progress.threads == 2 else 0.02
+            return plain_step()
+
+        monkeypatch.setattr(trainer, "_step", step)
+        seen = []
+        for event in trainer.events(clock=lambda: now[0]):
+            if isinstance(event, Saved):
+                saved = checkpoint.read(run.last).progress or {}
+                seen.append((event.step, saved["threads"]))
+                assert torch.get_num_threads() == saved["threads"]
+    assert [settings.get("precision") for settings in asked[1:]] == ["fp32", "fp32"]
+    assert seen == [(6, 1), (20, 2), (40, 2)]
+
+
+def test_threads_that_were_asked_for_stay(corpus: Path, tmp_path: Path) -> None:
+    now = iter(range(10**6))
+    settings = config.from_flags(TINY | {"threads": 1, "steps": 20, "eval_every": 10})
+    with prepared(find([corpus]), Run(tmp_path / "run"), settings) as ready:
+        trainer = ready.begin()
+        list(trainer.events(clock=lambda: next(now) ** 2))
+        assert trainer.progress.threads == 1
 
 
 def test_a_raised_budget_goes_on(corpus: Path, tmp_path: Path) -> None:
@@ -193,9 +241,7 @@ def test_patience(corpus: Path, tmp_path: Path) -> None:
 def test_divergence_never_reaches_the_weights(corpus: Path, tmp_path: Path) -> None:
     settings = {"steps": 50, "eval_every": 5, "clip": 0, "schedule": "constant", "warmup": 0.0}
     run = Run(tmp_path / "run")
-    with charrnn.training.prepare.prepared(
-        charrnn.codec.sources.find([corpus]), run, config.from_flags(TINY | settings)
-    ) as ready:
+    with prepared(find([corpus]), run, config.from_flags(TINY | settings)) as ready:
         trainer = ready.begin()
         events = trainer.events()
         next(event for event in events if isinstance(event, Saved))
@@ -233,7 +279,6 @@ def test_presets_train(corpus: Path, tmp_path: Path, preset: str) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("embedding", [0, 6])
 def test_on_a_gpu(corpus: Path, tmp_path: Path, embedding: int) -> None:
-    torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     settings = {"device": "cuda", "steps": 30, "eval_every": 10, "precision": "auto"}

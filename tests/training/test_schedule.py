@@ -10,7 +10,7 @@ from charrnn.training.schedule import FLOOR, SCHEDULES, Place, learning_rate
 
 
 def config_of(**settings: object) -> TrainingConfig:
-    return TrainingConfig(**({"lr": 1.0, "eval_every": 1, "threads": 1} | settings))  # type: ignore[arg-type]
+    return TrainingConfig(**({"lr": 1.0, "eval_every": 1} | settings))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
@@ -50,7 +50,7 @@ def test_whichever_limit_comes_first() -> None:
 def test_the_used_up_share_never_jumps(decisions: list[tuple[int, float]]) -> None:
     """Whatever the clock says, the share rises evenly, and ends at 1."""
     config = config_of(minutes=2.0)
-    progress = Progress(planned_steps=100)
+    progress = Progress(planned_steps=100, threads=1)
     for steps, seconds in decisions:
         for _ in range(steps):
             before = progress.fraction
@@ -68,7 +68,7 @@ def test_the_used_up_share_never_jumps(decisions: list[tuple[int, float]]) -> No
 
 
 def test_progress_survives_json() -> None:
-    progress = Progress(planned_steps=7, step=3)
+    progress = Progress(planned_steps=7, threads=2, step=3)
     assert Progress.from_dict(progress.to_dict()) == progress
     progress.best_nats_per_step = 1.25
     assert Progress.from_dict(progress.to_dict()) == progress

@@ -1,0 +1,93 @@
+"""What is shipped: the wheel carries presets and corpora, the source archive no checkpoints."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheel and source archive of this checkout, with a checkpoint lying about in it."""
+    folder = tmp_path_factory.mktemp("built")
+    stray = ROOT / "checkpoints" / "stray-of-test-package"
+    stray.mkdir()
+    (stray / "best.safetensors").write_bytes(b"x")
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "hatchling", "build", "-d", str(folder)],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+    finally:
+        (stray / "best.safetensors").unlink()
+        stray.rmdir()
+    return folder
+
+
+def test_the_wheel_works_in_an_empty_directory(built: Path, tmp_path: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    code = (
+        f"import sys; sys.path.insert(0, {str(site)!r})\n"
+        "import charrnn; from charrnn.cli.main import main\n"
+        f"assert charrnn.__file__.startswith({str(site)!r})\n"
+        "sys.argv = ['charrnn', 'train', '-c', 'tiny', '-q', '--steps', '2', '--threads', '1', "
+        "'--precision', 'fp32']\nmain()"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-c", code], cwd=empty, capture_output=True, text=True, check=False
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert (empty / "checkpoints" / "tales" / "best.safetensors").exists()
+
+
+def test_the_wheel_carries_what_it_needs(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for folder in ("configs", "corpora"):
+        for path in (ROOT / folder).iterdir():
+            assert f"charrnn/{folder}/{path.name}" in names
+    for path in (ROOT / "charrnn").rglob("*.py"):
+        assert path.relative_to(ROOT).as_posix() in names
+    assert "charrnn/py.typed" in names
+    assert not any("checkpoint" in name and "safetensors" in name for name in names)
+    entry = next(name for name in names if name.endswith("entry_points.txt"))
+    assert b"charrnn = charrnn.cli.main:main" in zipfile.ZipFile(wheel).read(entry)
+
+
+def test_the_source_archive_carries_no_checkpoints(built: Path) -> None:
+    (archive,) = built.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        names = [name.partition("/")[2] for name in file.getnames()]
+    assert "pyproject.toml" in names
+    assert "tests/test_package.py" in names
+    assert not any(name.endswith((".safetensors", ".npy", ".jsonl")) for name in names)
+
+
+def test_constraints_pin_every_requirement() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split(" ;")[0].split("==") for line in lines if line and line[0] != "#")
+    assert pins["torch"] == "2.13.0"
+    wanted = [*METADATA["dependencies"], *METADATA["optional-dependencies"]["dev"]]
+    for requirement in wanted:
+        name, bounds = re.fullmatch(r"([a-z]+)(.*)", requirement).groups()  # type: ignore[union-attr]
+        assert name in pins
+        assert bounds.startswith(">=")
+        assert "<" not in bounds
+        assert "==" not in bounds

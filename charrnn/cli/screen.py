@@ -105,7 +105,7 @@ class Live(Plain):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
         if self._sample:
-            note(self._sample_lines() + "\n")
+            note("\n".join("  " + line for line in self._sample_lines()) + "\n")
         if self._ended:
             note(describe_end(self._ended))
 
@@ -124,16 +124,16 @@ class Live(Plain):
 
     def _render(self, stepped: Stepped) -> Any:
         from rich.console import Group
+        from rich.padding import Padding
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        left = stepped.elapsed_s * (1 / max(stepped.fraction, 1e-6) - 1)
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             ProgressBar(total=1.0, completed=stepped.fraction, width=24),
             f"{stepped.fraction:4.0%}",
-            f"{duration(left)} left" if stepped.elapsed_s > 2 else "",
+            f"{duration(max(0, stepped.left_s))} left" if stepped.elapsed_s > 2 else "",
         )
         numbers = (
             f"step {stepped.step:,} of {stepped.planned_steps:,}   epoch {stepped.epoch:.2f}   "
@@ -148,12 +148,12 @@ class Live(Plain):
             )
         rows: list[Any] = [bar, Text(numbers, style="dim"), Text(losses)]
         if self._sample:
-            rows += [Text(""), Text(self._sample_lines(), style="italic")]
+            lines = Text("\n".join(self._sample_lines()), style="italic")
+            rows += [Text(""), Padding(lines, (0, 0, 0, 2))]
         return Group(*rows)
 
-    def _sample_lines(self) -> str:
-        lines = printable(self._sample).strip("\n").split("\n")
-        return "\n".join("  " + line for line in lines[:SAMPLE_LINES])
+    def _sample_lines(self) -> list[str]:
+        return printable(self._sample).strip("\n").split("\n")[:SAMPLE_LINES]
 
 
 def sparkline(values: list[float], encoding: str = "utf-8") -> str:

@@ -31,6 +31,7 @@ class Stepped(Event):
     elapsed_s: float
     steps_per_s: float
     fraction: float  # of the budget that is used up
+    left_s: float
     planned_steps: int
 
 

@@ -26,13 +26,13 @@ from charrnn.training import optimizers, probe
 from charrnn.training.evaluate import evaluate
 from charrnn.training.events import Evaluated, Event, Sampled, Saved, Stepped, Stopped
 from charrnn.training.plan import Plan
+from charrnn.training.probe import SLOW, Pace
 from charrnn.training.progress import Meter, Progress, finite
 from charrnn.training.schedule import Place, learning_rate
 
 PREVIEW = 320  # steps of a sample after an evaluation
 SAVE_EVERY_S = 300.0  # between evaluations that are far apart
 LOGS_PER_EVALUATION = 10
-SLOW = 1.6  # times as long as when the threads were chosen
 
 
 class Trainer:
@@ -51,14 +51,14 @@ class Trainer:
         self.train_steps, self.val_steps = corpus.split(steps, config.data.val_fraction)
         self.state: State = self.network.initial_state(config.data.batch_size)
         self.progress = Progress(planned_steps=1, threads=1)
-        self._expected_s: float | None = None  # of a step, when threads were last chosen
+        self._pace = Pace()
 
     @classmethod
     def new(cls, run: Run, plan: Plan, codec: Codec, network: Network) -> Trainer:
         """Begin a run whose corpus is encoded already, and save it before its first step."""
         trainer = cls(run, plan.config, codec, network)
         trainer.progress = Progress(planned_steps=plan.planned_steps, threads=plan.threads)
-        trainer._expected_s = plan.seconds_per_step
+        trainer._pace.expected_s = plan.seconds_per_step
         trainer.save()
         return trainer
 
@@ -134,8 +134,7 @@ class Trainer:
                 if progress.over(training) is None:
                     progress.decide(training, self.lanes.segments)
                 meter.restart(progress.elapsed_s)
-            logged = evaluating or progress.step % log_every == 0
-            chosen_anew = logged and self._choose_threads(stepped.steps_per_s, evaluating)
+            chosen_anew = self._choose_threads(clock, evaluating)
             if evaluating or chosen_anew or clock() - saved_at > SAVE_EVERY_S:
                 self.save()
                 saved_at = clock()
@@ -218,7 +217,7 @@ class Trainer:
 
     def _stepped(self, meter: Meter) -> Stepped:
         """What the steps since the last log line have come to."""
-        progress = self.progress
+        progress, training = self.progress, self.config.training
         nats, norm, speed = meter.read(progress.elapsed_s)
         self._refuse_divergence(nats, norm)
         return Stepped(
@@ -231,10 +230,11 @@ class Trainer:
             elapsed_s=progress.elapsed_s,
             steps_per_s=speed,
             fraction=progress.fraction,
+            left_s=progress.left_s(training),
             planned_steps=progress.planned_steps,
         )
 
-    def _choose_threads(self, steps_per_s: float, evaluating: bool) -> bool:
+    def _choose_threads(self, clock: Callable[[], float], evaluated: bool) -> bool:
         """Look at the threads again where training has become slow, or might become faster.
 
         Two threads wait for each other when another program wants a processor: a step then
@@ -245,19 +245,19 @@ class Trainer:
         """
         if self.device.type != "cpu" or self.config.training.threads:
             return False
-        data, progress = self.config.data, self.progress
-        seconds = data.batch_size * data.seq_length / steps_per_s
-        is_slow = self._expected_s is None or seconds > SLOW * self._expected_s
-        if not is_slow and not (evaluating and progress.threads < devices.processors()):
+        data, progress, pace, now = self.config.data, self.progress, self._pace, clock()
+        fewer = progress.threads < devices.processors()
+        seconds = pace.seconds_per_step(progress.step, now, skip=evaluated)
+        is_slow = seconds is not None and seconds > SLOW * (pace.expected_s or 0)
+        if not is_slow and not (evaluated and fewer and now >= pace.climb_at):
             return False
         precision = self.config.training.precision
-        speed = probe.fastest(
-            self.network, data.batch_size, data.seq_length, precision=precision, rounds=1
-        )
-        self._expected_s = max(speed.seconds, seconds if speed.threads == progress.threads else 0)
-        before, progress.threads = progress.threads, speed.threads
+        speed = probe.fastest(self.network, data.batch_size, data.seq_length, precision=precision)
+        changed = speed.threads != progress.threads
+        pace.chosen(speed, None if changed else seconds, clock(), climbing=fewer)
+        progress.threads = speed.threads
         torch.set_num_threads(progress.threads)
-        return progress.threads != before
+        return changed
 
     def _evaluate(self, stepped: Stepped, train_nats: float) -> Iterator[Event]:
         """Evaluate, keep the best model, and draw a preview."""

@@ -1,4 +1,4 @@
-"""Measuring a few training steps before the first: threads, precision, time and memory."""
+"""Measuring training steps, before the first and now and then: threads, precision, time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ import torch
 from charrnn.model.device import processors
 from charrnn.model.network import Network
 
-ROUNDS = 3  # every candidate is timed so often, in turns, and its best time counts
+ROUNDS = 3  # every candidate is timed so often, in turns
 PATIENCE_S = 20.0  # no new round after so long
+HOPELESS = 3.0  # times the best so far: not timed again
+SLOW = 1.6  # times as long as when the threads were chosen: time to choose again
+LOOK_EVERY_S = 1.0
+CLIMB_AFTER_S = 30.0  # back to more threads; twice as long after each try
 MARGIN = 0.95  # another precision or thread count must save at least 5%
 
 
@@ -33,7 +37,6 @@ def fastest(
     *,
     threads: int = 0,
     precision: str = "auto",
-    rounds: int = ROUNDS,
 ) -> Speed:
     """Time training steps on a scratch copy and choose what was left open.
 
@@ -43,7 +46,6 @@ def fastest(
         length: T.
         threads: 0: one or as many as there are processors.
         precision: "auto": fp32 or bf16.
-        rounds: how often each way is timed, after one round to warm up.
     """
     device = next(network.parameters()).device
     on_cpu = device.type == "cpu"
@@ -54,19 +56,25 @@ def fastest(
     size = scratch.head.linear.out_features
     generator = torch.Generator().manual_seed(0)
     block = torch.randint(size, (batch, length + 1), generator=generator).to(device)
-    best = dict.fromkeys(candidates, float("inf"))
+    times: dict[tuple[int, str], list[float]] = {candidate: [] for candidate in candidates}
     before, began = torch.get_num_threads(), time.monotonic()
     try:
-        for _ in range(rounds + 1):  # the first round also pays for warming up
-            for candidate in candidates:
-                seconds = _timed_step(scratch, block, *candidate)
-                best[candidate] = min(best[candidate], seconds)
+        for number in range(ROUNDS + 1):  # the first round also pays for warming up
+            quickest = min((min(seen) for seen in times.values() if seen), default=float("inf"))
+            for candidate, seen in times.items():
+                if number < 2 or min(seen) < HOPELESS * quickest:
+                    seen.append(_timed_step(scratch, block, *candidate))
             if time.monotonic() - began > PATIENCE_S:
                 break
     finally:
         torch.set_num_threads(before)
-    choice = _cheapest(candidates, best)
-    return Speed(*choice, best[choice])
+    # The mean, not the best: threads that wait for each other are slow only most of the time.
+    cost = {
+        candidate: sum(seen[1:] or seen) / len(seen[1:] or seen)
+        for candidate, seen in times.items()
+    }
+    choice = _cheapest(candidates, cost)
+    return Speed(*choice, cost[choice])
 
 
 def _precisions(device: torch.device) -> Sequence[str]:
@@ -110,3 +118,31 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+class Pace:
+    """What a step is expected to take and takes, by the clock; no part of what is saved."""
+
+    def __init__(self) -> None:
+        self.expected_s: float | None = None  # None: not known, so the first look is due
+        self.climb_at = 0.0
+        self._wait_s = CLIMB_AFTER_S
+        self._since: tuple[int, float] | None = None
+
+    def seconds_per_step(self, step: int, now: float, *, skip: bool) -> float | None:
+        """The mean since the last reading, once a second; `skip`: begin anew after a pause."""
+        if self._since is None or skip:
+            self._since = (step, now)
+            return None
+        taken, passed = step - self._since[0], now - self._since[1]
+        if passed < LOOK_EVERY_S:
+            return None
+        self._since = (step, now)
+        return passed / taken
+
+    def chosen(self, speed: Speed, seen_s: float | None, now: float, *, climbing: bool) -> None:
+        """Threads were chosen, at this speed; `seen_s` is what a step really takes."""
+        self.expected_s = max(speed.seconds, seen_s or 0.0)
+        if climbing or self.climb_at == 0.0:
+            self.climb_at, self._wait_s = now + self._wait_s, 2 * self._wait_s
+        self._since = None

@@ -42,6 +42,13 @@ class Progress:
         done = (self.step - self.anchor_step) / rest if rest > 0 else 1.0
         return min(1.0, self.anchor_fraction + (1 - self.anchor_fraction) * done)
 
+    def left_s(self, training: TrainingConfig) -> float:
+        """Seconds that are expected to be left."""
+        left = self.elapsed_s * (1 / max(self.fraction, 1e-6) - 1)
+        return (
+            left if training.minutes is None else min(left, 60 * training.minutes - self.elapsed_s)
+        )
+
     def over(self, training: TrainingConfig) -> str | None:
         """Why training ends here, or None: "budget" or "patience"."""
         seconds = math.inf if training.minutes is None else 60 * training.minutes

@@ -173,7 +173,7 @@ def test_threads_are_chosen_again_when_training_gets_slow(
 ) -> None:
     """What is chosen is saved before the next step, and kept when the run is resumed."""
     monkeypatch.setattr(devices, "processors", lambda: 2)
-    answers = iter([Speed(2, "fp32", 0.01), Speed(1, "fp32", 0.02), Speed(2, "fp32", 0.01)])
+    answers = iter([Speed(2, "fp32", 0.01), Speed(1, "fp32", 3.0), Speed(2, "fp32", 0.01)])
     asked = []
 
     def fastest(*_: object, **settings: object) -> Speed:
@@ -189,9 +189,9 @@ def test_threads_are_chosen_again_when_training_gets_slow(
         plain_step = trainer._step
 
         def step() -> tuple[torch.Tensor, torch.Tensor, int]:
-            """On two threads 10 ms, while somebody else is at work 250 ms; on one 20 ms."""
+            """On two threads 10 ms, while somebody else is at work 9 s; on one 3 s."""
             busy = 5 <= trainer.progress.step < 19
-            now[0] += (0.25 if busy else 0.01) if trainer.progress.threads == 2 else 0.02
+            now[0] += (9.0 if busy else 0.01) if trainer.progress.threads == 2 else 3.0
             return plain_step()
 
         monkeypatch.setattr(trainer, "_step", step)

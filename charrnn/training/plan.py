@@ -68,7 +68,7 @@ class Size:
 # one is taken where the minutes allow it all the passes that help.
 CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
     (30_000, (Size(128, 0.3, 8, 64, 5e-3),)),
-    (400_000, (Size(256, 0.4, 16, 64, 8e-3), Size(384, 0.5, 16, 64, 6e-3))),
+    (400_000, (Size(256, 0.4, 16, 64, 1.2e-2), Size(384, 0.5, 16, 64, 1.2e-2))),
     (4_000_000, (Size(256, 0.2, 32, 64, 4e-3), Size(512, 0.4, 32, 96, 3e-3))),
     (math.inf, (Size(256, 0.1, 32, 64, 4e-3), Size(512, 0.2, 32, 96, 3e-3))),
 )

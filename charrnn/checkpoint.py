@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ class Checkpoint:
     sha256: str
     shapes: dict[str, tuple[int, ...]]
     _header: str
+    _file: Any  # held open, so that a file that replaces this one does not get mixed in
 
     def tensors(self) -> Tensors:
         """Read all tensors and hold them against the digest.
@@ -55,8 +57,7 @@ class Checkpoint:
             CheckpointError: the file has changed since it was written.
         """
         try:
-            with safe_open(self.path, framework="numpy") as file:
-                tensors = {name: file.get_tensor(name) for name in self.shapes}
+            tensors = {name: self._file.get_tensor(name) for name in self.shapes}
         except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{self.path}: cannot be read ({error})") from None
         if _digest(self._header, tensors) != self.sha256:
@@ -88,11 +89,15 @@ class Checkpoint:
                     f"{self.path}: {name} is {found.get(name, 'missing')}, "
                     f"its config asks for {wanted.get(name, 'none')}"
                 )
+        types = {name: tensor.dtype for name, tensor in network.state_dict().items()}
         weights = {
             name.removeprefix(MODEL): torch.from_numpy(array)
             for name, array in self.tensors().items()
             if name.startswith(MODEL)
         }
+        for name, tensor in weights.items():
+            if tensor.dtype != types[name]:
+                raise CheckpointError(f"{self.path}: {name} is {tensor.dtype}, not {types[name]}")
         network.load_state_dict(weights, assign=True)
         return network.eval()
 
@@ -142,11 +147,13 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: no such file or run")
     if not path.is_file():
         raise CheckpointError(f"{path}: not a model file")
+    if not os.access(path, os.R_OK):
+        raise CheckpointError(f"{path}: cannot be read (permission denied)")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            names = file.keys()
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+        file: Any = safe_open(path, framework="numpy")
+        file.__enter__()
+        metadata = file.metadata() or {}
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in list(file.keys())}
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a charrnn model ({error})") from None
     if "charrnn" not in metadata:
@@ -171,6 +178,7 @@ def read(path: Path) -> Checkpoint:
             sha256=sha256,
             shapes=shapes,
             _header=header,
+            _file=file,
         )
     except (ConfigError, CheckpointError) as error:
         prefix = "" if str(error).startswith(str(path)) else f"{path}: "

@@ -82,7 +82,9 @@ class TrainingConfig:
     rms_alpha: float = setting(
         "Decay of RMSprop's running mean of squares.", default=0.99, least=0, below=1
     )
-    weight_decay: float = setting("Weight decay of the matrices.", default=0.01, least=0, most=10)
+    weight_decay: float = setting(
+        "Weight decay of the matrices; none: 0.01 with adamw, else 0.", least=0, most=10
+    )
     schedule: str = setting(
         "Course of the learning rate: cosine (to 2% at the end of the budget), constant, or "
         "exponential (times lr_decay an epoch, after lr_decay_after epochs).",
@@ -204,6 +206,9 @@ _TYPES: dict[str, Any] = {
 }
 
 
+BUDGET = ("epochs", "steps", "minutes")
+
+
 def doc(name: str) -> str:
     """The documentation of a setting, as its declaration gives it."""
     text: str = FIELDS[name][1].metadata["doc"]
@@ -218,6 +223,8 @@ def _mistake(name: str, value: Any) -> str | None:
         return None
     wanted = next(kind for kind in kinds if kind is not type(None))
     number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and abs(value) > 1e300:  # TOML has whole numbers that no float can hold
+        return f"must be a finite number, not {str(value)[:20]}"
     if wanted is int and not (number and isinstance(value, int)):
         return f"must be a whole number, not {value!r}"
     if wanted is float and not (number and math.isfinite(value)):
@@ -269,6 +276,21 @@ def check(values: Mapping[str, Any], where: str, name_of: Naming = "{0}.{1}".for
     if mistakes:
         raise ConfigError(f"{where}: {'; '.join(mistakes)}" if where else "; ".join(mistakes))
     return given
+
+
+def over_preset(preset: str | None, given: Given) -> Given:
+    """Lay settings over those of a preset; any budget of one's own replaces all of the preset's.
+
+    Raises:
+        ConfigError: as `load_preset` does.
+    """
+    if preset is None:
+        return given
+    below = load_preset(preset)
+    if any(given["training"].get(name) is not None for name in BUDGET):
+        for name in BUDGET:
+            below["training"].pop(name, None)
+    return merge(below, given)
 
 
 def _closest(name: str, known: Mapping[str, Any]) -> str:
@@ -332,7 +354,7 @@ def load_preset(name: str) -> Given:
     known = presets()
     path = known.get(name, Path(name))
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"no preset or file {name!r}; presets: {', '.join(known)}") from None
     except OSError as error:

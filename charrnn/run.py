@@ -15,6 +15,7 @@ import filelock
 
 from charrnn.checkpoint import Checkpoint, read
 from charrnn.errors import CheckpointError, RunError
+from charrnn.files import replacing
 
 CHECKPOINTS = Path("checkpoints")  # where runs go that are given no directory
 
@@ -58,11 +59,23 @@ class Run:
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path}: is a file; give a directory with --out")
+        if not self.exists and not force:
+            for path in (self.corpus, self.metrics):
+                if path.exists():
+                    raise RunError(
+                        f"{path}: would be overwritten; choose another --out, or --force"
+                    )
         if self.exists and not force:
             raise RunError(
                 f"{self.path}: holds a run already; go on with it (--resume {self.path}), "
                 "choose another directory (--out) or overwrite it (--force)"
             )
+
+    def sweep(self) -> None:
+        """Remove what writers that were killed have left half-written."""
+        for pattern in (".*.tmp", ".corpus.npy.partial*"):
+            for path in self.path.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove what an earlier run left here, but not the corpus."""
@@ -71,8 +84,8 @@ class Run:
 
     def remove_if_empty(self, made: list[Path]) -> None:
         """Remove what is left of a run that never began: its directory and new ones above."""
-        (self.path / ".lock").unlink(missing_ok=True)
         with suppress(OSError):  # something else is in it
+            (self.path / ".lock").unlink(missing_ok=True)
             for path in made:
                 path.rmdir()
 
@@ -94,7 +107,8 @@ class Run:
             raise RunError(f"{self.path}: cannot be written ({error.strerror})") from None
         try:
             started = time.strftime("%Y-%m-%d %H:%M:%S")
-            owner.write_text(json.dumps({"pid": os.getpid(), "started_at": started}))
+            with suppress(OSError):  # it is a courtesy to others
+                owner.write_text(json.dumps({"pid": os.getpid(), "started_at": started}))
             yield
         finally:
             owner.unlink(missing_ok=True)
@@ -120,7 +134,9 @@ class Run:
     def rewind_metrics(self, step: int) -> None:
         """Drop the lines after `step`: training goes on from there and writes them again."""
         kept = [line for line in self.read_metrics() if line.get("step", 0) <= step]
-        self.metrics.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        with replacing(self.metrics) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def _described(owner: Path) -> str:

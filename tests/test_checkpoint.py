@@ -71,6 +71,19 @@ def test_flipped_bits_are_noticed(best: Checkpoint, tmp_path: Path) -> None:
             checkpoint.read(path).network()
 
 
+def test_a_file_that_is_replaced_meanwhile_is_read_as_it_was(
+    best: Checkpoint, run: Path, tmp_path: Path
+) -> None:
+    """Sampling from a run in training sees a whole model, the old one or the new one."""
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(best.path.read_bytes())
+    opened = checkpoint.read(path)
+    other = tmp_path / "other"
+    other.write_bytes((run / "last.safetensors").read_bytes())
+    other.replace(path)
+    assert opened.tensors().keys() == best.tensors().keys()
+
+
 def test_cut_files_are_noticed(best: Checkpoint, tmp_path: Path) -> None:
     data = best.path.read_bytes()
     path = tmp_path / "cut.safetensors"

@@ -13,7 +13,7 @@ from charrnn.training.plan import choose, sizes
 RESOLVED = {
     "data": {"seq_length": 8, "batch_size": 2, "val_fraction": 0.1},
     "model": {"hidden": 4, "layers": 1, "embedding": 0, "dropout": 0.0},
-    "training": {"lr": 0.1, "eval_every": 5, "threads": 1, "steps": 9},
+    "training": {"lr": 0.1, "eval_every": 5, "threads": 1, "weight_decay": 0, "steps": 9},
     "sampling": {},
 }
 
@@ -43,6 +43,7 @@ def test_all_mistakes_at_once() -> None:
         ({"data": {"encoding": 8}}, "must be text"),
         ({"training": {"minutes": float("inf")}}, "finite"),
         ({"training": {"minutes": 0}}, "above 0"),
+        ({"training": {"lr": 10**400}}, "finite"),
     ],
 )
 def test_refuses(values: dict[str, object], message: str) -> None:

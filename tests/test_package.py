@@ -21,9 +21,10 @@ METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wheel and source archive of this checkout, with a checkpoint lying about in it."""
     folder = tmp_path_factory.mktemp("built")
-    stray = ROOT / "checkpoints" / "stray-of-test-package"
-    stray.mkdir()
-    (stray / "best.safetensors").write_bytes(b"x")
+    strays = [ROOT / place / "stray-of-test-package" for place in ("checkpoints", "")]
+    for stray in strays:
+        stray.mkdir()
+        (stray / "best.safetensors").write_bytes(b"x")
     try:
         subprocess.run(
             [sys.executable, "-m", "hatchling", "build", "-d", str(folder)],
@@ -32,8 +33,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             capture_output=True,
         )
     finally:
-        (stray / "best.safetensors").unlink()
-        stray.rmdir()
+        for stray in strays:
+            (stray / "best.safetensors").unlink()
+            stray.rmdir()
     return folder
 
 
@@ -76,7 +78,7 @@ def test_the_source_archive_carries_no_checkpoints(built: Path) -> None:
     with tarfile.open(archive) as file:
         names = [name.partition("/")[2] for name in file.getnames()]
     assert "pyproject.toml" in names
-    assert "tests/test_package.py" in names
+    assert {"README.md", "LICENSE", ".ci/run", "tests/test_package.py"} <= set(names)
     assert not any(name.endswith((".safetensors", ".npy", ".jsonl")) for name in names)
 
 

@@ -17,6 +17,10 @@ from charrnn.errors import CharrnnError
 debug = False  # set by `charrnn --debug`
 
 
+# A polite kill; the terminal or the connection is gone (where the system knows that one).
+ENDING = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+
+
 class Interrupted(BaseException):
     """A signal ended the command; what had to be saved is saved."""
 
@@ -30,13 +34,15 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
+        for number in ENDING:
+            signal.signal(number, _end)
         try:
             command(*args, **kwargs)
             sys.stdout.flush()
         except CharrnnError as error:
             if debug:
                 raise
-            print(f"charrnn: {printable(str(error))}", file=sys.stderr)
+            _say(str(error))
             raise typer.Exit(error.exit_code) from None
         except Interrupted as stop:
             raise typer.Exit(stop.exit_code) from None
@@ -47,11 +53,26 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             for stream in (sys.stdout, sys.stderr):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             raise typer.Exit(0) from None
+        except OSError as error:
+            if debug:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            _say(f"{where}{error.strerror}")
+            raise typer.Exit(1) from None
         except MemoryError:
-            print("charrnn: out of memory; try a smaller --hidden or --batch-size", file=sys.stderr)
+            _say("out of memory; try a smaller --hidden or --batch-size")
             raise typer.Exit(1) from None
 
     return run
+
+
+def _say(message: str) -> None:
+    """One line, whatever stands in the names it mentions."""
+    print("charrnn: " + printable(message).replace("\n", "\u240a"), file=sys.stderr)
+
+
+def _end(number: int, frame: object) -> None:
+    raise Interrupted(number)
 
 
 class Interrupts:
@@ -65,8 +86,8 @@ class Interrupts:
         self.number = 0
 
     def __enter__(self) -> Interrupts:
-        signals = (signal.SIGINT, signal.SIGTERM)
-        self._before = {number: signal.signal(number, self._caught) for number in signals}
+        numbers = (signal.SIGINT, *ENDING)
+        self._before = {number: signal.signal(number, self._caught) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -120,8 +120,14 @@ def _prime(text: str | None, file: Path | None) -> str:
     if text is not None and file is not None:
         raise UsageError("--prime and --prime-file both give a prime; drop one")
     if file is None and text != "-":
+        if any(0xD800 <= ord(character) < 0xE000 for character in text or ""):
+            raise SamplingError("--prime is not UTF-8 text")
         return text or ""
+    if str(file) == "-":
+        file = None
     name = "standard input" if file is None else str(file)
+    if file is None and sys.stdin is None:
+        raise SamplingError("standard input (-) is closed")
     try:
         data = sys.stdin.buffer.read() if file is None else file.read_bytes()
     except OSError as error:
@@ -160,6 +166,11 @@ def _output(path: Path | None) -> Iterator[TextIO]:
     from charrnn.files import replacing
 
     try:
+        path = path.resolve()  # a link stays a link
+        if path.exists() and not path.is_file():  # a pipe or a device
+            with open(path, "w", encoding="utf-8", newline="") as stream:
+                yield stream
+            return
         with (
             replacing(path) as temporary,
             open(temporary, "w", encoding="utf-8", newline="") as stream,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.terminal import amount, duration, note, printable, table
+from charrnn.data.corpus import held_out
 from charrnn.training.events import Evaluated, Event, Sampled, Stepped, Stopped
 
 if TYPE_CHECKING:
@@ -146,9 +148,11 @@ class Live(Plain):
                 f"   best {self._evaluated.best_nats_per_step:.3f}   "
                 + sparkline(self._losses[-40:], self._console.encoding)
             )
-        rows: list[Any] = [bar, Text(numbers, style="dim"), Text(losses)]
+        fixed: dict[str, Any] = {"no_wrap": True, "overflow": "crop"}  # a row is a row
+        rows: list[Any] = [bar, Text(numbers, style="dim", **fixed), Text(losses, **fixed)]
         if self._sample:
-            lines = Text("\n".join(self._sample_lines()), style="italic")
+            room = max(0, self._console.height - len(rows) - 3)
+            lines = Text("\n".join(self._sample_lines()[:room]), style="italic", **fixed)
             rows += [Text(""), Padding(lines, (0, 0, 0, 2))]
         return Group(*rows)
 
@@ -168,16 +172,16 @@ def sparkline(values: list[float], encoding: str = "utf-8") -> str:
 def describe_plan(plan: Plan, path: Path) -> str:
     """What was chosen and what is expected, one line a subject."""
     data, model, training = plan.config.data, plan.config.model, plan.config.training
-    held_out = round(plan.corpus_steps * data.val_fraction)
+    validated = held_out(plan.corpus_steps, data.val_fraction)
     entry = f"embedding {model.embedding}" if model.embedding else "one-hot"
     norm = f", {model.norm} norm" if model.norm != "none" else ""
     segments = plan.config.data.batch_size * plan.config.data.seq_length
-    epochs = plan.planned_steps * segments / max(1, plan.corpus_steps - held_out)
+    epochs = plan.planned_steps * segments / max(1, plan.corpus_steps - validated)
     rows = [
         (
             "corpus",
             f"{plan.corpus_steps:,} characters, {plan.vocabulary} different; "
-            f"the last {held_out:,} for validation",
+            f"the last {validated:,} for validation",
         ),
         (
             "model",
@@ -227,15 +231,20 @@ def describe_end(event: Stopped) -> str:
     """How it ended, and what to do next."""
     run = event.path.parent
     if event.reason == "interrupted":
-        return f"stopped at step {event.step:,}, saved; go on with: charrnn train --resume {run}"
+        return f"stopped at step {event.step:,}, {describe_stop(run)}"
     best = event.best_nats_per_step
     loss = "" if best is None else f": best validation {best:.4f} nats per character"
     why = "no better for a while, " if event.reason == "patience" else ""
     return (
         f"{why}done after {event.step:,} steps, {event.epoch:.1f} epochs, "
         f"{duration(event.elapsed_s)}{loss} (step {event.best_step or 0:,})\n"
-        f"the model is {event.path}; sample it with: charrnn sample {run}"
+        f"the model is {event.path}; sample it with: charrnn sample {shlex.quote(str(run))}"
     )
+
+
+def describe_stop(run: Path) -> str:
+    """How to go on with a run that was stopped."""
+    return f"saved; go on with: charrnn train --resume {shlex.quote(str(run))}"
 
 
 class _Both(Screen):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,8 +13,12 @@ from charrnn.cli.failures import Interrupted, Interrupts
 from charrnn.cli.terminal import note
 from charrnn.errors import ConfigError, UsageError
 
+if TYPE_CHECKING:
+    from charrnn.cli.screen import Screen
+    from charrnn.training.loop import Trainer
+
 BUNDLED = "tales"  # what is learnt when no corpus is named
-BUDGET = ("epochs", "steps", "minutes")
+BUDGET = config.BUDGET
 
 
 def _setting(name: str, panel: str, short: str | None = None) -> Any:
@@ -110,11 +114,18 @@ def command(
     given = config.from_flags(flags, dashed=True)
     with Interrupts() as interrupts:
         if resume is not None:
-            budget = config.from_flags({name: flags[name] for name in BUDGET}, dashed=True)
+            raised = {name: flags[name] for name in BUDGET if _typed(ctx, name)}
+            budget = config.from_flags(raised, dashed=True)
             _resume(ctx, resume, budget, interrupts, json_lines, quiet)
             return
-        given = config.merge(config.load_preset(preset) if preset else {}, given)
+        given = config.over_preset(preset, given)
         _train(corpus or [BUNDLED], out, given, interrupts, force, dry_run, json_lines, quiet)
+
+
+def _typed(ctx: typer.Context, name: str) -> bool:
+    """Whether a parameter was typed, and does not come from the environment."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _threads(value: str | None) -> int | None:
@@ -141,6 +152,8 @@ def _train(
     from charrnn.codec.sources import find
     from charrnn.run import Run, fresh
 
+    if out is not None and str(out) in (".", "-"):
+        raise UsageError("--out wants a directory of its own for the run")
     sources = find(corpus)
     if sources.skipped:
         shown = ", ".join(sources.skipped[:3]) + (", ..." if len(sources.skipped) > 3 else "")
@@ -155,10 +168,11 @@ def _train(
         place = Run(Path(scratch) / "run") if dry_run else run
         with prepared(sources, place, given, force=force) as ready:
             screen = screen_for(json_lines, quiet)
+            interrupts.polling = not dry_run  # from here on a signal saves: the plan promises it
             screen.planned(ready.plan, run.path)
             if dry_run:
                 return
-            _walk(ready.begin(), screen, interrupts)
+            _walk(ready.begin(), screen, interrupts, quiet)
 
 
 def _resume(
@@ -174,9 +188,7 @@ def _resume(
     extra = [
         parameter.opts[0]
         for parameter in ctx.command.params
-        if parameter.name not in allowed
-        and (source := ctx.get_parameter_source(parameter.name or "")) is not None
-        and source.name == "COMMANDLINE"
+        if parameter.name not in allowed and _typed(ctx, parameter.name or "")
     ]
     if extra:
         raise UsageError(
@@ -191,15 +203,17 @@ def _resume(
     if not run.last.exists():
         raise UsageError(f"--resume {path}: no run to go on with there")
     with run.locked():
+        interrupts.polling = True
         trainer = Trainer.resumed(run, budget)
         screen = screen_for(json_lines, quiet)
         screen.resumed(trainer)
-        _walk(trainer, screen, interrupts)
+        _walk(trainer, screen, interrupts, quiet)
 
 
-def _walk(trainer: Any, screen: Any, interrupts: Interrupts) -> None:
+def _walk(trainer: Trainer, screen: Screen, interrupts: Interrupts, quiet: bool) -> None:
     """Show the events of a run until it ends, or a signal or a reader that has gone stops it."""
-    interrupts.polling = True
+    from charrnn.cli.screen import describe_stop
+
     gone: list[BrokenPipeError] = []
     with screen:
         for event in trainer.events(should_stop=lambda: bool(gone) or interrupts()):
@@ -209,6 +223,7 @@ def _walk(trainer: Any, screen: Any, interrupts: Interrupts) -> None:
             except BrokenPipeError as error:
                 gone.append(error)
     if gone:
+        note(f"nobody reads the events; {describe_stop(trainer.run.path)}", quiet)
         raise gone[0]
     if interrupts():
         raise Interrupted(interrupts.number)

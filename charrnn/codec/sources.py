@@ -16,7 +16,9 @@ from charrnn.errors import ConfigError, CorpusError
 
 BLOCK = 1 << 20  # bytes read at a time
 STDIN = "-"
+RUN_MARK = "last.safetensors"  # a directory with this in it is a run, and no corpus
 _BOM = codecs.BOM_UTF8
+_BOM_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def find(arguments: Iterable[str | os.PathLike[str]]) -> Sources:
     """Resolve corpus arguments: files, directories, "-", names of bundled corpora.
 
     A directory stands for the text files below it, sorted by path; hidden files, links that lead
-    back up, and files with NUL bytes near their beginning are passed over.
+    back up, runs, and files with NUL bytes near their beginning are passed over.
 
     Raises:
         CorpusError: an argument that names nothing, or a directory without text.
@@ -46,18 +48,19 @@ def find(arguments: Iterable[str | os.PathLike[str]]) -> Sources:
     files: list[str] = []
     skipped: list[str] = []
     for argument in names:
+        if not argument:
+            raise CorpusError("a corpus has no name; is a shell variable empty?")
         path = Path(argument)
         if argument == STDIN:
             if STDIN in files:
                 raise CorpusError("standard input (-) is named twice; it can be read only once")
             files.append(STDIN)
         elif path.is_dir():
-            found = list(_walk(path))
-            text = [name for name in found if _looks_like_text(name)]
-            if not text:
+            found = {name: _looks_like_text(name) for name in _walk(path)}
+            if not any(found.values()):
                 raise CorpusError(f"{argument}: no text files in this directory")
-            files += text
-            skipped += [name for name in found if name not in set(text)]
+            files += [name for name, is_text in found.items() if is_text]
+            skipped += [name for name, is_text in found.items() if not is_text]
         elif path.exists():
             files.append(argument)
         elif argument in corpora():
@@ -72,14 +75,21 @@ def find(arguments: Iterable[str | os.PathLike[str]]) -> Sources:
     return Sources(tuple(files), tuple(skipped), name)
 
 
-def _walk(top: Path) -> Iterator[str]:
-    """Files below `top`, sorted by path, without hidden ones."""
-    for folder, folders, names in os.walk(top):  # does not follow links: no cycles
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = os.path.join(folder, name)
-            if not name.startswith(".") and os.path.isfile(path):
-                yield path
+def _walk(top: Path) -> list[str]:
+    """Files below `top`, sorted by path, without hidden ones and without runs of ours."""
+
+    def refuse(error: OSError) -> None:
+        raise CorpusError(f"{error.filename}: cannot be read ({error.strerror})")
+
+    found = []
+    for folder, folders, names in os.walk(top, onerror=refuse):  # follows no links: no cycles
+        if RUN_MARK in names:
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = (os.path.join(folder, name) for name in names if not name.startswith("."))
+        found += [path for path in paths if os.path.isfile(path)]
+    return sorted(found, key=lambda path: Path(path).parts)
 
 
 def _looks_like_text(path: str) -> bool:
@@ -89,7 +99,7 @@ def _looks_like_text(path: str) -> bool:
             head = stream.read(8192)
     except OSError:
         return True  # reading it will name the trouble
-    return b"\0" not in head or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return b"\0" not in head or head.startswith(_BOM_16)
 
 
 def decoded(sources: Sources, encoding: str = "utf-8") -> Iterator[str]:
@@ -106,10 +116,10 @@ def decoded(sources: Sources, encoding: str = "utf-8") -> Iterator[str]:
     is_utf8 = codecs.lookup(encoding).name == "utf-8"
     for name in sources.files:
         shown = "standard input" if name == STDIN else name
-        decoder, offset = make_decoder(), 0
+        decoder, offset, pending, begins = make_decoder(), 0, 0, b""
         try:
             with _opened(name) as stream:
-                head = stream.read(len(_BOM))
+                begins = head = stream.read(len(_BOM))
                 if is_utf8 and head == _BOM:
                     head, offset = b"", len(_BOM)
                 while True:
@@ -126,15 +136,13 @@ def decoded(sources: Sources, encoding: str = "utf-8") -> Iterator[str]:
         except UnicodeDecodeError as error:
             where = offset - pending + error.start
             byte = error.object[error.start]
+            likely = "utf-16" if begins.startswith(_BOM_16) else "cp1252"
             raise CorpusError(
                 f"{shown}: byte 0x{byte:02x} at offset {where} is not {encoding} text; give its "
-                f"encoding, e.g. --encoding cp1252 ({_ACCEPTS_ALL} accepts every byte)"
+                f"encoding, e.g. --encoding {likely} (--encoding latin-1 accepts every byte)"
             ) from None
         except UnicodeError as error:  # UTF-16 and its like without a mark, or cut short
             raise CorpusError(f"{shown}: not {encoding} text ({error})") from None
-
-
-_ACCEPTS_ALL = "--encoding latin-1"
 
 
 def _decoder_of(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
@@ -152,5 +160,7 @@ def _decoder_of(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
 def _opened(name: str) -> nullcontext[BinaryIO] | BinaryIO:
     """Open a source for reading bytes; standard input stays open."""
     if name == STDIN:
+        if sys.stdin is None:
+            raise CorpusError("standard input (-) is closed")
         return nullcontext(sys.stdin.buffer)
     return open(name, "rb")

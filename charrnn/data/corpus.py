@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,26 +29,28 @@ def write(path: Path, blocks: Iterable[Steps]) -> int:
     Raises:
         CorpusError: the disk is full or the file cannot be written; no file is left behind.
     """
-    dtype, count = np.dtype(np.uint8), 0
+    dtype, count, stream = np.dtype(np.uint8), 0, None
     try:
         stream = _begin(path, dtype)
-        try:
-            for block in blocks:
-                if not len(block):
-                    continue
-                needed = np.min_scalar_type(int(block.max()))
-                if needed.itemsize > dtype.itemsize:
-                    _end(stream, dtype, count)
-                    stream, dtype = _widen(path, needed, count), needed
-                stream.write(block.astype(dtype).tobytes())
-                count += len(block)
-        finally:
-            _end(stream, dtype, count)
-    except OSError as error:
+        for block in blocks:
+            if not len(block):
+                continue
+            needed = np.min_scalar_type(int(block.max()))
+            if needed.itemsize > dtype.itemsize:
+                _end(stream, dtype, count)
+                stream = _widened(path, needed, count)
+                dtype = needed
+            stream.write(block.astype(dtype).tobytes())
+            count += len(block)
+        _end(stream, dtype, count)
+    except BaseException as error:
+        if stream is not None:
+            with suppress(OSError):  # a full disk fails here once more
+                stream.close()
         path.unlink(missing_ok=True)
-        raise CorpusError(f"{path}: the corpus cannot be written ({error.strerror})") from None
-    except BaseException:
-        path.unlink(missing_ok=True)
+        _wide(path).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CorpusError(f"{path}: cannot be written ({error.strerror})") from None
         raise
     return count
 
@@ -70,14 +74,22 @@ def _end(stream: BinaryIO, dtype: np.dtype[np.unsignedinteger], count: int) -> N
         _header(stream, dtype, count)
 
 
-def _widen(path: Path, dtype: np.dtype[np.unsignedinteger], count: int) -> BinaryIO:
+def _wide(path: Path) -> Path:
+    return path.with_name(path.name + ".wide")
+
+
+def _widened(path: Path, dtype: np.dtype[np.unsignedinteger], count: int) -> BinaryIO:
     """Copy the array at `path` into a wider type and go on writing behind it."""
-    wide = path.with_name(path.name + ".wide")
-    stream = _begin(wide, dtype)
-    narrow = read(path) if count else np.zeros(0, dtype)
-    for start in range(0, count, _COPY):
-        stream.write(narrow[start : start + _COPY].astype(dtype).tobytes())
-    wide.replace(path)
+    stream = _begin(_wide(path), dtype)
+    try:
+        narrow = read(path) if count else np.zeros(0, dtype)
+        for start in range(0, count, _COPY):
+            stream.write(narrow[start : start + _COPY].astype(dtype).tobytes())
+        _wide(path).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            stream.close()
+        raise
     return stream
 
 
@@ -96,7 +108,20 @@ def read(path: Path) -> Steps:
     return steps  # type: ignore[no-any-return]
 
 
+def checksum(steps: Steps) -> int:
+    """CRC-32 of an array of steps: whether it is the one that a run began with."""
+    value = zlib.crc32(str((steps.dtype.str, len(steps))).encode())
+    for start in range(0, len(steps), _COPY):
+        value = zlib.crc32(steps[start : start + _COPY].tobytes(), value)
+    return value
+
+
+def held_out(count: int, val_fraction: float) -> int:
+    """How many of so many steps are kept for validation: at least two."""
+    return max(2, round(count * val_fraction))
+
+
 def split(steps: Steps, val_fraction: float) -> tuple[Steps, Steps]:
     """Part the steps into those to learn from and, at the end, those to validate on."""
-    held_out = max(2, round(len(steps) * val_fraction))
-    return steps[:-held_out], steps[-held_out:]
+    count = held_out(len(steps), val_fraction)
+    return steps[:-count], steps[-count:]

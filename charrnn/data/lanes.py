@@ -21,8 +21,8 @@ class Lanes:
         steps: (N,), may be memory-mapped.
         batch: B.
         length: T.
-        offset: where the first lane begins, 0 to T - 1; another one each epoch shifts every
-            cut, and the number of segments stays the same.
+        offset: where the first lane begins, at most `slack`; another one each epoch shifts
+            every cut and leaves out other steps, and the number of segments stays the same.
         ragged: whether a last, shorter segment is read as well, so that no step is left out
             but the few that do not fill all lanes; the offset is 0 then.
     """
@@ -41,6 +41,11 @@ class Lanes:
         return (len(self.steps) - self.length) // (self.batch * self.length) * self.length
 
     @property
+    def slack(self) -> int:
+        """Steps that do not fill a segment of every lane: at least T - 1 if not ragged."""
+        return len(self.steps) - 1 - self.batch * self.lane_length
+
+    @property
     def segments(self) -> int:
         """Segments in a lane."""
         return -(-self.lane_length // self.length)
@@ -55,6 +60,8 @@ class Lanes:
         return wide[:, :-1], wide[:, 1:]
 
 
-def epoch_offset(seed: int, epoch: int, length: int) -> int:
-    """Where the lanes begin in this epoch: a function of seed and epoch, so nothing to store."""
-    return int(np.random.default_rng([seed, epoch]).integers(length))
+def epoch_lanes(steps: Steps, batch: int, length: int, *, seed: int, epoch: int) -> Lanes:
+    """The lanes of an epoch: where they begin follows from seed and epoch, so nothing is stored."""
+    slack = Lanes(steps, batch, length).slack
+    offset = int(np.random.default_rng([seed, epoch]).integers(slack + 1))
+    return Lanes(steps, batch, length, offset)

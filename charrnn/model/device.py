@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -37,3 +39,29 @@ def processors() -> int:
     """Processors that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@contextmanager
+def out_of_memory(batch: int, length: int) -> Iterator[None]:
+    """Turn a failed allocation, on whichever device, into an error that says what to do.
+
+    Raises:
+        DeviceError: out of memory.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"out of memory at batch {batch} and length {length}; "
+            f"try --batch-size {max(1, batch // 2)}, or a smaller --hidden"
+        ) from None
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """PyTorch's CPU allocator and oneDNN raise plain RuntimeErrors."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        phrase in text for phrase in ("can't allocate memory", "out of memory", "bad_alloc")
+    )

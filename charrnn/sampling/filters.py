@@ -28,7 +28,8 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> Probabili
         greedy = np.zeros_like(values)
         greedy[values.argmax()] = 1.0
         return greedy
-    weights = np.exp((values - values.max()) / temperature)
+    with np.errstate(over="ignore"):  # a tiny temperature: all but the likeliest at -infinity
+        weights = np.exp((values - values.max()) / temperature)
     return np.asarray(weights / weights.sum())
 
 

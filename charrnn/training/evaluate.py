@@ -13,7 +13,7 @@ from charrnn.model.network import Network
 
 LANE_STEPS = 2048  # at least so many in a lane: each lane begins without context
 LANES = 32
-SEGMENT = 256
+SEGMENT = 64
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def evaluate(network: Network, steps: Steps) -> Evaluation:
     device = next(network.parameters()).device
     batch = max(1, min(LANES, len(steps) // LANE_STEPS))
     lanes = Lanes(steps, batch, SEGMENT, ragged=True)
-    total = torch.zeros((), dtype=torch.float64)
+    sums: list[torch.Tensor] = []
     count = 0
     was_training = network.training
     network.eval()
@@ -52,8 +52,9 @@ def evaluate(network: Network, steps: Steps) -> Evaluation:
         for index in range(lanes.segments):
             inputs, targets = (torch.from_numpy(part).to(device) for part in lanes.segment(index))
             nats, state = network.loss(inputs, targets, state)
-            total += nats.double().cpu() * targets.numel()
+            sums.append(nats * targets.numel())
             count += targets.numel()
     finally:
         network.train(was_training)
-    return Evaluation(float(total) / count, count)
+    total = math.fsum(torch.stack(sums).cpu().tolist())  # one wait for the device
+    return Evaluation(total / count, count)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +17,8 @@ from charrnn.checkpoint import MODEL, Tensors
 from charrnn.codec import Codec
 from charrnn.config import Config, Given
 from charrnn.data import corpus
-from charrnn.data.lanes import Lanes, epoch_offset
-from charrnn.errors import CheckpointError, ConfigError, DeviceError, DivergenceError
+from charrnn.data.lanes import Lanes, epoch_lanes
+from charrnn.errors import CheckpointError, ConfigError, DivergenceError, RunError
 from charrnn.model import device as devices
 from charrnn.model.network import Network, State, flattened, unflattened
 from charrnn.run import Run
@@ -32,6 +33,7 @@ from charrnn.training.schedule import Place, learning_rate
 
 PREVIEW = 320  # steps of a sample after an evaluation
 SAVE_EVERY_S = 300.0  # between evaluations that are far apart
+LOG_EVERY_S = 5.0  # between log lines that are far apart
 LOGS_PER_EVALUATION = 10
 
 
@@ -41,25 +43,26 @@ class Trainer:
     The caller holds the run's lock.
     """
 
-    def __init__(self, run: Run, config: Config, codec: Codec, network: Network) -> None:
+    def __init__(
+        self, run: Run, config: Config, codec: Codec, network: Network, steps: corpus.Steps
+    ) -> None:
         self.run, self.config, self.codec = run, config, codec
         self.device = devices.pick(config.training.device)
         self.network = network.to(self.device).train()
         self.optimizer = optimizers.optimizer_of(self.network, config.training)
         self.generator = torch.Generator(self.device).manual_seed(config.training.seed)
-        steps = corpus.read(run.corpus)
         self.train_steps, self.val_steps = corpus.split(steps, config.data.val_fraction)
         self.state: State = self.network.initial_state(config.data.batch_size)
-        self.progress = Progress(planned_steps=1, threads=1)
+        self.progress = Progress(planned_steps=1, threads=1, corpus_crc32=corpus.checksum(steps))
         self._pace = Pace()
 
     @classmethod
-    def new(cls, run: Run, plan: Plan, codec: Codec, network: Network) -> Trainer:
-        """Begin a run whose corpus is encoded already, and save it before its first step."""
-        trainer = cls(run, plan.config, codec, network)
-        trainer.progress = Progress(planned_steps=plan.planned_steps, threads=plan.threads)
-        trainer._pace.expected_s = plan.seconds_per_step
-        trainer.save()
+    def new(cls, run: Run, plan: Plan, codec: Codec, network: Network, encoded: Path) -> Trainer:
+        """A run whose corpus is encoded already; nothing is written."""
+        trainer = cls(run, plan.config, codec, network, corpus.read(encoded))
+        trainer.progress.planned_steps = plan.planned_steps
+        trainer.progress.threads = plan.threads
+        trainer.progress.expected_s = plan.seconds_per_step
         return trainer
 
     @classmethod
@@ -71,7 +74,8 @@ class Trainer:
             budget: the `epochs`, `steps` or `minutes` that are to replace the old budget.
 
         Raises:
-            CheckpointError: there is nothing to go on from.
+            CheckpointError: there is nothing to go on from, or it is broken.
+            RunError: the corpus is not the one that the run began with.
             ConfigError: the budget is used up.
         """
         if not run.last.exists():
@@ -84,7 +88,7 @@ class Trainer:
             fresh: dict[str, Any] = dict.fromkeys(("epochs", "steps", "minutes"))
             training = dataclasses.replace(config.training, **(fresh | budget["training"]))
             config = dataclasses.replace(config, training=training)
-        trainer = cls(run, config, saved.codec, saved.network())
+        trainer = cls(run, config, saved.codec, saved.network(), corpus.read(run.corpus))
         trainer._restore(saved.tensors(), saved.progress)
         progress, segments = trainer.progress, trainer.lanes.segments
         left = progress.over(config.training) is None
@@ -97,6 +101,8 @@ class Trainer:
                 "to go on, give more in all: --steps, --epochs or --minutes"
             )
         run.rewind_metrics(progress.step)
+        if budget["training"]:
+            trainer.save()  # the new budget stands, whatever happens next
         return trainer
 
     def events(
@@ -114,7 +120,8 @@ class Trainer:
         progress, training = self.progress, self.config.training
         torch.set_num_threads(progress.threads)
         started = clock() - progress.elapsed_s
-        meter, saved_at, interrupted = Meter(progress.elapsed_s), started, False
+        meter, interrupted = Meter(progress.elapsed_s), False
+        saved_at = logged_at = clock()
         log_every = max(1, training.eval_every // LOGS_PER_EVALUATION)
         while progress.over(training) is None:
             if interrupted := should_stop():
@@ -123,8 +130,9 @@ class Trainer:
             progress.elapsed_s = clock() - started
             evaluating = progress.step % training.eval_every == 0
             evaluating = evaluating or progress.over(training) is not None
-            if evaluating or progress.step % log_every == 0:
-                stepped = self._stepped(meter)
+            is_late = clock() - logged_at > LOG_EVERY_S
+            if evaluating or is_late or progress.step % log_every == 0:
+                stepped, logged_at = self._stepped(meter), clock()
                 yield stepped
                 if not evaluating:
                     self.run.append_metrics(_metrics(stepped))
@@ -136,11 +144,11 @@ class Trainer:
                 meter.restart(progress.elapsed_s)
             chosen_anew = self._choose_threads(clock, evaluating)
             if evaluating or chosen_anew or clock() - saved_at > SAVE_EVERY_S:
-                self.save()
+                self._save_sound(meter)
                 saved_at = clock()
                 yield Saved(progress.step, self.run.last)
         if interrupted:
-            self.save()
+            self._save_sound(meter)
             yield Saved(progress.step, self.run.last)
         yield Stopped(
             progress.step,
@@ -157,8 +165,13 @@ class Trainer:
     def lanes(self) -> Lanes:
         """The corpus as the present epoch cuts it."""
         data, seed = self.config.data, self.config.training.seed
-        offset = epoch_offset(seed, self.progress.epoch, data.seq_length)
-        return Lanes(self.train_steps, data.batch_size, data.seq_length, offset)
+        return epoch_lanes(
+            self.train_steps,
+            data.batch_size,
+            data.seq_length,
+            seed=seed,
+            epoch=self.progress.epoch,
+        )
 
     @property
     def epochs_done(self) -> float:
@@ -181,16 +194,11 @@ class Trainer:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
-        try:
+        with devices.out_of_memory(lanes.batch, lanes.length):
             with self._autocast():
                 nats, state = self.network.loss(inputs, targets, self.state, self.generator)
             self.optimizer.zero_grad(set_to_none=True)
             nats.backward()
-        except torch.OutOfMemoryError:
-            raise DeviceError(
-                f"out of memory at batch {lanes.batch} and length {lanes.length}; "
-                f"try --batch-size {max(1, lanes.batch // 2)}"
-            ) from None
         norm = optimizers.clip(self.network, training)
         if self.device.type == "cpu":  # elsewhere only when the log line waits for the device
             self._refuse_divergence(float(nats.detach()), float(norm))
@@ -225,7 +233,7 @@ class Trainer:
             epoch=self.epochs_done,
             steps_seen=progress.steps_seen,
             train_nats_per_step=nats,
-            lr=self.rate,
+            lr=self.optimizer.param_groups[0]["lr"],
             grad_norm=norm,
             elapsed_s=progress.elapsed_s,
             steps_per_s=speed,
@@ -248,14 +256,15 @@ class Trainer:
         data, progress, pace, now = self.config.data, self.progress, self._pace, clock()
         fewer = progress.threads < devices.processors()
         seconds = pace.seconds_per_step(progress.step, now, skip=evaluated)
-        is_slow = seconds is not None and seconds > SLOW * (pace.expected_s or 0)
+        is_slow = seconds is not None and seconds > SLOW * progress.expected_s
         if not is_slow and not (evaluated and fewer and now >= pace.climb_at):
             return False
         precision = self.config.training.precision
         speed = probe.fastest(self.network, data.batch_size, data.seq_length, precision=precision)
         changed = speed.threads != progress.threads
-        pace.chosen(speed, None if changed else seconds, clock(), climbing=fewer)
+        pace.chosen(clock(), climbing=fewer)
         progress.threads = speed.threads
+        progress.expected_s = max(speed.seconds, 0.0 if changed else seconds or 0.0)
         torch.set_num_threads(progress.threads)
         return changed
 
@@ -292,6 +301,12 @@ class Trainer:
         self.network.train()
         yield Sampled(progress.step, text)
 
+    def _save_sound(self, meter: Meter) -> None:
+        """Save, unless the last step was not finite, which on a GPU nobody has looked at yet."""
+        if meter.latest:
+            self._refuse_divergence(*meter.latest)
+        self.save()
+
     def save(self) -> None:
         """Write `last.safetensors`: the model and everything that resuming needs."""
         tensors = self._model_tensors()
@@ -316,11 +331,20 @@ class Trainer:
             group, _, rest = name.partition(".")
             if group in groups:
                 groups[group][rest] = torch.from_numpy(array)
+        checksum = self.progress.corpus_crc32
         try:
-            optimizers.load_state(self.optimizer, groups["optimizer"])
-            self.state = unflattened(groups["state"], self.state)
-            self.generator.set_state(torch.from_numpy(tensors["generator"]))
             self.progress = Progress.from_dict(progress)
+            if self.progress.corpus_crc32 != checksum:
+                raise RunError(f"{self.run.corpus}: is not the corpus that this run began with")
+            if self.progress.segment >= self.lanes.segments:
+                raise ValueError(f"segment {self.progress.segment} of {self.lanes.segments}")
+            if self.progress.step or groups["optimizer"]:
+                optimizers.load_state(self.optimizer, groups["optimizer"])
+            _compare(groups["state"], flattened(self.state))
+            self.state = unflattened(groups["state"], self.state)
+            generator = {"generator": torch.from_numpy(tensors["generator"])}
+            _compare(generator, {"generator": self.generator.get_state()})
+            self.generator.set_state(generator["generator"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{self.run.last}: cannot be resumed from ({error})") from None
 
@@ -338,6 +362,14 @@ class Trainer:
             "elapsed_s": round(self.progress.elapsed_s, 1),
             "corpus_steps": len(self.train_steps) + len(self.val_steps),
         }
+
+
+def _compare(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless names, shapes and types agree."""
+    for name in found.keys() | wanted.keys():
+        pair = [(t.shape, t.dtype) for t in (found.get(name), wanted.get(name)) if t is not None]
+        if len(pair) < 2 or pair[0] != pair[1]:
+            raise ValueError(f"{name} is not as the configuration asks for")
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

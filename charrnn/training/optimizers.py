@@ -33,6 +33,13 @@ OPTIMIZERS: dict[str, Callable[[Groups, TrainingConfig], torch.optim.Optimizer]]
 }
 
 
+MOMENTS: dict[type[torch.optim.Optimizer], set[str]] = {
+    torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
+    torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
+    torch.optim.RMSprop: {"step", "square_avg"},
+}
+
+
 def _can_fuse(groups: Groups) -> bool:
     return all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
 
@@ -73,11 +80,22 @@ def state_tensors(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tenso
 def load_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """The inverse of `state_tensors`.
 
+    PyTorch checks none of it, and its fused kernels write wherever a wrong shape leads them.
+
     Raises:
-        ValueError: a name that `state_tensors` does not make.
+        ValueError: a tensor that is missing, too many, or of the wrong shape or type.
     """
-    moments: dict[int, dict[str, Tensor]] = {}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    moments: dict[int, dict[str, Tensor]] = {index: {} for index in range(len(parameters))}
     for name, tensor in tensors.items():
         index, _, key = name.partition(".")
-        moments.setdefault(int(index), {})[key] = tensor
+        if not index.isdecimal() or int(index) not in moments:
+            raise ValueError(f"optimizer.{name} belongs to no parameter")
+        wanted = () if key == "step" else parameters[int(index)].shape
+        if tensor.shape != wanted or tensor.dtype != torch.float32:
+            raise ValueError(f"optimizer.{name} has the wrong shape or type")
+        moments[int(index)][key] = tensor
+    for number, values in moments.items():
+        if values.keys() != MOMENTS[type(optimizer)]:
+            raise ValueError(f"optimizer.{number} has {', '.join(values) or 'no'} moments")
     optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})

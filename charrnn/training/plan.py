@@ -9,9 +9,13 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from charrnn.codec import Codec
 from charrnn.config import Config, Given, merge
-from charrnn.errors import CorpusError
+from charrnn.data.corpus import held_out
+from charrnn.data.lanes import Lanes
+from charrnn.errors import ConfigError, CorpusError
 from charrnn.model.network import Network
 from charrnn.training.probe import Speed
 from charrnn.training.progress import planned_steps
@@ -21,6 +25,7 @@ EVALUATIONS = 20  # in a run, at least
 EVALUATE_EVERY_S = 120.0  # at the most
 EVALUATION_SHARE = 0.04  # of the time, at most
 VALIDATION_STEPS = 200_000  # enough to tell models apart to 0.01
+LEAST_SEGMENTS = 4  # in an epoch
 LEAST_STEPS = 16  # a corpus shorter than this is a mistake
 BASE_BYTES = 320 << 20  # Python, PyTorch and its buffers, before the first tensor of ours
 
@@ -118,22 +123,37 @@ def choose(given: Given, corpus_steps: int, size: Size) -> tuple[Given, tuple[st
         "training": {"lr": values.pop("lr")},
         "model": values,
     }
+    optimizer = given["training"].get("optimizer", "adamw")
+    chosen["training"]["weight_decay"] = 0.01 if optimizer == "adamw" else 0.0
     filled = merge(chosen, given)
-    filled["training"] |= _budget(given["training"], corpus_steps)
+    filled["training"] |= _budget(given, corpus_steps)
     filled["data"], notices = _fitted(filled["data"], corpus_steps)
+    if filled["model"].get("norm") == "batch":
+        _refuse_single_steps(filled["data"])
     return filled, notices
 
 
-def _budget(training: dict[str, Any], corpus_steps: int) -> dict[str, Any]:
-    """The passes that help, where no steps or epochs are given, and ten minutes at the most,
-    where none are given."""
-    if training.get("epochs") is not None or training.get("steps") is not None:
-        return {}
-    minutes = training.get("minutes")
-    return {
-        "epochs": useful_epochs(corpus_steps),
-        "minutes": MINUTES if minutes is None else minutes,
-    }
+def _is_free(given: Given) -> bool:
+    """Whether network and passes are ours to choose."""
+    training = given["training"]
+    fixed = any(training.get(name) is not None for name in ("epochs", "steps"))
+    return not fixed and not {"hidden", "layers"} & given["model"].keys()
+
+
+def _budget(given: Given, corpus_steps: int) -> dict[str, Any]:
+    """Where no budget is given, ten minutes; and where the network is ours to choose, no more
+    than the passes that help."""
+    training = given["training"]
+    is_open = all(training.get(name) is None for name in ("epochs", "steps", "minutes"))
+    budget: dict[str, Any] = {"minutes": MINUTES} if is_open else {}
+    if is_open or _is_free(given):
+        budget["epochs"] = useful_epochs(corpus_steps)
+    return budget
+
+
+def _refuse_single_steps(data: dict[str, Any]) -> None:
+    if data["batch_size"] * data["seq_length"] < 2:
+        raise ConfigError("batch norm needs more than one step: raise --batch-size or --seq-length")
 
 
 def has_room(given: Given, filled: Given, corpus_steps: int, speed: Speed, larger: Size) -> bool:
@@ -147,10 +167,7 @@ def has_room(given: Given, filled: Given, corpus_steps: int, speed: Speed, large
         larger: the size to come.
     """
     minutes = given["training"].get("minutes")
-    fixed = {"hidden", "layers"} & given["model"].keys() or {"epochs", "steps"} & {
-        name for name, value in given["training"].items() if value is not None
-    }
-    if minutes is None or fixed:
+    if minutes is None or not _is_free(given):
         return False
     batch_steps = filled["data"]["batch_size"] * filled["data"]["seq_length"]
     seconds = speed.seconds / batch_steps * (larger.hidden / filled["model"]["hidden"]) ** 2
@@ -158,10 +175,10 @@ def has_room(given: Given, filled: Given, corpus_steps: int, speed: Speed, large
 
 
 def _fitted(data: dict[str, Any], corpus_steps: int) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Shrink length and batch until the training part fills every lane once."""
-    steps = corpus_steps - max(2, round(corpus_steps * data["val_fraction"]))
-    length = min(data["seq_length"], max(1, steps // 4))
-    batch = min(data["batch_size"], max(1, steps // length - 1))
+    """Shrink length and batch until the training part fills every lane a few times."""
+    steps = corpus_steps - held_out(corpus_steps, data["val_fraction"])
+    length = min(data["seq_length"], max(1, steps // (2 * LEAST_SEGMENTS)))
+    batch = min(data["batch_size"], max(1, (steps - length) // (length * LEAST_SEGMENTS)))
     if (length, batch) == (data["seq_length"], data["batch_size"]):
         return data, ()
     notice = (
@@ -173,23 +190,30 @@ def _fitted(data: dict[str, Any], corpus_steps: int) -> tuple[dict[str, Any], tu
 
 def segments_of(config: Config, corpus_steps: int) -> int:
     """Optimizer steps in an epoch."""
-    steps = corpus_steps - max(2, round(corpus_steps * config.data.val_fraction))
-    length, batch = config.data.seq_length, config.data.batch_size
-    return (steps - length) // (batch * length)
+    steps = corpus_steps - held_out(corpus_steps, config.data.val_fraction)
+    nothing = np.broadcast_to(np.uint8(0), steps)  # of that length, without the memory
+    return Lanes(nothing, config.data.batch_size, config.data.seq_length).segments
 
 
 def finish(
-    filled: Given, speed: Speed, network: Network, codec: Codec, corpus_steps: int, **more: Any
+    given: Given,
+    filled: Given,
+    speed: Speed,
+    network: Network,
+    codec: Codec,
+    corpus_steps: int,
+    notices: tuple[str, ...] = (),
 ) -> Plan:
     """Add what measuring has shown, and say what to expect.
 
     Args:
+        given: what the user has set.
         filled: settings as `choose` leaves them.
         speed: the way to run, and the seconds of an optimizer step.
         network: untrained.
         codec: of the corpus.
         corpus_steps: N.
-        more: notices.
+        notices: what to tell the user.
     """
     chosen = {"precision": speed.precision}
     asked = filled["training"]
@@ -197,9 +221,9 @@ def finish(
     config = Config.from_dict(filled)
     segments = segments_of(config, corpus_steps)
     steps = planned_steps(config.training, segments, 1 / speed.seconds)
-    held_out = corpus_steps * config.data.val_fraction
+    validated = held_out(corpus_steps, config.data.val_fraction)
     batch_steps = config.data.batch_size * config.data.seq_length
-    evaluation_s = speed.seconds * 0.35 * held_out / batch_steps + 0.05
+    evaluation_s = speed.seconds * 0.35 * validated / batch_steps + 0.05
     every = min(steps / EVALUATIONS, EVALUATE_EVERY_S / speed.seconds)
     every = max(1, round(max(every, evaluation_s / EVALUATION_SHARE / speed.seconds)))
     every = min(asked.get("eval_every", every), steps)
@@ -208,6 +232,12 @@ def finish(
     seconds = steps * speed.seconds + steps / every * evaluation_s
     if training.minutes is not None:
         seconds = min(seconds, 60 * training.minutes)
+    wished = given["training"].get("minutes")
+    if wished is not None and _is_free(given) and seconds < 0.8 * 60 * wished:
+        notices += (
+            f"{training.epochs:g} epochs are as many as help a text of this length; "
+            "--epochs or a larger --hidden uses more of the time",
+        )
     return Plan(
         config=replace(config, training=training),
         planned_steps=steps,
@@ -218,7 +248,7 @@ def finish(
         seconds=seconds,
         memory_bytes=_memory(config, network.parameter_count, codec.step.size),
         steps_per_s=batch_steps / speed.seconds,
-        **more,
+        notices=notices,
     )
 
 

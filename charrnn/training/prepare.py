@@ -36,10 +36,15 @@ class Prepared:
     _corpus: Path
 
     def begin(self) -> Trainer:
-        """Put the corpus into its place, overwriting an earlier run, and give the trainer."""
+        """Overwrite an earlier run, save the new one before its first step, give its trainer.
+
+        All that takes time is done before anything is overwritten.
+        """
+        trainer = Trainer.new(self.run, self.plan, self.codec, self.network, self._corpus)
         self.run.clear()
         os.replace(self._corpus, self.run.corpus)
-        return Trainer.new(self.run, self.plan, self.codec, self.network)
+        trainer.save()
+        return trainer
 
 
 @contextmanager
@@ -56,9 +61,11 @@ def prepared(
         CorpusError: the corpus cannot be read, or is too short.
         DeviceError: the device is not there.
     """
-    run.refuse_existing(force)
+    run.refuse_existing(force)  # before the corpus is read, and again once nobody else can write
     device = devices.pick(given["training"].get("device", "auto"))
     with _removed_if_unused(run), run.locked():
+        run.refuse_existing(force)
+        run.sweep()
         encoded = run.path / ".corpus.npy.partial"
         try:
             data = given["data"]
@@ -95,7 +102,7 @@ def _planned(
             break
         attempt = _measured(given, device, codec, count, size)
     outcome = plan.finish(
-        attempt.filled, attempt.speed, attempt.network, codec, count, notices=attempt.notices
+        given, attempt.filled, attempt.speed, attempt.network, codec, count, attempt.notices
     )
     return Prepared(run, outcome, codec, attempt.network, encoded)
 
@@ -115,15 +122,17 @@ def _measured(
     filled, notices = plan.choose(given, count, size)
     filled["data"]["codec"] = codec.name
     filled["training"]["device"] = device.type
-    model = ModelConfig(**filled["model"])
-    network = initial_network(model, codec, filled["training"].get("seed", 0)).to(device)
-    speed = probe.fastest(
-        network,
-        filled["data"]["batch_size"],
-        filled["data"]["seq_length"],
-        threads=filled["training"].get("threads", 0),
-        precision=filled["training"].get("precision", "auto"),
-    )
+    model, training = ModelConfig(**filled["model"]), filled["training"]
+    batch, length = filled["data"]["batch_size"], filled["data"]["seq_length"]
+    with devices.out_of_memory(batch, length):
+        network = initial_network(model, codec, training.get("seed", 0)).to(device)
+        speed = probe.fastest(
+            network,
+            batch,
+            length,
+            threads=training.get("threads", 0),
+            precision=training.get("precision", "auto"),
+        )
     return _Attempt(filled, notices, network, speed)
 
 
@@ -158,6 +167,6 @@ def train(
         CharrnnError: one of its kinds, with a message for the user.
     """
     paths = [files] if isinstance(files, str | os.PathLike) else list(files)
-    given = config.merge(config.load_preset(preset) if preset else {}, config.from_flags(settings))
+    given = config.over_preset(preset, config.from_flags(settings))
     with prepared(find(paths), Run(Path(out)), given, force=force) as ready:
         yield from ready.begin().events()

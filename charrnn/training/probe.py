@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from charrnn.model.device import processors
 from charrnn.model.network import Network
@@ -53,6 +54,9 @@ def fastest(
     precisions = _precisions(device) if precision == "auto" else [precision]
     candidates = [(count, kind) for kind in precisions for count in counts]
     scratch = copy.deepcopy(network).train()
+    for module in scratch.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()  # cuDNN wants one piece of memory, a copy is many
     size = scratch.head.linear.out_features
     generator = torch.Generator().manual_seed(0)
     block = torch.randint(size, (batch, length + 1), generator=generator).to(device)
@@ -81,7 +85,7 @@ def _precisions(device: torch.device) -> Sequence[str]:
     if device.type == "mps":
         return ["fp32"]
     if device.type == "cuda":
-        return ["bf16" if torch.cuda.is_bf16_supported() else "fp32"]
+        return ["bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"]
     return ["fp32", "bf16"]
 
 
@@ -121,10 +125,9 @@ def _synchronise(device: torch.device) -> None:
 
 
 class Pace:
-    """What a step is expected to take and takes, by the clock; no part of what is saved."""
+    """What a step takes by the clock, and when to try more threads; no part of what is saved."""
 
     def __init__(self) -> None:
-        self.expected_s: float | None = None  # None: not known, so the first look is due
         self.climb_at = 0.0
         self._wait_s = CLIMB_AFTER_S
         self._since: tuple[int, float] | None = None
@@ -140,9 +143,8 @@ class Pace:
         self._since = (step, now)
         return passed / taken
 
-    def chosen(self, speed: Speed, seen_s: float | None, now: float, *, climbing: bool) -> None:
-        """Threads were chosen, at this speed; `seen_s` is what a step really takes."""
-        self.expected_s = max(speed.seconds, seen_s or 0.0)
+    def chosen(self, now: float, *, climbing: bool) -> None:
+        """Threads were chosen; `climbing`: to see whether more would be faster."""
         if climbing or self.climb_at == 0.0:
             self.climb_at, self._wait_s = now + self._wait_s, 2 * self._wait_s
         self._since = None

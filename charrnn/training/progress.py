@@ -10,6 +10,8 @@ from torch import Tensor
 
 from charrnn.config import TrainingConfig
 
+MOST_THREADS = 1024
+
 
 @dataclasses.dataclass
 class Progress:
@@ -23,6 +25,8 @@ class Progress:
 
     planned_steps: int
     threads: int  # in use; the clock may have it changed, like the planned steps
+    corpus_crc32: int
+    expected_s: float = 0.0  # of an optimizer step, when the threads were chosen
     step: int = 0  # optimizer steps taken
     epoch: int = 0  # whole passes over the corpus
     segment: int = 0  # place in the present pass
@@ -75,7 +79,8 @@ class Progress:
         """Fit plan and schedule to a changed budget; False if nothing of it is left."""
         rate = self.step / max(self.elapsed_s, 1e-9)
         self.planned_steps = planned_steps(training, segments, rate, self.step, self.elapsed_s)
-        self.anchor_step, self.anchor_fraction, self.stale = 0, 0.0, 0
+        self.anchor_step, self.anchor_fraction, self.anchor_elapsed_s = 0, 0.0, 0.0
+        self.stale = 0
         return self.over(training) is None
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,10 +93,21 @@ class Progress:
         """The inverse of `to_dict`.
 
         Raises:
-            TypeError: a value is missing or too many.
+            TypeError: a value is missing, too many, or of the wrong type.
+            ValueError: a value is negative or not finite.
         """
         best = values.get("best_nats_per_step")
-        return cls(**values | {"best_nats_per_step": math.inf if best is None else best})
+        progress = cls(**values | {"best_nats_per_step": math.inf if best is None else best})
+        for field in dataclasses.fields(cls):
+            value = getattr(progress, field.name)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not (whole or (field.type == "float" and isinstance(value, float))):
+                raise TypeError(f"{field.name} is {value!r}")
+            if not (value >= 0 and (math.isfinite(value) or field.name == "best_nats_per_step")):
+                raise ValueError(f"{field.name} is {value!r}")
+        if not 1 <= progress.threads <= MOST_THREADS:
+            raise ValueError(f"threads is {progress.threads}")
+        return progress
 
 
 def planned_steps(
@@ -144,6 +160,11 @@ class Meter:
         self._nats.append(nats)
         self._norms.append(norm)
         self._seen += seen
+
+    @property
+    def latest(self) -> tuple[float, float] | None:
+        """Nats per step and gradient norm of the last step that was not read yet."""
+        return (float(self._nats[-1]), float(self._norms[-1])) if self._nats else None
 
     def read(self, elapsed_s: float) -> tuple[float, float, float]:
         """Mean nats per step, mean gradient norm and sequence steps per second since last read."""

@@ -81,6 +81,56 @@ def test_files_are_written_whole(command: Command, run: Path, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
 
 
+def test_pipes_devices_and_links_are_written_into(
+    command: Command, run: Path, tmp_path: Path
+) -> None:
+    words = ["sample", run, "-n", 30, "--seed", 1, "-q", "-o"]
+    (tmp_path / "target.txt").write_text("old")
+    (tmp_path / "link").symlink_to("target.txt")
+    assert command(*words, "link").returncode == 0
+    assert (tmp_path / "link").is_symlink()
+    text = (tmp_path / "target.txt").read_text(encoding="utf-8")
+    assert len(text) == 30
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reader:
+        assert command(*words, "pipe").returncode == 0
+        assert reader.communicate(timeout=20)[0] == text
+    assert (tmp_path / "pipe").is_fifo()
+    outcome = command(*words, ".")
+    assert outcome.returncode == 1
+    assert "Is a directory" in outcome.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(run: Path, environment: dict[str, str], closed: str) -> None:
+    shell = f"{sys.executable} -m charrnn sample {run} -n 30 --seed 1 {closed}"
+    outcome = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, env=environment, check=False, timeout=60
+    )
+    assert outcome.returncode == 0
+    assert b"Traceback" not in outcome.stderr
+    assert bool(outcome.stdout) == (" >&-" not in f" {closed}")
+
+
+def test_a_closed_standard_input_is_named(run: Path, environment: dict[str, str]) -> None:
+    shell = f"{sys.executable} -m charrnn sample {run} -p - <&-"
+    outcome = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, env=environment, check=False, timeout=60
+    )
+    assert outcome.returncode == 1
+    assert outcome.stderr == b"charrnn: standard input (-) is closed\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_one_line(run: Path, environment: dict[str, str]) -> None:
+    shell = f"{sys.executable} -m charrnn sample {run} -n 30 -q > /dev/full"
+    outcome = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, env=environment, check=False, timeout=60
+    )
+    assert outcome.returncode == 1
+    assert outcome.stderr == b"charrnn: No space left on device\n"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -92,6 +142,7 @@ def test_files_are_written_whole(command: Command, run: Path, tmp_path: Path) ->
         (["RUN", "--top-k", "-3"], 1, "--top-k must be at least 0"),
         (["RUN", "-p", "a", "--prime-file", "b"], 2, "drop one"),
         (["RUN", "--prime-file", "b"], 1, "b: cannot be read"),
+        (["RUN", "-p", "a\udcff"], 1, "--prime is not UTF-8 text"),
         (["RUN", "-n", "-5"], 2, "-n"),
         (["RUN", "--num", "0"], 2, "--num"),
     ],

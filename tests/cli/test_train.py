@@ -102,7 +102,9 @@ def test_an_existing_run_is_kept(command: Command, corpus: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["SIGINT", "SIGTERM", "SIGHUP"],
 )
 def test_signals_save_and_say_how_to_go_on(
     corpus: Path, tmp_path: Path, environment: dict[str, str], number: int, code: int
@@ -122,6 +124,21 @@ def test_signals_save_and_say_how_to_go_on(
     progress = checkpoint.read(tmp_path / "run" / "last.safetensors").progress
     assert progress is not None
     assert progress["step"] >= 3
+
+
+def test_ctrl_c_as_soon_as_it_is_promised(
+    corpus: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """When "Ctrl-C saves and stops" stands on the screen, it does."""
+    words = ["train", corpus, "-o", tmp_path / "run", *flags(**TINY, steps=10**6)]
+    child = started(words, environment)
+    assert child.stderr is not None
+    while not child.stderr.readline().startswith("run "):
+        pass
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert checkpoint.read(tmp_path / "run" / "last.safetensors").progress is not None
 
 
 def test_interrupted_before_the_first_step(tmp_path: Path, environment: dict[str, str]) -> None:
@@ -153,7 +170,8 @@ def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
     assert "corpus" in refused.stderr
     assert "--hidden" in refused.stderr
     assert command("train", "--resume", "run").returncode == 1
-    # What the environment sets for new runs does not stand in the way.
+    # What the environment sets for new runs does not count, not even a budget.
+    assert command("train", "--resume", "run", CHARRNN_STEPS="70").returncode == 1
     outcome = command("train", "--resume", "run", "--steps", 8, CHARRNN_HIDDEN="77")
     assert outcome.returncode == 0, outcome.stderr
     assert "going on with run at step 4 of 8" in outcome.stderr
@@ -176,6 +194,15 @@ def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
         (["corpus.txt", "-c", "huge"], 1, "no preset or file 'huge'"),
         (["corpus.txt", "--encoding", "utf-9"], 1, "unknown encoding 'utf-9'"),
         (["corpus.txt", "-o", "corpus.txt"], 1, "corpus.txt: is a file"),
+        (["corpus.txt", "-o", "corpus.txt/x"], 1, "corpus.txt/x: cannot be written"),
+        (["corpus.txt", "-o", ""], 2, "--out wants a directory of its own"),
+        (["corpus.txt", "-o", "mine"], 1, "mine/metrics.jsonl: would be overwritten"),
+        ([""], 1, "a corpus has no name"),
+        (
+            ["corpus.txt", "--norm", "batch", "--batch-size", "1", "--seq-length", "1"],
+            1,
+            "batch norm needs more than one step",
+        ),
         (["corpus.txt", "-o", "/proc/nothing"], 1, "/proc/nothing: cannot be written"),
         (["corpus.txt", "--hiden", "3"], 2, "No such option"),
     ],
@@ -189,14 +216,16 @@ def test_bad_input_gets_one_line(
     (corpus.parent / "empty").write_text("")
     (corpus.parent / "short").write_text("abcde")
     (corpus.parent / "binary").write_bytes(b"\xff\xfe\x00")
-    before = sorted(corpus.parent.iterdir())
+    (corpus.parent / "mine").mkdir()
+    (corpus.parent / "mine" / "metrics.jsonl").write_text("somebody's")
+    before = sorted(corpus.parent.rglob("*"))
     outcome = command("train", "-q", "--steps", 2, *words)
     assert outcome.returncode == code
     assert message in outcome.stderr
     assert "Traceback" not in outcome.stderr
     if code == 1:
         assert outcome.stderr.count("\n") == 1
-    assert sorted(corpus.parent.iterdir()) == before
+    assert sorted(corpus.parent.rglob("*")) == before
 
 
 def test_debug_shows_the_traceback(command: Command) -> None:

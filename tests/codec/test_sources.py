@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import pytest
@@ -30,8 +29,11 @@ def test_directories_give_their_text_files_in_order(tmp_path: Path) -> None:
         path.write_text(name + "|")
     (tmp_path / "a" / "photo.txt").write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF")
     (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "run").mkdir()
+    for name in ("last.safetensors", "metrics.jsonl"):
+        (tmp_path / "run" / name).write_text("a run is no corpus")
     found = find([tmp_path])
-    assert "".join(decoded(found)) == "b.txt|a/c.md|a/z.txt|"
+    assert "".join(decoded(found)) == "a/c.md|a/z.txt|b.txt|"
     assert found.skipped == (str(tmp_path / "a" / "photo.txt"),)
 
 
@@ -102,12 +104,17 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no such file or directory; the bundled corpora are"):
         find([tmp_path / "nothing"])
-    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "gone").write_text("x")
     found = find([tmp_path / "gone"])
     (tmp_path / "gone").unlink()
     with pytest.raises(CorpusError, match="gone: cannot be read"):
         list(decoded(found))
+
+
+def test_utf_16_is_recognised_by_its_mark(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("wörld", encoding="utf-16")
+    with pytest.raises(CorpusError, match="--encoding utf-16"):
+        text_of(tmp_path / "a")
 
 
 def test_bundled_corpora_by_name() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +38,32 @@ def test_nothing_is_left_of_a_broken_stream(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no more"):
         corpus.write(tmp_path / "corpus.npy", broken())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("limit", [600, 3000])
+def test_a_full_disk(tmp_path: Path, limit: int) -> None:
+    """Full at first, and full while the array is copied into a wider one."""
+    code = (
+        "import resource, signal, sys; import numpy as np; from pathlib import Path\n"
+        "from charrnn.data import corpus; from charrnn.errors import CorpusError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "blocks = [np.full(2000, 1)] * (1 if sys.argv[1] == '3000' else 9) + [np.full(2000, 999)]\n"
+        "try: corpus.write(Path('corpus.npy'), blocks)\n"
+        "except CorpusError as error: print(error)"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-c", code, str(limit)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert outcome.stdout == "corpus.npy: cannot be written (File too large)\n", outcome.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_checksums_tell_corpora_apart(tmp_path: Path) -> None:
+    one = np.array([1, 2, 3], np.uint8)
+    sums = [corpus.checksum(a) for a in (one, one[:2], one[::-1], one.astype(np.uint16))]
+    assert len(set(sums)) == 4
+    assert corpus.checksum(one.copy()) == sums[0]
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:

@@ -6,14 +6,15 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from charrnn.data.lanes import Lanes, epoch_offset
+from charrnn.data.lanes import Lanes, epoch_lanes
 
 
 @given(st.integers(1, 400), st.integers(1, 6), st.integers(1, 9), st.integers(0, 8))
 def test_segments_go_on_where_the_last_one_ended(
     count: int, batch: int, length: int, offset: int
 ) -> None:
-    assume(offset < length <= count)
+    assume(length <= count)
+    assume(offset <= Lanes(np.arange(count), batch, length).slack)
     lanes = Lanes(np.arange(count), batch, length, offset)
     segments = [lanes.segment(index) for index in range(lanes.segments)]
     assert lanes.segments == max(0, (count - length) // (batch * length))
@@ -36,7 +37,21 @@ def test_ragged_lanes_leave_out_less_than_a_lane_each(count: int, batch: int, le
 
 
 def test_offsets_differ_between_epochs_and_repeat() -> None:
-    offsets = [epoch_offset(7, epoch, 64) for epoch in range(50)]
-    assert offsets == [epoch_offset(7, epoch, 64) for epoch in range(50)]
+    steps = np.arange(1000)
+    offsets = [epoch_lanes(steps, 3, 64, seed=7, epoch=epoch).offset for epoch in range(50)]
+    again = [epoch_lanes(steps, 3, 64, seed=7, epoch=epoch).offset for epoch in range(50)]
+    assert offsets == again
     assert len(set(offsets)) > 20
-    assert all(0 <= offset < 64 for offset in offsets)
+
+
+@given(st.integers(20, 3000), st.integers(1, 8), st.integers(1, 64))
+def test_every_step_is_learnt_in_some_epoch(count: int, batch: int, length: int) -> None:
+    assume(count >= (batch + 1) * length)
+    seen = np.zeros(count, bool)
+    for epoch in range(200):
+        lanes = epoch_lanes(np.arange(count), batch, length, seed=0, epoch=epoch)
+        assert 0 <= lanes.offset <= lanes.slack
+        first, last = lanes.offset, lanes.offset + batch * lanes.lane_length
+        assert last < count
+        seen[first:last] = True
+    assert seen[:-1].mean() > 0.97

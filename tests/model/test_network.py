@@ -164,6 +164,16 @@ def test_dropout_follows_every_layer() -> None:
     assert float((x == 0).float().mean()) > 0.95
 
 
+def test_dropout_between_layers() -> None:
+    """The second layer sees zeros where the first one's outputs were dropped."""
+    network = network_of(layers=2, dropout=0.5)
+    seen = []
+    second = network.layers[1]
+    second.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network.hidden(steps_of(), network.initial_state(B), torch.Generator().manual_seed(0))
+    assert 0.3 < float((seen[0] == 0).float().mean()) < 0.7
+
+
 def test_state_survives_flattening() -> None:
     network = network_of(layers=3)
     state = network.loss(steps_of(), steps_of(), network.initial_state(B))[1]

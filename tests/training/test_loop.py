@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import charrnn
 from charrnn import checkpoint, config
 from charrnn.codec.sources import find
 from charrnn.config import load_preset
-from charrnn.errors import CheckpointError, ConfigError, DivergenceError
+from charrnn.errors import CheckpointError, ConfigError, DivergenceError, RunError
 from charrnn.model import device as devices
 from charrnn.run import Run
 from charrnn.sampling.generate import sample
@@ -44,7 +45,7 @@ def assert_same_end(one: Path, other: Path) -> None:
         for key in a:
             assert a[key].tobytes() == b[key].tobytes(), key
     ends = [checkpoint.read(path / "last.safetensors").progress for path in (one, other)]
-    clocks = ("elapsed_s", "anchor_elapsed_s")
+    clocks = ("elapsed_s", "anchor_elapsed_s", "expected_s")
     a, b = ({k: v for k, v in (end or {}).items() if k not in clocks} for end in ends)
     assert a == b
 
@@ -252,6 +253,76 @@ def test_divergence_never_reaches_the_weights(corpus: Path, tmp_path: Path) -> N
     after = tensors_of(run.last)
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert all(np.isfinite(value).all() for value in after.values())
+
+
+def test_the_state_is_carried_between_segments(corpus: Path, tmp_path: Path) -> None:
+    """A segment begins with the state that the one before it ended with, an epoch with zeros."""
+    settings = config.from_flags(TINY | {"steps": 60, "eval_every": 60})
+    with prepared(find([corpus]), Run(tmp_path / "run"), settings) as ready:
+        trainer = ready.begin()
+        began, plain = [], trainer.network.loss
+
+        def loss(inputs, targets, state, *rest):
+            began.append((trainer.progress.segment, state, trainer.state))
+            return plain(inputs, targets, state, *rest)
+
+        trainer.network.loss = loss  # type: ignore[method-assign]
+        ended = None
+        for _ in range(40):
+            trainer._step()
+            segment, state, _ = began[-1]
+            zeros = all(not part.any() for parts in state for part in parts)
+            assert zeros == (segment == 0)
+            assert segment == 0 or state is ended
+            ended = trainer.state
+    assert {segment for segment, _, _ in began} > {0, 1, 2}
+
+
+def test_a_corpus_that_was_exchanged_is_noticed(corpus: Path, tmp_path: Path) -> None:
+    trained(corpus, tmp_path / "run", steps=9, eval_every=5)
+    steps = np.load(tmp_path / "run" / "corpus.npy")
+    for other in (steps[:-1], np.roll(steps, 1)):
+        np.save(tmp_path / "run" / "corpus.npy", other)
+        with pytest.raises(RunError, match="is not the corpus that this run began with"):
+            Trainer.resumed(Run(tmp_path / "run"), config.from_flags({"steps": 20}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.update({"optimizer.0.exp_avg": np.zeros((3, 3), np.float32)}),
+        lambda t: t.update({"state.0.0": np.zeros((1, 12), np.float32)}),
+        lambda t: t.pop("state.1.1"),
+        lambda t: t.update({"generator": np.zeros(3, np.uint8)}),
+        lambda t: t.pop("generator"),
+        lambda t: t.update({"model.head.linear.bias": t["model.head.linear.bias"].astype(int)}),
+    ],
+)
+def test_broken_training_state_is_refused(
+    corpus: Path, tmp_path: Path, change: Callable[[dict[str, np.ndarray]], object]
+) -> None:
+    """PyTorch would read and write out of bounds."""
+    trained(corpus, tmp_path / "run", steps=9, eval_every=5)
+    last = checkpoint.read(tmp_path / "run" / "last.safetensors")
+    tensors = last.tensors()
+    change(tensors)
+    checkpoint.save(
+        last.path,
+        config=last.config,
+        codec=last.codec,
+        training=last.training,
+        tensors=tensors,
+        progress=last.progress,
+    )
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: "):
+        Trainer.resumed(Run(tmp_path / "run"), config.from_flags({"steps": 20}))
+
+
+def test_a_raised_budget_stands_at_once(corpus: Path, tmp_path: Path) -> None:
+    trained(corpus, tmp_path / "run", steps=9, eval_every=5)
+    run = Run(tmp_path / "run")
+    Trainer.resumed(run, config.from_flags({"steps": 20}))  # and killed before its next save
+    assert Trainer.resumed(run, NO_BUDGET).progress.planned_steps == 20
 
 
 def test_nothing_to_resume(run: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_every_corpus_gets_a_plan_that_fits(corpus_steps: int, on_gpu: bool) -> 
     speed = probe.Speed(1, "fp32", 0.02)
     for size in plan.sizes(corpus_steps, on_gpu):
         filled, notices = plan.choose(NOTHING, corpus_steps, size)
-    built = plan.finish(filled, speed, network_of(filled), CODEC, corpus_steps, notices=notices)
+    built = plan.finish(NOTHING, filled, speed, network_of(filled), CODEC, corpus_steps, notices)
     assert plan.segments_of(built.config, corpus_steps) >= 1
     assert 1 <= built.config.training.eval_every <= built.planned_steps
     assert built.seconds <= 60 * plan.MINUTES + 1
@@ -60,7 +60,7 @@ def test_what_is_asked_for_stands() -> None:
     asked = config.from_flags({"hidden": 7, "lr": 0.5, "epochs": 3, "eval_every": 4, "patience": 2})
     filled, _ = plan.choose(asked, 10**6, SIZE)
     speed = probe.Speed(2, "bf16", 0.02)
-    built = plan.finish(filled, speed, network_of(filled), CODEC, 10**6, notices=()).config
+    built = plan.finish(asked, filled, speed, network_of(filled), CODEC, 10**6).config
     assert (built.model.hidden, built.training.lr, built.training.epochs) == (7, 0.5, 3)
     assert (built.training.eval_every, built.training.patience) == (4, 2)
     assert (built.training.minutes, built.training.precision) == (None, "bf16")

@@ -10,7 +10,7 @@ from charrnn.training.schedule import FLOOR, SCHEDULES, Place, learning_rate
 
 
 def config_of(**settings: object) -> TrainingConfig:
-    return TrainingConfig(**({"lr": 1.0, "eval_every": 1} | settings))  # type: ignore[arg-type]
+    return TrainingConfig(**({"lr": 1.0, "eval_every": 1, "weight_decay": 0} | settings))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
@@ -24,7 +24,6 @@ def test_cosine_falls_to_its_floor_after_the_warm_up() -> None:
     config = config_of(warmup=0.1)
     rates = [learning_rate(Place(0, part / 100), config) for part in range(101)]
     assert rates[0] < 0.01
-    assert rates[5] == pytest.approx(0.5 * rates[5] / 0.5)
     assert max(rates) == rates[10]
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] == pytest.approx(FLOOR)
@@ -50,7 +49,7 @@ def test_whichever_limit_comes_first() -> None:
 def test_the_used_up_share_never_jumps(decisions: list[tuple[int, float]]) -> None:
     """Whatever the clock says, the share rises evenly, and ends at 1."""
     config = config_of(minutes=2.0)
-    progress = Progress(planned_steps=100, threads=1)
+    progress = Progress(planned_steps=100, threads=1, corpus_crc32=0)
     for steps, seconds in decisions:
         for _ in range(steps):
             before = progress.fraction
@@ -67,8 +66,31 @@ def test_the_used_up_share_never_jumps(decisions: list[tuple[int, float]]) -> No
     assert progress.fraction == 1
 
 
+def test_a_raised_budget_is_planned_from_its_beginning() -> None:
+    """Ten steps a second, three minutes raised to four: 2400 steps, and the share ends at 1."""
+    progress = Progress(planned_steps=1800, threads=1, corpus_crc32=0)
+    progress.step, progress.elapsed_s = 1800, 180.0
+    progress.anchor_step, progress.anchor_elapsed_s = 1700, 170.0
+    longer = config_of(minutes=4.0)
+    assert progress.refit(longer, 10)
+    assert progress.planned_steps == 2400
+    assert progress.fraction == pytest.approx(0.75)
+    progress.step, progress.elapsed_s = 2000, 200.0
+    progress.decide(longer, 10)
+    assert progress.planned_steps == pytest.approx(2400, abs=2)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"step": -1}, {"step": "x"}, {"threads": 0}, {"epoch": 1.5}, {"elapsed_s": None}]
+)
+def test_broken_progress_is_refused(wrong: dict[str, object]) -> None:
+    values = Progress(planned_steps=7, threads=2, corpus_crc32=5).to_dict()
+    with pytest.raises((TypeError, ValueError)):
+        Progress.from_dict(values | wrong)
+
+
 def test_progress_survives_json() -> None:
-    progress = Progress(planned_steps=7, threads=2, step=3)
+    progress = Progress(planned_steps=7, threads=2, corpus_crc32=5, step=3)
     assert Progress.from_dict(progress.to_dict()) == progress
     progress.best_nats_per_step = 1.25
     assert Progress.from_dict(progress.to_dict()) == progress

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from charrnn.config import TrainingConfig
+from charrnn.training import optimizers
+
+
+def config_of(**settings: object) -> TrainingConfig:
+    return TrainingConfig(**({"lr": 0.1, "eval_every": 1, "weight_decay": 0} | settings))  # type: ignore[arg-type]
+
+
+def layer_with_gradients(scale: float = 1.0) -> nn.Linear:
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 2)
+    for parameter in layer.parameters():
+        parameter.grad = scale * torch.randn(parameter.shape)
+    return layer
+
+
+def test_clipping_by_norm() -> None:
+    layer = layer_with_gradients(100.0)
+    before = [p.grad.clone() for p in layer.parameters()]
+    norm = optimizers.clip(layer, config_of(clip=2.0))
+    assert float(norm) == pytest.approx(float(torch.cat([g.flatten() for g in before]).norm()))
+    after = torch.cat([p.grad.flatten() for p in layer.parameters()])
+    assert float(after.norm()) == pytest.approx(2.0, rel=1e-4)
+
+
+def test_clipping_by_value() -> None:
+    layer = layer_with_gradients(100.0)
+    before = torch.cat([p.grad.flatten() for p in layer.parameters()])
+    norm = optimizers.clip(layer, config_of(clip=5.0, clip_by="value"))
+    after = torch.cat([p.grad.flatten() for p in layer.parameters()])
+    assert float(norm) == pytest.approx(float(before.norm()))
+    assert torch.equal(after, before.clamp(-5, 5))
+
+
+@pytest.mark.parametrize("clip_by", ["norm", "value"])
+def test_no_clipping(clip_by: str) -> None:
+    layer = layer_with_gradients(100.0)
+    before = [p.grad.clone() for p in layer.parameters()]
+    optimizers.clip(layer, config_of(clip=0, clip_by=clip_by))
+    assert all(torch.equal(a, p.grad) for a, p in zip(before, layer.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
+def test_weight_decay_is_for_matrices(name: str) -> None:
+    """With no gradient at all, decay shrinks the matrix and leaves the bias."""
+    layer = layer_with_gradients(0.0)
+    bias, weight = layer.bias.detach().clone(), layer.weight.detach().clone()
+    optimizers.optimizer_of(layer, config_of(optimizer=name, lr=1e-4, weight_decay=0.5)).step()
+    assert torch.equal(layer.bias, bias)
+    assert (layer.weight.abs() < weight.abs()).all()
+
+
+@pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
+def test_state_survives(name: str) -> None:
+    layer = layer_with_gradients()
+    first, second = (optimizers.optimizer_of(layer, config_of(optimizer=name)) for _ in range(2))
+    first.step()
+    tensors = {key: value.clone() for key, value in optimizers.state_tensors(first)}
+    optimizers.load_state(second, tensors)
+    again = dict(optimizers.state_tensors(second))
+    assert tensors.keys() == again.keys()
+    assert all(torch.equal(tensors[key], again[key]) for key in tensors)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.pop("0.exp_avg"),
+        lambda t: t.update({"9.exp_avg": torch.zeros(1)}),
+        lambda t: t.update({"x.exp_avg": torch.zeros(1)}),
+        lambda t: t.update({"0.exp_avg": torch.zeros(3, 3)}),
+        lambda t: t.update({"0.exp_avg": torch.zeros(2, 3, dtype=torch.int32)}),
+        lambda t: t.update({"0.more": torch.zeros(2, 3)}),
+        lambda t: t.clear(),
+    ],
+)
+def test_broken_states_are_refused(change) -> None:
+    layer = layer_with_gradients()
+    optimizer = optimizers.optimizer_of(layer, config_of())
+    optimizer.step()
+    tensors = dict(optimizers.state_tensors(optimizer))
+    change(tensors)
+    with pytest.raises(ValueError, match="optimizer"):
+        optimizers.load_state(optimizer, tensors)

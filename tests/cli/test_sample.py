@@ -173,8 +173,8 @@ def test_the_newest_run_is_sampled(command: Command, run: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("setting", [{}, {"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}])
-def test_output_is_utf_8_everywhere(command: Command, run: Path, setting: dict[str, str]) -> None:
-    outcome = command("sample", run, "-n", 30, "--seed", 1, "-p", "grüne –", **setting)
+def test_output_is_utf_8_everywhere(child: Command, run: Path, setting: dict[str, str]) -> None:
+    outcome = child("sample", run, "-n", 30, "--seed", 1, "-p", "grüne –", **setting)
     assert outcome.returncode == 0
     assert outcome.stdout.startswith("grüne –")
 

@@ -13,6 +13,8 @@ from charrnn.errors import CheckpointError
 
 _CODE_POINTS = 0x110000
 _UNKNOWN = -1
+# Where a text may begin, the best first: after a paragraph, a line, a word.
+STARTS = ("\r\n\r\n", "\n\n", "\r\n", "\n", " ")
 
 
 class CharCodec:
@@ -20,13 +22,15 @@ class CharCodec:
 
     Args:
         characters: the vocabulary; a character's place in it is its step.
+        start: what a text without a prime is begun after, as if at the beginning of a paragraph.
     """
 
     name = "char"
     unit = "character"
 
-    def __init__(self, characters: str) -> None:
+    def __init__(self, characters: str, start: str = "") -> None:
         self.characters = characters
+        self.start = start or characters[:1]
         self.step = Discrete(len(characters))
         self._table = np.full(_CODE_POINTS, _UNKNOWN, dtype=np.int32)
         self._table[_points(characters)] = np.arange(len(characters), dtype=np.int32)
@@ -64,14 +68,9 @@ class CharCodec:
         """A decoder for a stream of steps."""
         return CharDecoder(self.characters)
 
-    @property
-    def start(self) -> int:
-        """The step that a text without a prime is begun after: a line's end, else a space."""
-        return next((self.characters.index(c) for c in "\n " if c in self.characters), 0)
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON and for `from_dict`."""
-        return {"name": self.name, "characters": self.characters}
+        return {"name": self.name, "characters": self.characters, "start": self.start}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CharCodec:
@@ -85,7 +84,10 @@ class CharCodec:
             raise CheckpointError("the char codec has no characters")
         if len(set(characters)) != len(characters):
             raise CheckpointError("the char codec has a character twice")
-        return cls(characters)
+        start = values.get("start", "")
+        if not isinstance(start, str) or not set(start) <= set(characters):
+            raise CheckpointError("the char codec has a start that it cannot read")
+        return cls(characters, start)
 
 
 class CharDecoder:
@@ -113,9 +115,14 @@ class CharLearner:
         self._blocks = blocks
         self._table = np.full(_CODE_POINTS, _UNKNOWN, dtype=np.int32)
         self._characters: list[str] = []
+        self._start = len(STARTS)  # the best of them that was met so far
 
     def __iter__(self) -> Iterator[NDArray[np.integer]]:
         for text in self._blocks:
+            for rank, start in enumerate(STARTS[: self._start]):
+                if start in text:
+                    self._start = rank
+                    break
             points = _points(text)
             steps = self._table[points]
             unknown = steps == _UNKNOWN
@@ -130,7 +137,7 @@ class CharLearner:
     @property
     def codec(self) -> CharCodec:
         """The codec of all that was read so far."""
-        return CharCodec("".join(self._characters))
+        return CharCodec("".join(self._characters), "".join(STARTS[self._start : self._start + 1]))
 
 
 def _points(text: str) -> NDArray[np.uint32]:

@@ -124,12 +124,12 @@ def sample(
     """One sample as a stream of text that goes on after `prime`.
 
     Characters of the prime that the codec does not know are left out; without a prime the text
-    begins as if after a line's end.
+    begins as a paragraph would.
     """
     steps, _ = codec.encode(prime)
     drawn = generate(
         network,
-        steps if len(steps) else [codec.start],
+        steps if len(steps) else codec.encode(codec.start)[0],
         config or SamplingConfig(),
         generator_of(seed, index),
     )

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from torch import nn
@@ -72,11 +73,8 @@ def fastest(
                 break
     finally:
         torch.set_num_threads(before)
-    # The mean, not the best: threads that wait for each other are slow only most of the time.
-    cost = {
-        candidate: sum(seen[1:] or seen) / len(seen[1:] or seen)
-        for candidate, seen in times.items()
-    }
+    # The median, not the best: threads that wait for each other are slow most of the time.
+    cost = {candidate: median(seen[1:] or seen) for candidate, seen in times.items()}
     choice = _cheapest(candidates, cost)
     return Speed(*choice, cost[choice])
 

@@ -58,6 +58,7 @@ def test_survives_a_checkpoint() -> None:
         {"name": "char", "characters": ""},
         {"name": "char", "characters": "aba"},
         {"name": "char", "characters": 3},
+        {"name": "char", "characters": "ab", "start": "c"},
     ],
 )
 def test_broken_codecs_are_refused(values: dict[str, object]) -> None:
@@ -65,10 +66,22 @@ def test_broken_codecs_are_refused(values: dict[str, object]) -> None:
         codecs.from_dict(values)
 
 
-def test_starts_after_a_line_end() -> None:
-    assert CharCodec("ab \n").start == 3
-    assert CharCodec("ab ").start == 2
-    assert CharCodec("ab").start == 0
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("a b\n\nc\n", "\n\n"),
+        ("a\r\n\r\nb", "\r\n\r\n"),
+        ("a\nb c", "\n"),
+        ("a\r\nb", "\r\n"),
+        ("a b", " "),
+        ("ab", "a"),
+    ],
+)
+def test_a_text_begins_where_a_paragraph_could(text: str, start: str) -> None:
+    for blocks in ((text,), (text, "zz")):
+        codec = learnt(*blocks)[1]
+        assert codec.start == start
+        assert codecs.from_dict(codec.to_dict()).start == start
 
 
 def test_counts_unknown_characters() -> None:

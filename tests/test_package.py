@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,23 +20,19 @@ METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Wheel and source archive of this checkout, with a checkpoint lying about in it."""
-    folder = tmp_path_factory.mktemp("built")
-    strays = [ROOT / place / "stray-of-test-package" for place in ("checkpoints", "")]
-    for stray in strays:
-        stray.mkdir()
-        (stray / "best.safetensors").write_bytes(b"x")
-    try:
-        subprocess.run(
-            [sys.executable, "-m", "hatchling", "build", "-d", str(folder)],
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-        )
-    finally:
-        for stray in strays:
-            (stray / "best.safetensors").unlink()
-            stray.rmdir()
+    """Wheel and source archive of a copy of this checkout, with models lying about in it."""
+    folder, copy = tmp_path_factory.mktemp("built"), tmp_path_factory.mktemp("copy")
+    skip = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "runs")
+    shutil.copytree(ROOT, copy, ignore=skip, dirs_exist_ok=True)
+    for place in ("checkpoints/stray", "stray"):
+        (copy / place).mkdir()
+        (copy / place / "best.safetensors").write_bytes(b"x")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-d", str(folder)],
+        cwd=copy,
+        check=True,
+        capture_output=True,
+    )
     return folder
 
 

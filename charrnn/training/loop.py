@@ -44,8 +44,9 @@ class Trainer:
     """
 
     def __init__(
-        self, run: Run, config: Config, codec: Codec, network: Network, steps: corpus.Steps
+        self, run: Run, config: Config, codec: Codec, network: Network, encoded: Path
     ) -> None:
+        steps = corpus.read(encoded)
         self.run, self.config, self.codec = run, config, codec
         self.device = devices.pick(config.training.device)
         self.network = network.to(self.device).train()
@@ -53,13 +54,13 @@ class Trainer:
         self.generator = torch.Generator(self.device).manual_seed(config.training.seed)
         self.train_steps, self.val_steps = corpus.split(steps, config.data.val_fraction)
         self.state: State = self.network.initial_state(config.data.batch_size)
-        self.progress = Progress(planned_steps=1, threads=1, corpus_crc32=corpus.checksum(steps))
+        self.progress = Progress(planned_steps=1, threads=1, corpus_crc32=corpus.checksum(encoded))
         self._pace = Pace()
 
     @classmethod
     def new(cls, run: Run, plan: Plan, codec: Codec, network: Network, encoded: Path) -> Trainer:
         """A run whose corpus is encoded already; nothing is written."""
-        trainer = cls(run, plan.config, codec, network, corpus.read(encoded))
+        trainer = cls(run, plan.config, codec, network, encoded)
         trainer.progress.planned_steps = plan.planned_steps
         trainer.progress.threads = plan.threads
         trainer.progress.expected_s = plan.seconds_per_step
@@ -88,7 +89,7 @@ class Trainer:
             fresh: dict[str, Any] = dict.fromkeys(("epochs", "steps", "minutes"))
             training = dataclasses.replace(config.training, **(fresh | budget["training"]))
             config = dataclasses.replace(config, training=training)
-        trainer = cls(run, config, saved.codec, saved.network(), corpus.read(run.corpus))
+        trainer = cls(run, config, saved.codec, saved.network(), run.corpus)
         trainer._restore(saved.tensors(), saved.progress)
         progress, segments = trainer.progress, trainer.lanes.segments
         left = progress.over(config.training) is None

@@ -60,10 +60,13 @@ def test_a_full_disk(tmp_path: Path, limit: int) -> None:
 
 
 def test_checksums_tell_corpora_apart(tmp_path: Path) -> None:
-    one = np.array([1, 2, 3], np.uint8)
-    sums = [corpus.checksum(a) for a in (one, one[:2], one[::-1], one.astype(np.uint16))]
+    one, path = np.array([1, 2, 3], np.uint8), tmp_path / "corpus.npy"
+    sums = []
+    for steps in (one, one[:2], one[::-1], one.astype(np.uint16), one):
+        np.save(path, steps)
+        sums.append(corpus.checksum(path))
     assert len(set(sums)) == 4
-    assert corpus.checksum(one.copy()) == sums[0]
+    assert sums[0] == sums[-1]
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from charrnn.training.loop import Trainer
 
 BUNDLED = "tales"  # what is learnt when no corpus is named
-BUDGET = config.BUDGET
 
 
 def _setting(name: str, panel: str, short: str | None = None) -> Any:
@@ -114,7 +113,7 @@ def command(
     given = config.from_flags(flags, dashed=True)
     with Interrupts() as interrupts:
         if resume is not None:
-            raised = {name: flags[name] for name in BUDGET if _typed(ctx, name)}
+            raised = {name: flags[name] for name in config.BUDGET if _typed(ctx, name)}
             budget = config.from_flags(raised, dashed=True)
             _resume(ctx, resume, budget, interrupts, json_lines, quiet)
             return
@@ -184,7 +183,7 @@ def _resume(
     quiet: bool,
 ) -> None:
     """Go on with a run."""
-    allowed = {*BUDGET, "resume", "json_lines", "quiet"}
+    allowed = {*config.BUDGET, "resume", "json_lines", "quiet"}
     extra = [
         parameter.opts[0]
         for parameter in ctx.command.params

@@ -15,7 +15,7 @@ from torch import Tensor
 from charrnn import checkpoint
 from charrnn.checkpoint import MODEL, Tensors
 from charrnn.codec import Codec
-from charrnn.config import Config, Given
+from charrnn.config import BUDGET, Config, Given
 from charrnn.data import corpus
 from charrnn.data.lanes import Lanes, epoch_lanes
 from charrnn.errors import CheckpointError, ConfigError, DivergenceError, RunError
@@ -86,7 +86,7 @@ class Trainer:
             raise CheckpointError(f"{run.last}: a model without the state to resume from")
         config = saved.config
         if budget["training"]:
-            fresh: dict[str, Any] = dict.fromkeys(("epochs", "steps", "minutes"))
+            fresh: dict[str, Any] = dict.fromkeys(BUDGET)
             training = dataclasses.replace(config.training, **(fresh | budget["training"]))
             config = dataclasses.replace(config, training=training)
         trainer = cls(run, config, saved.codec, saved.network(), run.corpus)

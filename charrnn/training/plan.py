@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.codec import Codec
-from charrnn.config import Config, Given, merge
+from charrnn.config import BUDGET, Config, Given, merge
 from charrnn.data.corpus import held_out
 from charrnn.data.lanes import Lanes
 from charrnn.errors import ConfigError, CorpusError
@@ -144,7 +144,7 @@ def _budget(given: Given, corpus_steps: int) -> dict[str, Any]:
     """Where no budget is given, ten minutes; and where the network is ours to choose, no more
     than the passes that help."""
     training = given["training"]
-    is_open = all(training.get(name) is None for name in ("epochs", "steps", "minutes"))
+    is_open = all(training.get(name) is None for name in BUDGET)
     budget: dict[str, Any] = {"minutes": MINUTES} if is_open else {}
     if is_open or _is_free(given):
         budget["epochs"] = useful_epochs(corpus_steps)

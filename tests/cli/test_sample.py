@@ -101,11 +101,16 @@ def test_pipes_devices_and_links_are_written_into(
     assert "Is a directory" in outcome.stderr
 
 
+def shell(line: str, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        ["bash", "-c", line], capture_output=True, env=environment, check=False, timeout=60
+    )
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams(run: Path, environment: dict[str, str], closed: str) -> None:
-    shell = f"{sys.executable} -m charrnn sample {run} -n 30 --seed 1 {closed}"
-    outcome = subprocess.run(
-        ["bash", "-c", shell], capture_output=True, env=environment, check=False, timeout=60
+    outcome = shell(
+        f"{sys.executable} -m charrnn sample {run} -n 30 --seed 1 {closed}", environment
     )
     assert outcome.returncode == 0
     assert b"Traceback" not in outcome.stderr
@@ -113,20 +118,14 @@ def test_closed_streams(run: Path, environment: dict[str, str], closed: str) -> 
 
 
 def test_a_closed_standard_input_is_named(run: Path, environment: dict[str, str]) -> None:
-    shell = f"{sys.executable} -m charrnn sample {run} -p - <&-"
-    outcome = subprocess.run(
-        ["bash", "-c", shell], capture_output=True, env=environment, check=False, timeout=60
-    )
+    outcome = shell(f"{sys.executable} -m charrnn sample {run} -p - <&-", environment)
     assert outcome.returncode == 1
     assert outcome.stderr == b"charrnn: standard input (-) is closed\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_is_one_line(run: Path, environment: dict[str, str]) -> None:
-    shell = f"{sys.executable} -m charrnn sample {run} -n 30 -q > /dev/full"
-    outcome = subprocess.run(
-        ["bash", "-c", shell], capture_output=True, env=environment, check=False, timeout=60
-    )
+    outcome = shell(f"{sys.executable} -m charrnn sample {run} -n 30 -q > /dev/full", environment)
     assert outcome.returncode == 1
     assert outcome.stderr == b"charrnn: No space left on device\n"
 
@@ -180,9 +179,9 @@ def test_output_is_utf_8_everywhere(child: Command, run: Path, setting: dict[str
 
 
 def test_a_closed_pipe_ends_quietly(run: Path, environment: dict[str, str]) -> None:
-    shell = f"set -o pipefail; {sys.executable} -m charrnn sample {run} -n 200000 -q | head -c 100"
-    outcome = subprocess.run(
-        ["bash", "-c", shell], capture_output=True, env=environment, check=False, timeout=60
+    outcome = shell(
+        f"set -o pipefail; {sys.executable} -m charrnn sample {run} -n 200000 -q | head -c 100",
+        environment,
     )
     assert outcome.returncode == 0
     assert outcome.stderr == b""

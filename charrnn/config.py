@@ -35,10 +35,14 @@ def setting(
     most: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] = (),
+    needs: tuple[str, ...] = (),
 ) -> Any:
-    """Declare one setting: its documentation, its default (none: chosen) and what it may be."""
+    """Declare one setting: its documentation, its default (none: chosen) and what it may be.
+
+    `needs` names another setting and the values of it without which this one means nothing.
+    """
     limits = {"least": least, "above": above, "most": most, "below": below}
-    metadata = {"doc": doc, "choices": choices, **limits}
+    metadata = {"doc": doc, "choices": choices, "needs": needs, **limits}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -47,13 +51,57 @@ class DataConfig:
     """How the corpus is read and cut into batches."""
 
     codec: str = setting(
-        "What a step is: a character of the text.", default="auto", choices=("auto", "char")
+        "What a step is: a character, a word or mark, or a byte; auto: characters, or bytes where "
+        "the files are not text.",
+        default="auto",
+        choices=("auto", "char", "word", "byte"),
     )
     encoding: str = setting(
         "Encoding of the text files, e.g. utf-8, cp1252, latin-1, utf-16.", default="utf-8"
     )
+    normalize: str = setting(
+        "Unicode normalisation of the text, so that a letter has one spelling.",
+        default="none",
+        choices=("none", "NFC", "NFD", "NFKC", "NFKD"),
+    )
+    vocab_size: int = setting(
+        "Words that the word codec knows at most, the most frequent; the rest are <unk>.",
+        default=20_000,
+        least=4,
+        most=2**24,
+        needs=("codec", "word"),
+    )
+    min_count: int = setting(
+        "Times that a word must occur for the word codec to know it.",
+        default=2,
+        least=1,
+        most=10**9,
+        needs=("codec", "word"),
+    )
+    documents: str = setting(
+        "Many short texts: one a line, one a file, or one a record between separators. They are "
+        "shuffled once, and a sample is one of them.",
+        default="none",
+        choices=("none", "line", "file", "record"),
+    )
+    separator: str = setting(
+        "Text between records; given alone, it means --documents record. \\n is a line's end.",
+        default="\n\n",
+        needs=("documents", "record"),
+    )
     seq_length: int = setting("Steps in a truncated-BPTT segment, T.", least=1, most=65536)
     batch_size: int = setting("Contiguous lanes trained side by side, B.", least=1, most=65536)
+    bptt: str = setting(
+        "Truncated backpropagation: stateful segments go on from the state of the one before; "
+        "stateless ones begin at zero, in random order.",
+        default="stateful",
+        choices=("stateful", "stateless"),
+    )
+    targets: str = setting(
+        "Steps of a segment that are predicted: all (many to many) or the last (many to one).",
+        default="all",
+        choices=("all", "last"),
+    )
     val_fraction: float = setting(
         "Share of the corpus, its end, that is held out for validation.", above=0, most=0.5
     )
@@ -63,13 +111,42 @@ class DataConfig:
 class ModelConfig:
     """The network."""
 
-    cell: str = setting("Recurrent cell.", default="lstm", choices=("lstm",))
+    cell: str = setting(
+        "Recurrent cell; peephole: an LSTM whose gates see the cell state.",
+        default="lstm",
+        choices=("lstm", "gru", "rnn", "peephole"),
+    )
     hidden: int = setting("Hidden units of a layer, H.", least=1, most=32768)
     layers: int = setting("Recurrent layers, L.", least=1, most=64)
     embedding: int = setting("Width of the input embedding; 0: one-hot.", least=0, most=32768)
     dropout: float = setting("Dropout between and after the layers.", least=0, most=0.99)
+    input_dropout: float = setting("Dropout on the input.", default=0.0, least=0, most=0.99)
+    output_dropout: float | None = setting(
+        "Dropout after the last layer; none: as between the layers.",
+        default=None,
+        least=0,
+        most=0.99,
+    )
+    recurrent_dropout: float = setting(
+        "Dropout of the state that a layer hands to its next step, one mask for a segment.",
+        default=0.0,
+        least=0,
+        most=0.99,
+    )
+    weight_drop: float = setting(
+        "Dropout of the recurrent weights, one mask for a segment.",
+        default=0.0,
+        least=0,
+        most=0.99,
+    )
+    variational: bool = setting(
+        "One mask of input, layer and output dropout for all steps of a segment.", default=False
+    )
     norm: str = setting(
         "Normalisation of each layer's output.", default="none", choices=("none", "batch", "layer")
+    )
+    cell_norm: str = setting(
+        "Layer normalisation inside the cell.", default="none", choices=("none", "layer")
     )
 
 
@@ -77,28 +154,63 @@ class ModelConfig:
 class TrainingConfig:
     """Optimisation, its budget, and where it runs."""
 
-    optimizer: str = setting("Optimizer.", default="adamw", choices=("adamw", "adam", "rmsprop"))
+    optimizer: str = setting(
+        "Optimizer.", default="adamw", choices=("adamw", "adam", "rmsprop", "sgd")
+    )
     lr: float = setting("Highest learning rate.", above=0, most=100)
     rms_alpha: float = setting(
-        "Decay of RMSprop's running mean of squares.", default=0.99, least=0, below=1
+        "Decay of RMSprop's running mean of squares.",
+        default=0.99,
+        least=0,
+        below=1,
+        needs=("optimizer", "rmsprop"),
+    )
+    momentum: float = setting(
+        "Momentum of SGD.",
+        default=0.9,
+        least=0,
+        below=1,
+        needs=("optimizer", "sgd"),
     )
     weight_decay: float = setting(
         "Weight decay of the matrices; none: 0.01 with adamw, else 0.", least=0, most=10
     )
     schedule: str = setting(
-        "Course of the learning rate: cosine (to 2% at the end of the budget), constant, or "
-        "exponential (times lr_decay an epoch, after lr_decay_after epochs).",
+        "Course of the learning rate: cosine (to 2% at the end of the budget), linear (to 0), "
+        "constant, exponential (times lr_decay, every so many epochs), or plateau (times lr_decay "
+        "when the loss gets no better).",
         default="cosine",
-        choices=("cosine", "constant", "exponential"),
+        choices=("cosine", "linear", "constant", "exponential", "plateau"),
     )
     warmup: float = setting(
         "Share of the budget in which the rate rises from 0.", default=0.02, least=0, below=1
     )
     lr_decay: float = setting(
-        "Factor an epoch of the exponential schedule.", default=0.97, above=0, most=1
+        "Factor of the exponential schedule (0.97 if not given) or of the plateau's (0.5).",
+        above=0,
+        most=1,
+        needs=("schedule", "exponential", "plateau"),
     )
     lr_decay_after: int = setting(
-        "Epochs before the exponential schedule begins to fall.", default=10, least=0, most=10**6
+        "Epochs before the exponential schedule first falls.",
+        default=10,
+        least=0,
+        most=10**6,
+        needs=("schedule", "exponential"),
+    )
+    lr_decay_every: int = setting(
+        "Epochs between two falls of the exponential schedule.",
+        default=1,
+        least=1,
+        most=10**6,
+        needs=("schedule", "exponential"),
+    )
+    lr_patience: int = setting(
+        "Evaluations without a better loss before the plateau schedule falls.",
+        default=2,
+        least=1,
+        most=10**6,
+        needs=("schedule", "plateau"),
     )
     clip: float = setting("Limit of the gradient; 0: no clipping.", default=1.0, least=0, most=1e9)
     clip_by: str = setting(
@@ -141,9 +253,10 @@ class TrainingConfig:
 class SamplingConfig:
     """What `charrnn sample` does with this model unless told otherwise."""
 
-    temperature: float = setting(
-        "Below 1 bolder guesses are rarer, above 1 more frequent; 0 takes the likeliest.",
-        default=0.8,
+    temperature: tuple[float, ...] = setting(
+        "Below 1 bolder guesses are rarer, above 1 more frequent; 0 takes the likeliest. Several, "
+        "as in 1,0.5,0.2, take turns step by step.",
+        default=(0.8,),
         least=0,
         most=1e6,
     )
@@ -155,6 +268,34 @@ class SamplingConfig:
         default=1.0,
         above=0,
         most=1,
+    )
+    min_p: float = setting(
+        "Draw among steps with at least this share of the likeliest one's probability.",
+        default=0.0,
+        least=0,
+        most=1,
+    )
+    typical_p: float = setting(
+        "Draw among the steps nearest to the expected surprise that together reach this "
+        "probability.",
+        default=1.0,
+        above=0,
+        most=1,
+    )
+    repetition_penalty: float = setting(
+        "Lower the scores of steps that were written lately by this factor; 1: do not.",
+        default=1.0,
+        least=1,
+        most=1e6,
+    )
+    repetition_window: int = setting("Steps that count as lately.", default=64, least=1, most=2**31)
+    no_repeat_ngram: int = setting(
+        "Write no sequence of so many steps twice; 0: any.", default=0, least=0, most=2**31
+    )
+    allow: str = setting("Write these characters only; none: all.", default="")
+    forbid: str = setting("Never write these characters.", default="")
+    unk: bool = setting(
+        "Let a word model write <unk> where a rare word would stand.", default=False
     )
 
 
@@ -222,7 +363,18 @@ def _mistake(name: str, value: Any) -> str | None:
     if value is None and type(None) in kinds:
         return None
     wanted = next(kind for kind in kinds if kind is not type(None))
+    if wanted == tuple[float, ...]:
+        values = value if isinstance(value, list | tuple) else [value]
+        problems = [_mistake_of(float, number, meta) for number in values]
+        return next(filter(None, problems), None if values else "must have a number at least")
+    return _mistake_of(wanted, value, meta)
+
+
+def _mistake_of(wanted: Any, value: Any, meta: Mapping[str, Any]) -> str | None:
+    """What is wrong with one value of a type and its limits, or None."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
+    if wanted is bool:
+        return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
     if number and abs(value) > 1e300:  # TOML has whole numbers that no float can hold
         return f"must be a finite number, not {str(value)[:20]}"
     if wanted is int and not (number and isinstance(value, int)):
@@ -272,25 +424,51 @@ def check(values: Mapping[str, Any], where: str, name_of: Naming = "{0}.{1}".for
                 elif problem := _mistake(name, value):
                     mistakes.append(f"{name_of(section, name)} {problem}")
                 else:
-                    given[section][name] = float(value) if _TYPES[name] is float else value
+                    given[section][name] = _plain(name, value)
     if mistakes:
         raise ConfigError(f"{where}: {'; '.join(mistakes)}" if where else "; ".join(mistakes))
     return given
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A checked value in the type of its setting."""
+    if _TYPES[name] == tuple[float, ...]:
+        return tuple(map(float, value if isinstance(value, list | tuple) else [value]))
+    return float(value) if _TYPES[name] is float else value
 
 
 def over_preset(preset: str | None, given: Given) -> Given:
     """Lay settings over those of a preset; any budget of one's own replaces all of the preset's.
 
     Raises:
-        ConfigError: as `load_preset` does.
+        ConfigError: as `load_preset` does; or a setting that has no effect beside the others.
     """
-    if preset is None:
-        return given
-    below = load_preset(preset)
+    below = load_preset(preset) if preset else check({}, "")
     if any(given["training"].get(name) is not None for name in BUDGET):
         for name in BUDGET:
             below["training"].pop(name, None)
-    return merge(below, given)
+    merged = merge(below, given)
+    if "separator" in given["data"] and "documents" not in given["data"]:
+        merged["data"]["documents"] = "record"
+    idle = [
+        f"{name} has no effect without {needed} {' or '.join(values)}"
+        for section in given.values()
+        for name in section
+        if FIELDS[name][1].metadata["needs"]
+        for needed, *values in [
+            FIELDS[name][1].metadata["needs"] or ("codec", value(merged, "codec"))
+        ]
+        if value(merged, needed) not in values
+    ]
+    if idle:
+        raise ConfigError("; ".join(idle))
+    return merged
+
+
+def value(given: Given, name: str) -> Any:
+    """What is given for a setting, or else its default."""
+    section, field = FIELDS[name]
+    return given[section].get(name, field.default)
 
 
 def _closest(name: str, known: Mapping[str, Any]) -> str:

@@ -13,7 +13,14 @@ from charrnn.training.plan import choose, sizes
 RESOLVED = {
     "data": {"seq_length": 8, "batch_size": 2, "val_fraction": 0.1},
     "model": {"hidden": 4, "layers": 1, "embedding": 0, "dropout": 0.0},
-    "training": {"lr": 0.1, "eval_every": 5, "threads": 1, "weight_decay": 0, "steps": 9},
+    "training": {
+        "lr": 0.1,
+        "eval_every": 5,
+        "threads": 1,
+        "weight_decay": 0,
+        "steps": 9,
+        "lr_decay": 1,
+    },
     "sampling": {},
 }
 
@@ -69,7 +76,9 @@ def test_every_setting_is_documented() -> None:
 @pytest.mark.parametrize("name", sorted(config.presets()))
 def test_every_preset_loads_and_plans(name: str) -> None:
     given_ = config.load_preset(name)
-    filled, notices = choose(given_, 1_000_000, sizes(1_000_000, False)[0])
+    filled, notices = choose(
+        given_, 1_000_000, sizes(1_000_000, given_["data"].get("codec", "char"), False)[0]
+    )
     assert not notices
     measured = {"eval_every": 1}
     built = config.Config.from_dict(filled | {"training": filled["training"] | measured})

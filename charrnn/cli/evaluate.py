@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charrnn import config
 from charrnn.cli.terminal import note, table
 from charrnn.errors import CorpusError
+
+if TYPE_CHECKING:
+    from charrnn.codec import Codec
 
 
 def command(
@@ -33,48 +38,64 @@ def command(
 
     Fewer nats (or bits) per character are better; the text is read from end to end.
     """
-    from charrnn.codec.sources import decoded, find
+    from charrnn.codec import stream
+    from charrnn.codec.sources import find
     from charrnn.data import corpus as arrays
     from charrnn.model.device import pick
     from charrnn.run import load
     from charrnn.training.evaluate import evaluate
 
     loaded = load(model)
-    sources = find(corpus)
+    codec = loaded.codec
+    sources = find(corpus, any_file=codec.name == "byte")
     chosen = pick(device)
     unknown: dict[str, int] = {}
+    characters = 0
+
+    def counted(blocks: Iterator[str]) -> Iterator[str]:
+        nonlocal characters
+        for block in blocks:
+            characters += codec.characters_in(block)
+            yield block
+
     with tempfile.TemporaryDirectory(prefix="charrnn-") as scratch:
         path = Path(scratch) / "corpus.npy"
-        blocks = loaded.codec.encoded(decoded(sources, encoding), unknown)
-        count = arrays.write(path, blocks)
+        blocks = counted(stream(codec.name, sources, encoding, codec.reading))
+        count = arrays.write(path, codec.encoded(blocks, unknown))
         if count < 2:
             raise CorpusError(
-                f"{', '.join(sources.files)}: {count} characters that the model knows; "
+                f"{', '.join(sources.files)}: {count} {codec.unit}s that the model knows; "
                 "at least 2 are needed"
             )
         evaluation = evaluate(loaded.network().to(chosen), arrays.read(path))
     if unknown:
-        note(
-            f"warning: left out {sum(unknown.values()):,} characters that the model has never "
-            f"seen ({len(unknown)} different, e.g. {next(iter(unknown))!r})"
-        )
+        note(_describe(codec, unknown))
     values = {
         "nats_per_step": evaluation.nats_per_step,
         "bits_per_step": evaluation.bits_per_step,
         "perplexity": evaluation.perplexity,
         "steps": evaluation.steps,
     }
-    if as_json:
-        typer.echo(json.dumps(values))
-        return
-    unit = loaded.codec.unit
-    typer.echo(
-        table(
-            [
-                (f"nats per {unit}", f"{evaluation.nats_per_step:.4f}"),
-                (f"bits per {unit}", f"{evaluation.bits_per_step:.4f}"),
-                ("perplexity", f"{evaluation.perplexity:.3f}"),
-                (f"{unit}s", f"{evaluation.steps:,}"),
-            ]
+    rows = [
+        (f"nats per {codec.unit}", f"{evaluation.nats_per_step:.4f}"),
+        (f"bits per {codec.unit}", f"{evaluation.bits_per_step:.4f}"),
+        ("perplexity", f"{evaluation.perplexity:.3f}"),
+        (f"{codec.unit}s", f"{evaluation.steps:,}"),
+    ]
+    if codec.unit != "character":
+        nats = codec.surprise(evaluation.nats_per_step * evaluation.steps, unknown)
+        values["bits_per_character"] = nats / math.log(2) / max(1, characters)
+        rows.insert(2, ("bits per character", f"{values['bits_per_character']:.4f}"))
+    typer.echo(json.dumps(values) if as_json else table(rows))
+
+
+def _describe(codec: Codec, unknown: dict[str, int]) -> str:
+    """What the model does not know of a text, and what became of it."""
+    total, example = sum(unknown.values()), next(iter(unknown))
+    different = f"({len(unknown):,} different, e.g. {example!r})"
+    if codec.unit == "word":
+        return (
+            f"{total:,} words that the model does not know {different} are read as <unk>; "
+            "bits per character have their spelling in them"
         )
-    )
+    return f"warning: left out {total:,} characters that the model has never seen {different}"

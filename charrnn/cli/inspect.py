@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charrnn.cli.terminal import amount, duration, printable, table
+
+if TYPE_CHECKING:
+    from charrnn.codec import Codec
 
 
 def command(
@@ -41,7 +44,7 @@ def command(
     rows = [
         ("file", f"{loaded.path}, {amount(loaded.path.stat().st_size)}B"),
         ("sha256", f"{loaded.sha256} (matches)"),
-        ("codec", f"{loaded.codec.name}, {loaded.codec.step.size}: {loaded.codec.characters!r}"),
+        ("codec", _codec(loaded.codec)),
         ("parameters", f"{parameters:,}"),
         ("resumable", "no" if loaded.progress is None else "yes (holds the training state)"),
     ]
@@ -49,6 +52,16 @@ def command(
     for section, settings in loaded.config.to_dict().items():
         rows.append((section, ", ".join(f"{k} {v}" for k, v in settings.items() if v is not None)))
     typer.echo(printable(table(rows)))
+
+
+def _codec(codec: Codec) -> str:
+    """What a step is, and the vocabulary, or the beginning of a long one."""
+    characters = all(len(symbol) == 1 for symbol in codec.symbols)
+    shown = repr("".join(codec.symbols)) if characters else " ".join(codec.symbols[:40]) + " ..."
+    documents = f", each {codec.reading.documents} a document" if codec.end is not None else ""
+    if codec.name == "byte":
+        return f"byte, {codec.step.size}{documents}"
+    return f"{codec.name}, {codec.step.size}{documents}: {shown}"
 
 
 def _shown(name: str, value: Any) -> str:

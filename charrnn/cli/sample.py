@@ -5,25 +5,33 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from charrnn import config
+from charrnn.cli.options import numbers, setting, typed
 from charrnn.cli.terminal import TextOut, note
 from charrnn.errors import SamplingError, UsageError
 
 if TYPE_CHECKING:
     from charrnn.codec import Codec
+    from charrnn.sampling.generate import TextStream
 
 SEPARATOR = "\n---\n"  # between samples, where there are several
 
 
+DRAWING, RULES, BEAM = "Drawing", "Against loops, and what may be written", "Beam search"
+SETTINGS = [field.name for field in fields(config.SamplingConfig)]
+DRAWN = ("temperature", "top_k", "top_p", "min_p", "typical_p", "seed")
+
+
 def command(
+    ctx: typer.Context,
     model: Annotated[
         Path | None,
         typer.Argument(
@@ -33,20 +41,55 @@ def command(
         ),
     ] = None,
     length: Annotated[
-        int, typer.Option("--length", "-n", min=0, help="Characters to write.")
+        int,
+        typer.Option(
+            "--length",
+            "-n",
+            min=0,
+            help="Characters (or words, or bytes) to write; of documents: at most.",
+        ),
     ] = 1000,
     prime: Annotated[
         str | None,
-        typer.Option("--prime", "-p", help="Text to go on after; - reads standard input."),
+        typer.Option(
+            "--prime",
+            "-p",
+            help="Text to go on after, in each sample; - reads standard input.",
+        ),
     ] = None,
     prime_file: Annotated[
         Path | None, typer.Option(help="File with the text to go on after.")
     ] = None,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", "-t", help=config.doc("temperature"))
+    temperature: Annotated[str | None, setting("temperature", DRAWING, "-t")] = None,
+    top_k: Annotated[int | None, setting("top_k", DRAWING)] = None,
+    top_p: Annotated[float | None, setting("top_p", DRAWING)] = None,
+    min_p: Annotated[float | None, setting("min_p", DRAWING)] = None,
+    typical_p: Annotated[float | None, setting("typical_p", DRAWING)] = None,
+    repetition_penalty: Annotated[float | None, setting("repetition_penalty", RULES)] = None,
+    repetition_window: Annotated[int | None, setting("repetition_window", RULES)] = None,
+    no_repeat_ngram: Annotated[int | None, setting("no_repeat_ngram", RULES)] = None,
+    allow: Annotated[str | None, setting("allow", RULES)] = None,
+    forbid: Annotated[str | None, setting("forbid", RULES)] = None,
+    unk: Annotated[bool | None, setting("unk", RULES)] = None,
+    beam: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=4096,
+            help="Draw nothing: write the likeliest text that a beam search this wide finds; "
+            "--num gives the next best too.",
+            rich_help_panel=BEAM,
+        ),
     ] = None,
-    top_k: Annotated[int | None, typer.Option(help=config.doc("top_k"))] = None,
-    top_p: Annotated[float | None, typer.Option(help=config.doc("top_p"))] = None,
+    length_penalty: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Beam search: texts of different length are compared by log p / steps to the "
+            "power of this; 0 favours short ones. [default: 1]",
+            rich_help_panel=BEAM,
+        ),
+    ] = None,
     num: Annotated[int, typer.Option(min=1, help="Samples to draw.")] = 1,
     seed: Annotated[
         int | None,
@@ -68,37 +111,63 @@ def command(
 ) -> None:
     """Write text as the model has learnt it: charrnn sample -n 500 -p "Once"
 
-    Temperature comes first, then top-k, then top-p; what is not given is as the run was set up.
+    The order: repetition penalty and forbidden steps, temperature, top-k, top-p, min-p, typical.
+    What is not given is as the run was set up. A model of documents writes one a sample.
     """
     import torch
 
     from charrnn.run import load
-    from charrnn.sampling.generate import sample
 
     primed = _prime(prime, prime_file)
-    loaded = load(model)
-    flags = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    flags = {name: value for name, value in ctx.params.items() if name in SETTINGS}
+    flags["temperature"] = numbers(temperature, "--temperature")
     asked = config.from_flags(flags, dashed=True)["sampling"]
+    _refuse_idle(ctx, beam, num)
+    loaded = load(model)
+    codec = loaded.codec
     settings = replace(loaded.config.sampling, **asked)
     torch.set_num_threads(1)  # a step is too small to share
     network = loaded.network()
-    _warn(loaded.codec, primed, stop)
-    if seed is None:
+    _warn(codec, primed, stop)
+    if seed is None and beam is None:
         seed = secrets.randbelow(2**31)
         note(f"{loaded.path}, seed {seed}", quiet)
-    with _output(out) as stream:
-        text_out = TextOut(stream)
-        for index in range(num):
-            pieces = sample(
+    samples: Iterable[TextStream]
+    if beam is not None:
+        from charrnn.sampling.beam import search, text_of
+
+        penalty = 1.0 if length_penalty is None else length_penalty
+        found = search(
+            network,
+            codec,
+            length=length,
+            width=beam,
+            length_penalty=penalty,
+            prime=primed,
+            config=settings,
+            stop=stop,
+        )
+        samples = [text_of(codec, hypothesis, primed, stop) for hypothesis in found[:num]]
+    else:
+        from charrnn.sampling.generate import sample
+
+        samples = (
+            sample(
                 network,
-                loaded.codec,
+                codec,
                 length=length,
                 prime=primed,
                 config=settings,
-                seed=seed,
+                seed=seed or 0,
                 index=index,
                 stop=stop,
             )
+            for index in range(num)
+        )
+    between = codec.reading.between if codec.reading.documents in ("line", "record") else SEPARATOR
+    with _output(out) as stream:
+        text_out = TextOut(stream)
+        for index, pieces in enumerate(samples):
             if json_lines:
                 line = {
                     "index": index,
@@ -109,10 +178,28 @@ def command(
                 }
                 text_out.write(json.dumps(line, ensure_ascii=False) + "\n")
                 continue
-            text_out.write((SEPARATOR if index else "") + primed)
+            text_out.write((between if index else "") + primed)
             for piece in pieces:
                 text_out.write(piece)
-        text_out.end()
+        text_out.end(whole_lines=codec.end is not None and not json_lines)
+
+
+def _refuse_idle(ctx: typer.Context, beam: int | None, num: int) -> None:
+    """Refuse flags that would have no effect beside others.
+
+    Raises:
+        UsageError: names them.
+    """
+    if beam is None:
+        if ctx.params["length_penalty"] is not None:
+            raise UsageError("--length-penalty is for --beam")
+        return
+    idle = [name for name in DRAWN if typed(ctx, name)]
+    if idle:
+        flags = ", ".join("--" + name.replace("_", "-") for name in idle)
+        raise UsageError(f"--beam draws nothing, so {flags} cannot be given with it")
+    if num > beam:
+        raise UsageError(f"--beam {beam} finds at most {beam} texts; --num {num} asks for more")
 
 
 def _prime(text: str | None, file: Path | None) -> str:
@@ -144,15 +231,23 @@ def _prime(text: str | None, file: Path | None) -> str:
 def _warn(codec: Codec, prime: str, stop: str) -> None:
     """Say what the model cannot read or write; this is no chatter, so -q keeps it."""
     unknown = codec.encode(prime)[1]
-    if unknown:
+    if unknown and codec.unit == "word":
+        note(f"warning: read as <unk>, the model does not know: {_listed(unknown)}")
+    elif unknown:
         note(f"warning: skipped in the prime, the model has never seen: {_named(unknown)}")
     never = codec.encode(stop)[1]
-    if never:
+    if never and codec.unit == "word":
+        note(f"warning: --stop may not be met, the model never writes: {_listed(never)}")
+    elif never:
         hint = " (in bash, $'\\n' is a line's end)" if "\\" in never else ""
         note(f"warning: --stop will not be met, the model never writes: {_named(never)}{hint}")
 
 
-def _named(characters: str) -> str:
+def _listed(words: Sequence[str]) -> str:
+    return " ".join(words[:10]) + (f" and {len(words) - 10} more" if len(words) > 10 else "")
+
+
+def _named(characters: Sequence[str]) -> str:
     shown = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in characters[:10])
     return shown + (f" and {len(characters) - 10} more" if len(characters) > 10 else "")
 

@@ -15,6 +15,7 @@ from charrnn.data.corpus import held_out
 from charrnn.training.events import Evaluated, Event, Sampled, Stepped, Stopped
 
 if TYPE_CHECKING:
+    from charrnn.config import DataConfig, ModelConfig
     from charrnn.training.loop import Trainer
     from charrnn.training.plan import Plan
 
@@ -25,6 +26,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 class Screen:
     """Shows nothing; what the others build on."""
+
+    unit = "character"  # what a step is; known once there is a plan
 
     def __enter__(self) -> Screen:
         return self
@@ -63,10 +66,11 @@ class Plain(Screen):
         self._shown_at = time.monotonic()
 
     def planned(self, plan: Plan, path: Path) -> None:
+        self.unit = plan.unit
         note(describe_plan(plan, path))
 
     def resumed(self, trainer: Trainer) -> None:
-        progress = trainer.progress
+        self.unit, progress = trainer.codec.unit, trainer.progress
         note(
             f"going on with {trainer.run.path} at step {progress.step:,} "
             f"of {progress.planned_steps:,} (epoch {trainer.epochs_done:.2f})"
@@ -75,13 +79,13 @@ class Plain(Screen):
     def show(self, event: Event) -> None:
         now = time.monotonic()
         if isinstance(event, Stepped) and now - self._shown_at > PLAIN_EVERY_S:
-            note(describe_step(event))
+            note(describe_step(event, self.unit))
             self._shown_at = now
         elif isinstance(event, Evaluated):
-            note(describe_evaluation(event))
+            note(describe_evaluation(event, self.unit))
             self._shown_at = now
         elif isinstance(event, Stopped):
-            note(describe_end(event))
+            note(describe_end(event, self.unit))
 
 
 class Live(Plain):
@@ -109,7 +113,7 @@ class Live(Plain):
         if self._sample:
             note("\n".join("  " + line for line in self._sample_lines()) + "\n")
         if self._ended:
-            note(describe_end(self._ended))
+            note(describe_end(self._ended, self.unit))
 
     def show(self, event: Event) -> None:
         if isinstance(event, Stepped):
@@ -139,7 +143,7 @@ class Live(Plain):
         )
         numbers = (
             f"step {stepped.step:,} of {stepped.planned_steps:,}   epoch {stepped.epoch:.2f}   "
-            f"{amount(stepped.steps_per_s)} characters/s   lr {stepped.lr:.2g}"
+            f"{amount(stepped.steps_per_s)} {self.unit}s/s   lr {stepped.lr:.2g}"
         )
         losses = f"loss  train {stepped.train_nats_per_step:.3f}"
         if self._evaluated is not None:
@@ -173,31 +177,28 @@ def describe_plan(plan: Plan, path: Path) -> str:
     """What was chosen and what is expected, one line a subject."""
     data, model, training = plan.config.data, plan.config.model, plan.config.training
     validated = held_out(plan.corpus_steps, data.val_fraction)
-    entry = f"embedding {model.embedding}" if model.embedding else "one-hot"
-    norm = f", {model.norm} norm" if model.norm != "none" else ""
     segments = plan.config.data.batch_size * plan.config.data.seq_length
     epochs = plan.planned_steps * segments / max(1, plan.corpus_steps - validated)
     rows = [
         (
             "corpus",
-            f"{plan.corpus_steps:,} characters, {plan.vocabulary} different; "
+            f"{plan.corpus_steps:,} {plan.unit}s, {plan.vocabulary:,} different"
+            f"{f' in {plan.documents:,} documents' if plan.documents else ''}; "
             f"the last {validated:,} for validation",
         ),
-        (
-            "model",
-            f"{model.cell.upper()} {model.layers}x{model.hidden}, {entry}, "
-            f"dropout {model.dropout:g}{norm}: {amount(plan.parameters)} parameters",
-        ),
+        ("codec", plan.codec),
+        ("model", f"{_model(model)}: {amount(plan.parameters)} parameters"),
         (
             "training",
-            f"batch {data.batch_size}, length {data.seq_length}, {training.optimizer} at "
+            f"batch {data.batch_size}, length {data.seq_length}{_scheme(data)}, "
+            f"{training.optimizer} at "
             f"{training.lr:g}, {training.schedule}; about {plan.planned_steps:,} steps, "
             f"{epochs:.1f} epochs",
         ),
         (
             "machine",
             f"{training.device}, {plan.threads} thread{'s' * (plan.threads > 1)}, "
-            f"{training.precision}: {amount(plan.steps_per_s)} characters/s",
+            f"{training.precision}: {amount(plan.steps_per_s)} {plan.unit}s/s",
         ),
         (
             "expected",
@@ -209,31 +210,57 @@ def describe_plan(plan: Plan, path: Path) -> str:
     return table(rows + [("notice", text) for text in plan.notices])
 
 
-def describe_step(event: Stepped) -> str:
+def _model(model: ModelConfig) -> str:
+    """The network, and what of it is out of the ordinary."""
+    names = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN", "peephole": "peephole LSTM"}
+    parts = [
+        f"{names[model.cell]} {model.layers}x{model.hidden}",
+        f"embedding {model.embedding}" if model.embedding else "one-hot",
+        f"dropout {model.dropout:g}{' (variational)' if model.variational else ''}",
+    ]
+    for name in ("input_dropout", "output_dropout", "recurrent_dropout", "weight_drop"):
+        if given := getattr(model, name):
+            parts.append(f"{name.replace('_', ' ')} {given:g}")
+    if model.norm != "none":
+        parts.append(f"{model.norm} norm")
+    if model.cell_norm != "none":
+        parts.append(f"{model.cell_norm} norm in the cell")
+    return ", ".join(parts)
+
+
+def _scheme(data: DataConfig) -> str:
+    stateless = ", stateless" if data.bptt == "stateless" else ""
+    return stateless + (", the last step predicted" if data.targets == "last" else "")
+
+
+def describe_step(event: Stepped, unit: str) -> str:
     """A line about the steps just taken."""
     return (
         f"step {event.step:>7,} of {event.planned_steps:,}  epoch {event.epoch:6.2f}  "
-        f"train {event.train_nats_per_step:.4f}  {amount(event.steps_per_s)} characters/s  "
+        f"train {event.train_nats_per_step:.4f}  {amount(event.steps_per_s)} {unit}s/s  "
         f"{duration(event.elapsed_s)}"
     )
 
 
-def describe_evaluation(event: Evaluated) -> str:
+def describe_evaluation(event: Evaluated, unit: str) -> str:
     """A line about an evaluation."""
+    bits = ""
+    if unit != "character":
+        bits = f", {event.val_bits_per_character:.3f} bits per character"
     return (
         f"step {event.step:>7,}  epoch {event.epoch:6.2f}  "
         f"train {event.train_nats_per_step:.4f}  validation {event.val_nats_per_step:.4f} "
-        f"nats per character{' (best)' if event.improved else ''}  {duration(event.elapsed_s)}"
+        f"nats per {unit}{bits}{' (best)' if event.improved else ''}  {duration(event.elapsed_s)}"
     )
 
 
-def describe_end(event: Stopped) -> str:
+def describe_end(event: Stopped, unit: str) -> str:
     """How it ended, and what to do next."""
     run = event.path.parent
     if event.reason == "interrupted":
         return f"stopped at step {event.step:,}, {describe_stop(run)}"
     best = event.best_nats_per_step
-    loss = "" if best is None else f": best validation {best:.4f} nats per character"
+    loss = "" if best is None else f": best validation {best:.4f} nats per {unit}"
     why = "no better for a while, " if event.reason == "patience" else ""
     return (
         f"{why}done after {event.step:,} steps, {event.epoch:.1f} epochs, "

@@ -41,9 +41,12 @@ class TextOut:
             self._stream.flush()
             self._flushed_at = now
 
-    def end(self) -> None:
-        """Flush, and on a terminal end the line, so that the prompt stands on its own."""
-        if self._is_terminal and not self._ends_line:
+    def end(self, *, whole_lines: bool = False) -> None:
+        """Flush, and on a terminal end the line, so that the prompt stands on its own.
+
+        `whole_lines`: end it in any case, as lists of names do.
+        """
+        if (self._is_terminal or whole_lines) and not self._ends_line:
             self._stream.write("\n")
         self._stream.flush()
 

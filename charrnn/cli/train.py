@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charrnn import config
 from charrnn.cli.failures import Interrupted, Interrupts
+from charrnn.cli.options import setting, typed, unescaped
 from charrnn.cli.terminal import note
 from charrnn.errors import ConfigError, UsageError
 
@@ -20,23 +21,8 @@ if TYPE_CHECKING:
 BUNDLED = "tales"  # what is learnt when no corpus is named
 
 
-def _setting(name: str, panel: str, short: str | None = None) -> Any:
-    """The option of a setting: documented where the setting is, and settable by environment."""
-    flag = "--" + name.replace("_", "-")
-    names = (short, flag) if short else (flag,)
-    field = config.FIELDS[name][1]
-    choices = field.metadata["choices"]
-    return typer.Option(
-        *names,
-        help=config.doc(name),
-        envvar=f"CHARRNN_{name.upper()}",
-        show_envvar=False,
-        rich_help_panel=panel,
-        metavar="|".join(choices) if choices else None,
-    )
-
-
-MODEL, DATA, BUDGETS, RATE, MACHINE = "Model", "Corpus", "Budget", "Optimization", "Machine"
+MODEL, REGULAR, DATA = "Model", "Regularisation", "Corpus"
+BUDGETS, RATE, MACHINE = "Budget", "Optimization", "Machine"
 
 
 def command(
@@ -66,42 +52,62 @@ def command(
         Path | None,
         typer.Option(help="Go on with this run, exactly; only the budget may be raised."),
     ] = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(help="Begin with the weights of this model or run, on another corpus."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     json_lines: Annotated[
         bool, typer.Option("--json", help="Events as JSON lines on standard output.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    epochs: Annotated[float | None, _setting("epochs", BUDGETS)] = None,
-    steps: Annotated[int | None, _setting("steps", BUDGETS)] = None,
-    minutes: Annotated[float | None, _setting("minutes", BUDGETS)] = None,
-    patience: Annotated[int | None, _setting("patience", BUDGETS)] = None,
-    eval_every: Annotated[int | None, _setting("eval_every", BUDGETS)] = None,
-    codec: Annotated[str | None, _setting("codec", DATA)] = None,
-    encoding: Annotated[str | None, _setting("encoding", DATA)] = None,
-    val_fraction: Annotated[float | None, _setting("val_fraction", DATA)] = None,
-    seq_length: Annotated[int | None, _setting("seq_length", DATA)] = None,
-    batch_size: Annotated[int | None, _setting("batch_size", DATA)] = None,
-    cell: Annotated[str | None, _setting("cell", MODEL)] = None,
-    hidden: Annotated[int | None, _setting("hidden", MODEL)] = None,
-    layers: Annotated[int | None, _setting("layers", MODEL)] = None,
-    embedding: Annotated[int | None, _setting("embedding", MODEL)] = None,
-    dropout: Annotated[float | None, _setting("dropout", MODEL)] = None,
-    norm: Annotated[str | None, _setting("norm", MODEL)] = None,
-    optimizer: Annotated[str | None, _setting("optimizer", RATE)] = None,
-    lr: Annotated[float | None, _setting("lr", RATE)] = None,
-    schedule: Annotated[str | None, _setting("schedule", RATE)] = None,
-    warmup: Annotated[float | None, _setting("warmup", RATE)] = None,
-    lr_decay: Annotated[float | None, _setting("lr_decay", RATE)] = None,
-    lr_decay_after: Annotated[int | None, _setting("lr_decay_after", RATE)] = None,
-    rms_alpha: Annotated[float | None, _setting("rms_alpha", RATE)] = None,
-    weight_decay: Annotated[float | None, _setting("weight_decay", RATE)] = None,
-    clip: Annotated[float | None, _setting("clip", RATE)] = None,
-    clip_by: Annotated[str | None, _setting("clip_by", RATE)] = None,
-    seed: Annotated[int | None, _setting("seed", MACHINE)] = None,
-    device: Annotated[str | None, _setting("device", MACHINE)] = None,
-    precision: Annotated[str | None, _setting("precision", MACHINE)] = None,
-    threads: Annotated[str | None, _setting("threads", MACHINE)] = None,
+    epochs: Annotated[float | None, setting("epochs", BUDGETS)] = None,
+    steps: Annotated[int | None, setting("steps", BUDGETS)] = None,
+    minutes: Annotated[float | None, setting("minutes", BUDGETS)] = None,
+    patience: Annotated[int | None, setting("patience", BUDGETS)] = None,
+    eval_every: Annotated[int | None, setting("eval_every", BUDGETS)] = None,
+    codec: Annotated[str | None, setting("codec", DATA)] = None,
+    encoding: Annotated[str | None, setting("encoding", DATA)] = None,
+    normalize: Annotated[str | None, setting("normalize", DATA)] = None,
+    vocab_size: Annotated[int | None, setting("vocab_size", DATA)] = None,
+    min_count: Annotated[int | None, setting("min_count", DATA)] = None,
+    documents: Annotated[str | None, setting("documents", DATA)] = None,
+    separator: Annotated[str | None, setting("separator", DATA)] = None,
+    val_fraction: Annotated[float | None, setting("val_fraction", DATA)] = None,
+    seq_length: Annotated[int | None, setting("seq_length", DATA)] = None,
+    batch_size: Annotated[int | None, setting("batch_size", DATA)] = None,
+    bptt: Annotated[str | None, setting("bptt", DATA)] = None,
+    targets: Annotated[str | None, setting("targets", DATA)] = None,
+    cell: Annotated[str | None, setting("cell", MODEL)] = None,
+    hidden: Annotated[int | None, setting("hidden", MODEL)] = None,
+    layers: Annotated[int | None, setting("layers", MODEL)] = None,
+    embedding: Annotated[int | None, setting("embedding", MODEL)] = None,
+    norm: Annotated[str | None, setting("norm", MODEL)] = None,
+    cell_norm: Annotated[str | None, setting("cell_norm", MODEL)] = None,
+    dropout: Annotated[float | None, setting("dropout", REGULAR)] = None,
+    input_dropout: Annotated[float | None, setting("input_dropout", REGULAR)] = None,
+    output_dropout: Annotated[float | None, setting("output_dropout", REGULAR)] = None,
+    recurrent_dropout: Annotated[float | None, setting("recurrent_dropout", REGULAR)] = None,
+    weight_drop: Annotated[float | None, setting("weight_drop", REGULAR)] = None,
+    variational: Annotated[bool | None, setting("variational", REGULAR)] = None,
+    weight_decay: Annotated[float | None, setting("weight_decay", REGULAR)] = None,
+    optimizer: Annotated[str | None, setting("optimizer", RATE)] = None,
+    lr: Annotated[float | None, setting("lr", RATE)] = None,
+    schedule: Annotated[str | None, setting("schedule", RATE)] = None,
+    warmup: Annotated[float | None, setting("warmup", RATE)] = None,
+    lr_decay: Annotated[float | None, setting("lr_decay", RATE)] = None,
+    lr_decay_after: Annotated[int | None, setting("lr_decay_after", RATE)] = None,
+    lr_decay_every: Annotated[int | None, setting("lr_decay_every", RATE)] = None,
+    lr_patience: Annotated[int | None, setting("lr_patience", RATE)] = None,
+    rms_alpha: Annotated[float | None, setting("rms_alpha", RATE)] = None,
+    momentum: Annotated[float | None, setting("momentum", RATE)] = None,
+    clip: Annotated[float | None, setting("clip", RATE)] = None,
+    clip_by: Annotated[str | None, setting("clip_by", RATE)] = None,
+    seed: Annotated[int | None, setting("seed", MACHINE)] = None,
+    device: Annotated[str | None, setting("device", MACHINE)] = None,
+    precision: Annotated[str | None, setting("precision", MACHINE)] = None,
+    threads: Annotated[str | None, setting("threads", MACHINE)] = None,
 ) -> None:
     """Learn a text: charrnn train book.txt --minutes 3
 
@@ -109,22 +115,26 @@ def command(
     the environment, e.g. CHARRNN_DEVICE=cpu, or from a preset.
     """
     flags = {name: value for name, value in ctx.params.items() if name in config.FIELDS}
-    flags["threads"] = _threads(threads)
+    flags["threads"], flags["separator"] = _threads(threads), unescaped(separator)
     given = config.from_flags(flags, dashed=True)
     with Interrupts() as interrupts:
         if resume is not None:
-            raised = {name: flags[name] for name in config.BUDGET if _typed(ctx, name)}
+            raised = {name: flags[name] for name in config.BUDGET if typed(ctx, name)}
             budget = config.from_flags(raised, dashed=True)
             _resume(ctx, resume, budget, interrupts, json_lines, quiet)
             return
         given = config.over_preset(preset, given)
-        _train(corpus or [BUNDLED], out, given, interrupts, force, dry_run, json_lines, quiet)
-
-
-def _typed(ctx: typer.Context, name: str) -> bool:
-    """Whether a parameter was typed, and does not come from the environment."""
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+        _train(
+            corpus or [BUNDLED],
+            out,
+            given,
+            init_from,
+            interrupts,
+            force,
+            dry_run,
+            json_lines,
+            quiet,
+        )
 
 
 def _threads(value: str | None) -> int | None:
@@ -140,6 +150,7 @@ def _train(
     corpus: list[str],
     out: Path | None,
     given: config.Given,
+    init_from: Path | None,
     interrupts: Interrupts,
     force: bool,
     dry_run: bool,
@@ -149,11 +160,14 @@ def _train(
     """A new run."""
     from charrnn.cli.screen import screen_for
     from charrnn.codec.sources import find
-    from charrnn.run import Run, fresh
+    from charrnn.run import Run, fresh, load
 
     if out is not None and str(out) in (".", "-"):
         raise UsageError("--out wants a directory of its own for the run")
-    sources = find(corpus)
+    source = None if init_from is None else load(init_from)
+    byte_model = source is not None and source.codec.name == "byte"
+    any_file = byte_model or config.value(given, "codec") == "byte"
+    sources = find(corpus, any_file=any_file)
     if sources.skipped:
         shown = ", ".join(sources.skipped[:3]) + (", ..." if len(sources.skipped) > 3 else "")
         note(f"passed over {len(sources.skipped)} files that are not text: {shown}", quiet)
@@ -165,7 +179,7 @@ def _train(
         from charrnn.training.prepare import prepared
 
         place = Run(Path(scratch) / "run") if dry_run else run
-        with prepared(sources, place, given, force=force) as ready:
+        with prepared(sources, place, given, force=force, init_from=source) as ready:
             screen = screen_for(json_lines, quiet)
             interrupts.polling = not dry_run  # from here on a signal saves: the plan promises it
             screen.planned(ready.plan, run.path)
@@ -187,7 +201,7 @@ def _resume(
     extra = [
         parameter.opts[0]
         for parameter in ctx.command.params
-        if parameter.name not in allowed and _typed(ctx, parameter.name or "")
+        if parameter.name not in allowed and typed(ctx, parameter.name or "")
     ]
     if extra:
         raise UsageError(

@@ -2,28 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from charrnn.codec.sources import Sources, decoded
-from charrnn.codec.text import CharCodec, CharLearner
-from charrnn.errors import CheckpointError
+from charrnn.codec.byte import ByteCodec, ByteLearner
+from charrnn.codec.char import CharCodec, CharLearner
+from charrnn.codec.reading import Reading
+from charrnn.codec.sources import Sources, binary, decoded
+from charrnn.codec.text import Decoder, Learner, TextCodec
+from charrnn.codec.word import WordCodec, WordLearner
+from charrnn.config import Given, value
+from charrnn.errors import CheckpointError, ConfigError
 
-Codec = CharCodec
-Learner = CharLearner
-CODECS = {"char": CharCodec}
-LEARNERS = {"auto": CharLearner, "char": CharLearner}
+Codec = TextCodec
+__all__ = ["CODECS", "Codec", "Decoder", "choose", "from_dict", "learn", "stream"]
+CODECS: dict[str, type[TextCodec]] = {"char": CharCodec, "word": WordCodec, "byte": ByteCodec}
+LEARNERS: dict[str, Callable[[Iterator[str], Reading, Given], Learner]] = {
+    "char": lambda blocks, reading, _: CharLearner(blocks, reading),
+    "word": lambda blocks, reading, given: WordLearner(
+        blocks, reading, value(given, "vocab_size"), value(given, "min_count")
+    ),
+    "byte": lambda blocks, reading, _: ByteLearner(blocks, reading),
+}
 
 
-def learn(name: str, sources: Sources, encoding: str) -> Learner:
-    """Walk through a corpus once: blocks of steps, and afterwards the codec that made them.
+def choose(name: str, sources: Sources, encoding: str) -> tuple[str, str]:
+    """The codec to use, and why where it was left open.
 
     Args:
         name: a codec's, or "auto".
         sources: the files, as `sources.find` gives them.
         encoding: of text files.
     """
-    return LEARNERS[name](decoded(sources, encoding))
+    if name != "auto":
+        return name, ""
+    if encoding == "utf-8" and (odd := binary(sources)):
+        return "byte", f"{odd} has NUL bytes, so it is no text"
+    return "char", "the corpus is text"
+
+
+def learn(name: str, sources: Sources, given: Given) -> Learner:
+    """Walk through a corpus once: blocks of steps, and afterwards the codec that made them.
+
+    Args:
+        name: a codec's.
+        sources: the files, as `sources.find` gives them.
+        given: settings, of which encoding, normalisation, documents and vocabulary matter.
+
+    Raises:
+        ConfigError: settings that this codec has no use for.
+    """
+    documents = value(given, "documents")
+    separator = value(given, "separator") if documents == "record" else ""
+    reading = Reading(value(given, "normalize"), documents, separator)
+    return LEARNERS[name](stream(name, sources, value(given, "encoding"), reading), reading, given)
+
+
+def stream(name: str, sources: Sources, encoding: str, reading: Reading) -> Iterator[str]:
+    """A corpus as the codec of this name reads it.
+
+    Raises:
+        ConfigError: an encoding or normalisation for bytes, which are read as they are.
+    """
+    if name == "byte":
+        if encoding != "utf-8" or reading.normalize != "none":
+            raise ConfigError("--codec byte reads bytes as they are: no --encoding or --normalize")
+        encoding = "latin-1"  # a byte as the character of its number
+        reading = replace(reading, separator=reading.separator.encode().decode("latin-1"))
+    return reading.stream(decoded(sources, encoding))
 
 
 def from_dict(values: Mapping[str, Any]) -> Codec:

@@ -35,11 +35,12 @@ def corpora() -> dict[str, Path]:
     return {path.stem: path for path in sorted(bundled("corpora").glob("*.txt"))}
 
 
-def find(arguments: Iterable[str | os.PathLike[str]]) -> Sources:
+def find(arguments: Iterable[str | os.PathLike[str]], *, any_file: bool = False) -> Sources:
     """Resolve corpus arguments: files, directories, "-", names of bundled corpora.
 
     A directory stands for the text files below it, sorted by path; hidden files, links that lead
-    back up, runs, and files with NUL bytes near their beginning are passed over.
+    back up and runs are passed over, and so are files with NUL bytes near their beginning,
+    unless `any_file` is wanted.
 
     Raises:
         CorpusError: an argument that names nothing, or a directory without text.
@@ -56,9 +57,10 @@ def find(arguments: Iterable[str | os.PathLike[str]]) -> Sources:
                 raise CorpusError("standard input (-) is named twice; it can be read only once")
             files.append(STDIN)
         elif path.is_dir():
-            found = {name: _looks_like_text(name) for name in _walk(path)}
+            found = {name: any_file or _looks_like_text(name) for name in _walk(path)}
             if not any(found.values()):
-                raise CorpusError(f"{argument}: no text files in this directory")
+                kind = "" if any_file else "text "
+                raise CorpusError(f"{argument}: no {kind}files in this directory")
             files += [name for name, is_text in found.items() if is_text]
             skipped += [name for name, is_text in found.items() if not is_text]
         elif path.exists():
@@ -102,8 +104,14 @@ def _looks_like_text(path: str) -> bool:
     return b"\0" not in head or head.startswith(_BOM_16)
 
 
-def decoded(sources: Sources, encoding: str = "utf-8") -> Iterator[str]:
-    """Yield the text of all files, one after the other, in blocks.
+def binary(sources: Sources) -> str | None:
+    """The first file that is no text, if there is one; standard input is not looked at."""
+    names = (name for name in sources.files if name != STDIN)
+    return next((name for name in names if not _looks_like_text(name)), None)
+
+
+def decoded(sources: Sources, encoding: str = "utf-8") -> Iterator[Iterator[str]]:
+    """Yield the text of each file, in blocks; to be read in this order.
 
     Nothing is changed but a byte-order mark, which is dropped: line ends stay what they are.
 
@@ -113,36 +121,41 @@ def decoded(sources: Sources, encoding: str = "utf-8") -> Iterator[str]:
         ConfigError: an unknown encoding.
     """
     make_decoder = _decoder_of(encoding)
-    is_utf8 = codecs.lookup(encoding).name == "utf-8"
     for name in sources.files:
-        shown = "standard input" if name == STDIN else name
-        decoder, offset, pending, begins = make_decoder(), 0, 0, b""
-        try:
-            with _opened(name) as stream:
-                begins = head = stream.read(len(_BOM))
-                if is_utf8 and head == _BOM:
-                    head, offset = b"", len(_BOM)
-                while True:
-                    block, head = head + stream.read(BLOCK), b""
-                    pending = len(decoder.getstate()[0])
-                    text = decoder.decode(block, final=not block)
-                    if text:
-                        yield text
-                    if not block:
-                        break
-                    offset += len(block)
-        except OSError as error:
-            raise CorpusError(f"{shown}: cannot be read ({error.strerror})") from None
-        except UnicodeDecodeError as error:
-            where = offset - pending + error.start
-            byte = error.object[error.start]
-            likely = "utf-16" if begins.startswith(_BOM_16) else "cp1252"
-            raise CorpusError(
-                f"{shown}: byte 0x{byte:02x} at offset {where} is not {encoding} text; give its "
-                f"encoding, e.g. --encoding {likely} (--encoding latin-1 accepts every byte)"
-            ) from None
-        except UnicodeError as error:  # UTF-16 and its like without a mark, or cut short
-            raise CorpusError(f"{shown}: not {encoding} text ({error})") from None
+        yield _decoded(name, make_decoder(), encoding)
+
+
+def _decoded(name: str, decoder: codecs.IncrementalDecoder, encoding: str) -> Iterator[str]:
+    """The text of one file, in blocks."""
+    shown = "standard input" if name == STDIN else name
+    is_utf8 = codecs.lookup(encoding).name == "utf-8"
+    offset, pending, begins = 0, 0, b""
+    try:
+        with _opened(name) as stream:
+            begins = head = stream.read(len(_BOM))
+            if is_utf8 and head == _BOM:
+                head, offset = b"", len(_BOM)
+            while True:
+                block, head = head + stream.read(BLOCK), b""
+                pending = len(decoder.getstate()[0])
+                text = decoder.decode(block, final=not block)
+                if text:
+                    yield text
+                if not block:
+                    break
+                offset += len(block)
+    except OSError as error:
+        raise CorpusError(f"{shown}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        where = offset - pending + error.start
+        byte = error.object[error.start]
+        likely = "utf-16" if begins.startswith(_BOM_16) else "cp1252"
+        raise CorpusError(
+            f"{shown}: byte 0x{byte:02x} at offset {where} is not {encoding} text; give its "
+            f"encoding, e.g. --encoding {likely} (--encoding latin-1 accepts every byte)"
+        ) from None
+    except UnicodeError as error:  # UTF-16 and its like without a mark, or cut short
+        raise CorpusError(f"{shown}: not {encoding} text ({error})") from None
 
 
 def _decoder_of(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:

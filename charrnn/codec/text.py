@@ -1,145 +1,228 @@
-"""Text by characters: Unicode code points to steps and back."""
+"""What the codecs of text have in common: steps to text and back, and the ends of documents."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+import abc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.codec.reading import MARK, Reading
 from charrnn.codec.steps import Discrete
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, SamplingError
 
-_CODE_POINTS = 0x110000
-_UNKNOWN = -1
+Steps = NDArray[np.integer]
+CODE_POINTS = 0x110000
+UNKNOWN = -1
 # Where a text may begin, the best first: after a paragraph, a line, a word.
 STARTS = ("\r\n\r\n", "\n\n", "\r\n", "\n", " ")
 
 
-class CharCodec:
-    """One step is one code point; the vocabulary is the characters of the corpus.
+class Decoder(Protocol):
+    """Turns one step after the other into text."""
 
-    Args:
-        characters: the vocabulary; a character's place in it is its step.
-        start: what a text without a prime is begun after, as if at the beginning of a paragraph.
+    def push(self, step: int) -> str:
+        """The text that this step completes; it may be empty."""
+
+    def flush(self) -> str:
+        """The text still held back; half a character is dropped."""
+
+
+class Learner(abc.ABC):
+    """Encodes a stream of text while it learns the codec: one pass, flat memory.
+
+    Iterate over it for blocks of steps; afterwards `codec` is what they were made with, once
+    `table`, if there is one, has translated them.
     """
 
-    name = "char"
-    unit = "character"
+    table: Steps | None = None  # step while learning -> step of the codec
 
-    def __init__(self, characters: str, start: str = "") -> None:
-        self.characters = characters
-        self.start = start or characters[:1]
-        self.step = Discrete(len(characters))
-        self._table = np.full(_CODE_POINTS, _UNKNOWN, dtype=np.int32)
-        self._table[_points(characters)] = np.arange(len(characters), dtype=np.int32)
+    @abc.abstractmethod
+    def __iter__(self) -> Iterator[Steps]: ...
 
-    def encode(self, text: str) -> tuple[NDArray[np.integer], str]:
+    @property
+    @abc.abstractmethod
+    def codec(self) -> TextCodec:
+        """The codec of all that was read."""
+
+
+class TextCodec(abc.ABC):
+    """Text to steps and back.
+
+    Args:
+        symbols: what the steps stand for, in their order; the MARK is the end of a document.
+        start: what a text without a prime is begun after, as if at the beginning of a paragraph.
+        reading: what was done to the text before.
+        characters_per_step: mean over the corpus.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str]
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        start: str = "",
+        reading: Reading | None = None,
+        characters_per_step: float = 1.0,
+    ) -> None:
+        self.symbols = symbols
+        self.reading = reading or Reading()
+        self.step = Discrete(len(symbols))
+        self.end = symbols.index(MARK) if self.reading.has_documents else None
+        self.start = MARK if self.end is not None else start
+        self.characters_per_step = characters_per_step
+
+    @abc.abstractmethod
+    def _encode(self, text: str) -> tuple[Steps, list[str]]:
+        """Turn text, normalised, into steps; with it everything that is not known, as it came."""
+
+    @abc.abstractmethod
+    def decoder(self) -> Decoder:
+        """A decoder for a stream of steps."""
+
+    def encode(self, text: str) -> tuple[Steps, tuple[str, ...]]:
         """Turn text into steps.
 
         Returns:
-            The steps, (N,), and the characters that the vocabulary lacks, each once, in order
-            of appearance; these have no step and are left out.
+            The steps, (N,), and what the vocabulary lacks, each once, in order of appearance.
         """
-        points = _points(text)
-        steps = self._table[points]
-        known = steps != _UNKNOWN
-        if known.all():
-            return steps, ""
-        unknown = "".join(dict.fromkeys(map(chr, points[~known].tolist())))
-        return steps[known], unknown
+        steps, unknown = self._encode(self.reading.normalized(text))
+        return steps, tuple(dict.fromkeys(unknown))
 
-    def encoded(
-        self, blocks: Iterable[str], unknown: dict[str, int]
-    ) -> Iterator[NDArray[np.integer]]:
-        """Encode a stream; `unknown` gathers how often each unknown character was met."""
+    def encoded(self, blocks: Iterable[str], unknown: dict[str, int]) -> Iterator[Steps]:
+        """Encode a stream that `reading` has prepared; `unknown` counts what is not known."""
         for text in blocks:
-            steps, lacking = self.encode(text)
-            for character in lacking:
-                unknown[character] = unknown.get(character, 0) + text.count(character)
+            steps, lacking = self._encode(text)
+            for symbol in lacking:
+                unknown[symbol] = unknown.get(symbol, 0) + 1
             yield steps
 
     def decode(self, steps: Iterable[int]) -> str:
         """Turn steps back into text; exact for all that `encode` knew."""
-        return "".join(self.characters[step] for step in steps)
+        decoder = self.decoder()
+        return "".join([*(decoder.push(step) for step in steps), decoder.flush()])
 
-    def decoder(self) -> CharDecoder:
-        """A decoder for a stream of steps."""
-        return CharDecoder(self.characters)
+    def primed(self, text: str) -> tuple[Steps, Decoder]:
+        """What the network reads before it goes on after `text`, (N,), N at least 1, and the
+        decoder of what it then writes."""
+        steps, _ = self.encode(text)
+        if self.end is not None:
+            steps = np.append(self.end, steps)
+        elif not len(steps):
+            steps, _ = self._encode(self.start)
+        return (steps if len(steps) else np.zeros(1, np.int64)), self.decoder()
+
+    def characters_in(self, text: str) -> int:
+        """How many characters a block of a stream has."""
+        return len(text)
+
+    def surprise(self, nats: float, unknown: Mapping[str, int]) -> float:
+        """Nats of a text, given those of its steps and what was unknown in it."""
+        return nats
+
+    @property
+    def extra_nats_per_step(self) -> float:
+        """What `surprise` adds, as a mean over the corpus."""
+        return 0.0
+
+    @property
+    def remark(self) -> str:
+        """What a user should know of this vocabulary; may be empty."""
+        return ""
+
+    def bits_per_character(self, nats_per_step: float) -> float:
+        """A loss in steps as one in characters, by the means over the corpus: so that models
+        compare whatever their steps are."""
+        nats = nats_per_step + self.extra_nats_per_step
+        return float(nats / np.log(2) / self.characters_per_step)
+
+    def never(self, allow: str = "", forbid: str = "", unk: bool = False) -> Steps:
+        """The steps that may not be drawn: those that write what is forbidden, or what is not
+        allowed.  The end of a document may always.
+
+        Args:
+            allow: characters that may be written; empty: all.
+            forbid: characters that may not.
+            unk: whether a word model may write <unk>.
+
+        Raises:
+            SamplingError: nothing is left to draw, or this codec cannot promise it.
+        """
+        if unk and self.unit != "word":
+            raise SamplingError("--unk is for models of words")
+        if not allow and not forbid:
+            return np.zeros(0, np.int64)
+        texts = ["" if step == self.end else text for step, text in enumerate(self.symbols)]
+        allowed, forbidden = set(allow), set(forbid)
+        may = [
+            forbidden.isdisjoint(text) and (not allow or allowed.issuperset(text)) for text in texts
+        ]
+        if not any(text for text, this in zip(texts, may, strict=True) if this):
+            raise SamplingError("--allow and --forbid leave nothing to write with this model")
+        return np.flatnonzero(~np.array(may))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON and for `from_dict`."""
-        return {"name": self.name, "characters": self.characters, "start": self.start}
+        return {
+            "name": self.name,
+            "start": "" if self.end is not None else self.start,
+            "characters_per_step": self.characters_per_step,
+            **self.reading.to_dict(),
+        }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> CharCodec:
+    @abc.abstractmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TextCodec:
         """Rebuild a codec from a checkpoint.
 
         Raises:
-            CheckpointError: no characters, or one that stands twice.
+            CheckpointError: it contradicts itself.
         """
-        characters = values.get("characters")
-        if not isinstance(characters, str) or not characters:
-            raise CheckpointError("the char codec has no characters")
-        if len(set(characters)) != len(characters):
-            raise CheckpointError("the char codec has a character twice")
-        start = values.get("start", "")
-        if not isinstance(start, str) or not set(start) <= set(characters):
-            raise CheckpointError("the char codec has a start that it cannot read")
-        return cls(characters, start)
 
 
-class CharDecoder:
-    """Turns one step after the other into text (`push`), and gives what is left (`flush`)."""
+def common(values: Mapping[str, Any], symbols: Sequence[str]) -> dict[str, Any]:
+    """The arguments that all codecs share, from a checkpoint.
 
-    def __init__(self, characters: str) -> None:
-        self._characters = characters
-
-    def push(self, step: int) -> str:
-        """The text that this step completes."""
-        return self._characters[step]
-
-    def flush(self) -> str:
-        """The text still held back: a character is never held back."""
-        return ""
-
-
-class CharLearner:
-    """Encodes a stream of text while it learns the vocabulary: one pass, flat memory.
-
-    Iterate over it for blocks of steps; afterwards `codec` is the codec that made them.
+    Raises:
+        CheckpointError: a symbol that stands twice, or a value of the wrong kind.
     """
+    name, reading = values.get("name"), Reading.from_dict(values)
+    start, per_step = values.get("start", ""), values.get("characters_per_step", 1.0)
+    if not symbols:
+        raise CheckpointError(f"the {name} codec has an empty vocabulary")
+    if len(set(symbols)) != len(symbols):
+        raise CheckpointError(f"the {name} codec has a symbol twice")
+    if reading.has_documents and MARK not in symbols:
+        raise CheckpointError(f"the {name} codec's documents contradict its vocabulary")
+    if not isinstance(start, str) or len(start) > 100:
+        raise CheckpointError(f"the {name} codec has a start that is no text")
+    if not (isinstance(per_step, float | int) and 0 < per_step < 1e9):
+        raise CheckpointError(f"the {name} codec has {per_step!r} characters a step")
+    return {"start": start, "reading": reading, "characters_per_step": float(per_step)}
 
-    def __init__(self, blocks: Iterable[str]) -> None:
-        self._blocks = blocks
-        self._table = np.full(_CODE_POINTS, _UNKNOWN, dtype=np.int32)
-        self._characters: list[str] = []
-        self._start = len(STARTS)  # the best of them that was met so far
 
-    def __iter__(self) -> Iterator[NDArray[np.integer]]:
-        for text in self._blocks:
-            for rank, start in enumerate(STARTS[: self._start]):
-                if start in text:
-                    self._start = rank
-                    break
-            points = _points(text)
-            steps = self._table[points]
-            unknown = steps == _UNKNOWN
-            if unknown.any():
-                new = np.unique(points[unknown])
-                first = len(self._characters)
-                self._table[new] = np.arange(first, first + len(new), dtype=np.int32)
-                self._characters += map(chr, new.tolist())
-                steps = self._table[points]
-            yield steps
+class Opening:
+    """Finds where a text may begin: the best of STARTS that occurs in it."""
+
+    def __init__(self) -> None:
+        self._rank = len(STARTS)
+
+    def look(self, text: str) -> None:
+        """Look through a block."""
+        for rank, start in enumerate(STARTS[: self._rank]):
+            if start in text:
+                self._rank = rank
+                return
 
     @property
-    def codec(self) -> CharCodec:
-        """The codec of all that was read so far."""
-        return CharCodec("".join(self._characters), "".join(STARTS[self._start : self._start + 1]))
+    def start(self) -> str:
+        """The best one so far; empty: none."""
+        return "".join(STARTS[self._rank : self._rank + 1])
 
 
-def _points(text: str) -> NDArray[np.uint32]:
+def points(text: str) -> NDArray[np.uint32]:
     """The code points of a text, (N,)."""
     return np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype="<u4")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -106,6 +106,48 @@ def read(path: Path) -> Steps:
     if steps.ndim != 1 or steps.dtype.kind != "u":
         raise RunError(f"{path}: not an array of steps; start the run anew")
     return steps  # type: ignore[no-any-return]
+
+
+def rewrite(path: Path, blocks: Callable[[Steps], Iterable[Steps]]) -> None:
+    """Put what `blocks` makes of the array into its place; memory stays flat.
+
+    Raises:
+        CorpusError: as `write` does; the array is untouched then.
+    """
+    other = path.with_name(path.name + ".other")
+    write(other, blocks(read(path)))
+    other.replace(path)
+
+
+def translated(steps: Steps, table: Steps) -> Iterator[Steps]:
+    """The steps as the table, (V,), renames them, in blocks."""
+    for start in range(0, len(steps), _COPY):
+        yield table[steps[start : start + _COPY]]
+
+
+def places(steps: Steps, wanted: int) -> NDArray[np.int64]:
+    """Where a step stands in the array."""
+    starts = range(0, len(steps), _COPY)
+    found = [np.flatnonzero(steps[i : i + _COPY] == wanted) + i for i in starts]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def shuffled(steps: Steps, ends: NDArray[np.int64], seed: int) -> Iterator[Steps]:
+    """The documents of a corpus, each with the step that ends it, in random order.
+
+    A list that was sorted would otherwise be validated on its last letter only.
+    """
+    starts = np.append(0, ends[:-1] + 1)
+    order = np.random.default_rng(seed).permutation(len(ends))
+    gathered, size = [], 0
+    for begin, last in zip(starts[order].tolist(), ends[order].tolist(), strict=True):
+        gathered.append(steps[begin : last + 1])
+        size += last + 1 - begin
+        if size > _COPY:
+            yield np.concatenate(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield np.concatenate(gathered)
 
 
 def checksum(path: Path) -> int:

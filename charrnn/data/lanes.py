@@ -1,4 +1,4 @@
-"""B contiguous lanes of T steps at a time: the batches of stateful truncated backpropagation."""
+"""B lanes of T steps at a time: the batches of truncated backpropagation."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class Lanes:
             every cut and leaves out other steps, and the number of segments stays the same.
         ragged: whether a last, shorter segment is read as well, so that no step is left out
             but the few that do not fill all lanes; the offset is 0 then.
+        order: for stateless training, in which order the B times `segments` pieces are read,
+            wherever they lie; None: lane by lane, as above.
     """
 
     steps: Steps
@@ -32,6 +34,7 @@ class Lanes:
     length: int
     offset: int = 0
     ragged: bool = False
+    order: NDArray[np.int64] | None = None
 
     @property
     def lane_length(self) -> int:
@@ -52,16 +55,24 @@ class Lanes:
 
     def segment(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Inputs and their successors, both (B, T), of one segment."""
-        first = self.offset + index * self.length
         width = min(self.length, self.lane_length - index * self.length)
-        starts = first + np.arange(self.batch) * self.lane_length
+        if self.order is None:
+            starts = index * self.length + np.arange(self.batch) * self.lane_length
+        else:
+            starts = self.order[index * self.batch : (index + 1) * self.batch] * self.length
+        starts = starts + self.offset
         block = np.stack([self.steps[start : start + width + 1] for start in starts.tolist()])
         wide: NDArray[np.int64] = block.astype(np.int64)  # (B, T + 1)
         return wide[:, :-1], wide[:, 1:]
 
 
-def epoch_lanes(steps: Steps, batch: int, length: int, *, seed: int, epoch: int) -> Lanes:
-    """The lanes of an epoch: where they begin follows from seed and epoch, so nothing is stored."""
-    slack = Lanes(steps, batch, length).slack
-    offset = int(np.random.default_rng([seed, epoch]).integers(slack + 1))
-    return Lanes(steps, batch, length, offset)
+def epoch_lanes(
+    steps: Steps, batch: int, length: int, *, seed: int, epoch: int, stateful: bool = True
+) -> Lanes:
+    """The lanes of an epoch: where they begin, and the order of stateless pieces, follow from
+    seed and epoch, so nothing is stored."""
+    plain = Lanes(steps, batch, length)
+    generator = np.random.default_rng([seed, epoch])
+    offset = int(generator.integers(plain.slack + 1))
+    order = None if stateful else generator.permutation(batch * plain.segments)
+    return Lanes(steps, batch, length, offset, order=order)

@@ -8,16 +8,22 @@ from torch import Tensor
 _LEVELS = 1 << 16  # a mask is drawn in steps of 1/65536
 
 
-def dropout(x: Tensor, p: float, generator: torch.Generator | None) -> Tensor:
+def dropout(
+    x: Tensor, p: float, generator: torch.Generator | None, *, variational: bool = False
+) -> Tensor:
     """Zero each element with probability `p` and scale the rest by 1 / (1 - p) (Srivastava et
     al. 2014).
 
     Args:
-        x: any shape.
+        x: any shape, time first.
+        p: 0 to below 1.
         generator: source of the mask, on x's device; None: nothing is dropped (evaluation).
+        variational: one mask for all of the first axis (Gal and Ghahramani 2016).
     """
     if generator is None or p == 0:
         return x
+    if variational:
+        return x * dropout(torch.ones_like(x[:1]), p, generator)
     if x.device.type == "cpu":
         mask = _mask(x, p, generator)
     else:

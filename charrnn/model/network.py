@@ -12,7 +12,7 @@ from charrnn.config import ModelConfig
 from charrnn.model.cells import Parts
 from charrnn.model.dropout import dropout
 from charrnn.model.heads import Categorical
-from charrnn.model.layers import LSTMLayer, SequenceNorm
+from charrnn.model.layers import RecurrentLayer, SequenceNorm
 
 State = tuple[Parts, ...]  # one entry a layer
 
@@ -37,7 +37,7 @@ class Network(nn.Module):
         self.norms = nn.ModuleList()
         for index in range(config.layers):
             one_hot = index == 0 and not config.embedding
-            self.layers.append(LSTMLayer(width, config.hidden, one_hot=one_hot))
+            self.layers.append(RecurrentLayer(config, width, one_hot=one_hot))
             if config.norm != "none":
                 self.norms.append(SequenceNorm(config.norm, config.hidden))
             width = config.hidden
@@ -55,17 +55,33 @@ class Network(nn.Module):
         Args:
             generator: draws the dropout masks; None: no dropout.
         """
+        config, scale = self.config, None
         x = steps.t()  # (T, B)
         if self.embedding is not None:
             x = self.embedding(x)  # (T, B, E)
+            x = dropout(x, config.input_dropout, generator, variational=config.variational)
+        elif generator is not None and config.input_dropout:
+            scale = self._one_hot_dropout(x, generator)
+        last = config.dropout if config.output_dropout is None else config.output_dropout
         after = []
         for index, layer in enumerate(self.layers):
-            x, parts = layer(x, state[index])
+            x, parts = layer(x, state[index], generator, None if index else scale)
             after.append(parts)
             if self.norms:
                 x = self.norms[index](x)
-            x = dropout(x, self.config.dropout, generator)
+            p = last if index == config.layers - 1 else config.dropout
+            x = dropout(x, p, generator, variational=config.variational)
         return x, tuple(after)
+
+    def _one_hot_dropout(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Of a one-hot vector only the one can be dropped: factors, (T, B, 1), for x, (T, B)."""
+        p = self.config.input_dropout
+        if not self.config.variational:
+            ones = torch.ones(x.shape, device=x.device)
+            return dropout(ones, p, generator).unsqueeze(-1)
+        size = self.head.linear.out_features
+        mask = dropout(torch.ones(x.shape[1], size, device=x.device), p, generator)  # (B, V)
+        return mask.gather(1, x.t()).t().unsqueeze(-1)
 
     def forward(self, steps: Tensor, state: State) -> tuple[Tensor, State]:
         """Logits of the next steps, (B, T, V), for steps (B, T), and the new state."""
@@ -78,12 +94,28 @@ class Network(nn.Module):
         targets: Tensor,
         state: State,
         generator: torch.Generator | None = None,
+        *,
+        last_only: bool = False,
     ) -> tuple[Tensor, State]:
         """Mean nats per step of `targets`, (B, T), and the new state, from which no gradient
-        flows back into this segment."""
+        flows back into this segment.
+
+        Args:
+            last_only: only the last step of the segment is predicted (many to one).
+        """
         x, state = self.hidden(steps, state, generator)
-        nats: Tensor = self.head.loss(x, targets.t())
+        targets = targets.t()
+        if last_only:
+            x, targets = x[-1:], targets[-1:]
+        nats: Tensor = self.head.loss(x, targets)
         return nats, detached(state)
+
+    @property
+    def vocabulary_axes(self) -> dict[str, int]:
+        """The tensors with an axis of V, and which it is."""
+        embeds = self.embedding is not None
+        first = {"embedding.weight": 0} if embeds else {"layers.0.kernel.weight_ih_l0": 1}
+        return first | {"head.linear.weight": 0, "head.linear.bias": 0}
 
     @property
     def parameter_count(self) -> int:

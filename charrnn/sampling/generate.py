@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 import torch
 
-from charrnn.codec import Codec
+from charrnn.codec import Codec, Decoder
 from charrnn.config import SamplingConfig
-from charrnn.model.network import Network
+from charrnn.model.network import Network, State
 from charrnn.sampling import filters
+from charrnn.sampling.history import History
 
 PRIME_SEGMENT = 1024  # steps of the prime that are read at a time
 
@@ -29,12 +31,23 @@ def generator_of(seed: int, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, index])
 
 
+def read_prime(network: Network, prime: Sequence[int] | np.ndarray) -> tuple[np.ndarray, State]:
+    """Logits, (V,), of the step after `prime`, (N,), N at least 1, and the state there."""
+    device = next(network.parameters()).device
+    state = network.initial_state(1)
+    steps = torch.as_tensor(np.asarray(prime, dtype=np.int64), device=device).unsqueeze(0)
+    for part in steps.split(PRIME_SEGMENT, dim=1):
+        logits, state = network(part, state)
+    return logits[0, -1].cpu().numpy(), state
+
+
 @torch.inference_mode()
 def generate(
     network: Network,
     prime: Sequence[int] | np.ndarray,
     config: SamplingConfig,
     generator: np.random.Generator,
+    never: Sequence[int] | np.ndarray = (),
 ) -> Iterator[Drawn]:
     """Go on after `prime` without end; the caller stops when it has enough.
 
@@ -43,20 +56,22 @@ def generate(
         prime: steps to begin after, (N,), N at least 1.
         config: temperature and filters.
         generator: source of the draws.
+        never: steps that may not be drawn.
 
     Raises:
-        SamplingError: the model's output is not finite.
+        SamplingError: the model's output is not finite, or nothing may be drawn.
     """
     device = next(network.parameters()).device
-    state = network.initial_state(1)
-    steps = torch.as_tensor(np.asarray(prime, dtype=np.int64), device=device).unsqueeze(0)
-    for part in steps.split(PRIME_SEGMENT, dim=1):
-        logits, state = network(part, state)
-    while True:
-        values = logits[0, -1].cpu().numpy()
-        step = filters.draw(filters.filtered(values, config), generator)
+    history = History(config, np.asarray(never, np.int64), map(int, prime))
+    values, state = read_prime(network, prime)
+    for temperature in cycle(config.temperature):
+        step = filters.draw(
+            filters.filtered(history.applied(values), config, temperature), generator
+        )
         yield Drawn(step, -float(np.log(max(filters.softmax(values)[step], 1e-300))))
+        history.add(step)
         logits, state = network(torch.full((1, 1), step, device=device), state)
+        values = logits[0, -1].cpu().numpy()
 
 
 class TextStream:
@@ -65,27 +80,36 @@ class TextStream:
     Iterate over it for pieces of text; afterwards `steps`, `nats` and `stopped` are known.
 
     Args:
-        drawn: where the steps come from.
-        codec: turns them into text.
+        drawn: where the steps come from; where they end, the text does.
+        decoder: turns them into text.
         length: steps at most.
         stop: text that ends the sample and is not part of it; empty: none.
+        end: step that ends the sample and is not part of it; None: none.
     """
 
-    def __init__(self, drawn: Iterator[Drawn], codec: Codec, length: int, stop: str = "") -> None:
-        self._drawn, self._codec = drawn, codec
-        self._length, self._stop = length, stop
+    def __init__(
+        self,
+        drawn: Iterator[Drawn],
+        decoder: Decoder,
+        length: int,
+        stop: str = "",
+        end: int | None = None,
+    ) -> None:
+        self._drawn, self._decoder = drawn, decoder
+        self._length, self._stop, self._end = length, stop, end
         self.steps = 0
         self.nats = 0.0
         self.stopped = False
 
     def __iter__(self) -> Iterator[str]:
-        decoder = self._codec.decoder()
         held = ""  # might be the beginning of the stop text
-        while self.steps < self._length:
-            drawn = next(self._drawn)
+        while self.steps < self._length and (drawn := next(self._drawn, None)) is not None:
             self.steps += 1
             self.nats += drawn.nats
-            held += decoder.push(drawn.step)
+            if drawn.step == self._end:
+                self.stopped = True
+                break
+            held += self._decoder.push(drawn.step)
             if self._stop and (end := held.find(self._stop)) >= 0:
                 self.stopped = True
                 yield held[:end]
@@ -94,7 +118,7 @@ class TextStream:
             if piece := held[: len(held) - keep]:
                 yield piece
             held = held[len(held) - keep :]
-        if held := held + decoder.flush():
+        if held := held + self._decoder.flush():
             yield held
 
     @property
@@ -124,13 +148,14 @@ def sample(
     """One sample as a stream of text that goes on after `prime`.
 
     Characters of the prime that the codec does not know are left out; without a prime the text
-    begins as a paragraph would.
+    begins as a paragraph would.  Where the corpus was one of documents, the sample is one, and
+    the prime its beginning.
+
+    Raises:
+        SamplingError: at once, a demand that leaves nothing to draw; later, a broken model.
     """
-    steps, _ = codec.encode(prime)
-    drawn = generate(
-        network,
-        steps if len(steps) else codec.encode(codec.start)[0],
-        config or SamplingConfig(),
-        generator_of(seed, index),
-    )
-    return TextStream(drawn, codec, length, stop)
+    config = config or SamplingConfig()
+    steps, decoder = codec.primed(prime)
+    never = codec.never(config.allow, config.forbid, config.unk)
+    drawn = generate(network, steps, config, generator_of(seed, index), never)
+    return TextStream(drawn, decoder, length, stop, codec.end)

@@ -46,6 +46,7 @@ class Evaluated(Event):
     best_nats_per_step: float
     improved: bool
     elapsed_s: float
+    val_bits_per_character: float  # by the corpus's mean of characters in a step
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from charrnn.training.progress import Meter, Progress, finite
 from charrnn.training.schedule import Place, learning_rate
 
 PREVIEW = 320  # steps of a sample after an evaluation
+PREVIEWS = 8  # documents in it
 SAVE_EVERY_S = 300.0  # between evaluations that are far apart
 LOG_EVERY_S = 5.0  # between log lines that are far apart
 LOGS_PER_EVALUATION = 10
@@ -56,6 +57,8 @@ class Trainer:
         self.state: State = self.network.initial_state(config.data.batch_size)
         self.progress = Progress(planned_steps=1, threads=1, corpus_crc32=corpus.checksum(encoded))
         self._pace = Pace()
+        self._is_stateful = config.data.bptt == "stateful"
+        self._lanes: tuple[int, Lanes] | None = None  # those of an epoch, made once
 
     @classmethod
     def new(cls, run: Run, plan: Plan, codec: Codec, network: Network, encoded: Path) -> Trainer:
@@ -165,14 +168,18 @@ class Trainer:
     @property
     def lanes(self) -> Lanes:
         """The corpus as the present epoch cuts it."""
-        data, seed = self.config.data, self.config.training.seed
-        return epoch_lanes(
-            self.train_steps,
-            data.batch_size,
-            data.seq_length,
-            seed=seed,
-            epoch=self.progress.epoch,
-        )
+        data, seed, epoch = self.config.data, self.config.training.seed, self.progress.epoch
+        if self._lanes is None or self._lanes[0] != epoch:
+            lanes = epoch_lanes(
+                self.train_steps,
+                data.batch_size,
+                data.seq_length,
+                seed=seed,
+                epoch=epoch,
+                stateful=self._is_stateful,
+            )
+            self._lanes = (epoch, lanes)
+        return self._lanes[1]
 
     @property
     def epochs_done(self) -> float:
@@ -182,13 +189,13 @@ class Trainer:
     @property
     def rate(self) -> float:
         """The learning rate of the next step."""
-        place = Place(self.progress.epoch, self.progress.fraction)
+        place = Place(self.progress.epoch, self.progress.fraction, self.progress.plateaus)
         return learning_rate(place, self.config.training)
 
     def _step(self) -> tuple[Tensor, Tensor, int]:
         """One optimizer step: its loss and gradient norm, on the device, and what it has read."""
         progress, training, lanes = self.progress, self.config.training, self.lanes
-        if progress.segment == 0:
+        if progress.segment == 0 or not self._is_stateful:
             self.state = self.network.initial_state(lanes.batch)
         inputs, targets = (
             torch.from_numpy(part).to(self.device) for part in lanes.segment(progress.segment)
@@ -197,7 +204,13 @@ class Trainer:
             group["lr"] = self.rate
         with devices.out_of_memory(lanes.batch, lanes.length):
             with self._autocast():
-                nats, state = self.network.loss(inputs, targets, self.state, self.generator)
+                nats, state = self.network.loss(
+                    inputs,
+                    targets,
+                    self.state,
+                    self.generator,
+                    last_only=self.config.data.targets == "last",
+                )
             self.optimizer.zero_grad(set_to_none=True)
             nats.backward()
         norm = optimizers.clip(self.network, training)
@@ -260,8 +273,13 @@ class Trainer:
         is_slow = seconds is not None and seconds > SLOW * progress.expected_s
         if not is_slow and not (evaluated and fewer and now >= pace.climb_at):
             return False
-        precision = self.config.training.precision
-        speed = probe.fastest(self.network, data.batch_size, data.seq_length, precision=precision)
+        speed = probe.fastest(
+            self.network,
+            data.batch_size,
+            data.seq_length,
+            precision=self.config.training.precision,
+            last_only=data.targets == "last",
+        )
         changed = speed.threads != progress.threads
         pace.chosen(clock(), climbing=fewer)
         progress.threads = speed.threads
@@ -274,10 +292,8 @@ class Trainer:
         progress = self.progress
         with self._autocast():
             nats = evaluate(self.network, self.val_steps).nats_per_step
-        improved = nats < progress.best_nats_per_step
-        progress.stale = 0 if improved else progress.stale + 1
+        improved = progress.evaluated(nats, self.config.training.lr_patience)
         if improved:
-            progress.best_nats_per_step, progress.best_step = nats, progress.step
             checkpoint.save(
                 self.run.best,
                 config=self.config,
@@ -285,7 +301,10 @@ class Trainer:
                 training=self._summary(),
                 tensors=self._model_tensors(),
             )
-        self.run.append_metrics(_metrics(stepped) | {"val_nats_per_step": nats})
+        bits = self.codec.bits_per_character(nats)
+        self.run.append_metrics(
+            _metrics(stepped) | {"val_nats_per_step": nats, "val_bits_per_character": bits}
+        )
         yield Evaluated(
             progress.step,
             epoch=stepped.epoch,
@@ -295,12 +314,23 @@ class Trainer:
             best_nats_per_step=progress.best_nats_per_step,
             improved=improved,
             elapsed_s=progress.elapsed_s,
+            val_bits_per_character=bits,
         )
         self.network.eval()
-        config = self.config.sampling
-        text = "".join(sample(self.network, self.codec, length=PREVIEW, config=config))
+        text = self._preview()
         self.network.train()
         yield Sampled(progress.step, text)
+
+    def _preview(self) -> str:
+        """A sample; of documents, several."""
+        config, between = self.config.sampling, self.codec.reading.between
+        texts: list[str] = []
+        left = PREVIEW
+        while left > 0 and len(texts) < (PREVIEWS if between else 1):
+            stream = sample(self.network, self.codec, length=left, config=config, index=len(texts))
+            texts.append("".join(stream))
+            left -= stream.steps
+        return between.join(texts)
 
     def _save_sound(self, meter: Meter) -> None:
         """Save, unless the last step was not finite, which on a GPU nobody has looked at yet."""

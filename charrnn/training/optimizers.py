@@ -26,18 +26,25 @@ def _rmsprop(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
     return torch.optim.RMSprop(groups, lr=config.lr, alpha=config.rms_alpha)
 
 
+def _sgd(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=_can_fuse(groups))
+
+
 OPTIMIZERS: dict[str, Callable[[Groups, TrainingConfig], torch.optim.Optimizer]] = {
     "adamw": _adamw,
     "adam": _adam,
     "rmsprop": _rmsprop,
+    "sgd": _sgd,
 }
 
 
-MOMENTS: dict[type[torch.optim.Optimizer], set[str]] = {
-    torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
-    torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
-    torch.optim.RMSprop: {"step", "square_avg"},
-}
+def _moments(optimizer: torch.optim.Optimizer) -> set[str]:
+    """The names of what an optimizer keeps for each parameter."""
+    if isinstance(optimizer, torch.optim.SGD):
+        return {"momentum_buffer"} if optimizer.defaults["momentum"] else set()
+    if isinstance(optimizer, torch.optim.RMSprop):
+        return {"step", "square_avg"}
+    return {"step", "exp_avg", "exp_avg_sq"}
 
 
 def _can_fuse(groups: Groups) -> bool:
@@ -74,7 +81,8 @@ def state_tensors(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tenso
     """The optimizer's state: `INDEX.NAME` and tensor, one for each parameter and moment."""
     for index, values in optimizer.state_dict()["state"].items():
         for key, value in values.items():
-            yield f"{index}.{key}", value
+            if value is not None:  # SGD without momentum
+                yield f"{index}.{key}", value
 
 
 def load_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
@@ -96,6 +104,6 @@ def load_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) 
             raise ValueError(f"optimizer.{name} has the wrong shape or type")
         moments[int(index)][key] = tensor
     for number, values in moments.items():
-        if values.keys() != MOMENTS[type(optimizer)]:
+        if values.keys() != _moments(optimizer):
             raise ValueError(f"optimizer.{number} has {', '.join(values) or 'no'} moments")
     optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})

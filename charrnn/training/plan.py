@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.codec import Codec
-from charrnn.config import BUDGET, Config, Given, merge
+from charrnn.config import BUDGET, Config, Given, merge, value
 from charrnn.data.corpus import held_out
 from charrnn.data.lanes import Lanes
 from charrnn.errors import ConfigError, CorpusError
@@ -43,6 +43,9 @@ class Plan:
     seconds: float
     memory_bytes: int
     steps_per_s: float  # of the sequence
+    unit: str  # what a step is
+    codec: str  # which one, and why
+    documents: int | None  # in the corpus, where it has any
     notices: tuple[str, ...]
 
     @property
@@ -84,9 +87,19 @@ GPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
 )
 
 
-def sizes(corpus_steps: int, on_gpu: bool) -> tuple[Size, ...]:
+# A word says more than a character, there are fewer of them, and far more to choose from.
+WORD_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
+    (20_000, (Size(128, 0.5, 8, 32, 4e-3, embedding=128),)),
+    (200_000, (Size(256, 0.5, 16, 32, 4e-3, embedding=256),)),
+    (math.inf, (Size(256, 0.5, 32, 32, 4e-3, embedding=256),)),
+)
+# What suits AdamW and an LSTM suits others when multiplied by this.
+RATES = {"sgd": 100.0, "rmsprop": 0.5, "rnn": 0.25}
+
+
+def sizes(corpus_steps: int, codec: str, on_gpu: bool) -> tuple[Size, ...]:
     """The sizes that suit a corpus of this length, from small to large."""
-    table = GPU_SIZES if on_gpu else CPU_SIZES
+    table = WORD_SIZES if codec == "word" else GPU_SIZES if on_gpu else CPU_SIZES
     return next(row for limit, row in table if corpus_steps < limit)
 
 
@@ -95,13 +108,16 @@ def useful_epochs(corpus_steps: int) -> float:
     return float(round(min(60.0, max(4.0, 20 * (1e5 / corpus_steps) ** 0.15))))
 
 
-def choose(given: Given, corpus_steps: int, size: Size) -> tuple[Given, tuple[str, ...]]:
+def choose(
+    given: Given, corpus_steps: int, size: Size, unit: str = "character"
+) -> tuple[Given, tuple[str, ...]]:
     """Fill in sizes, rate and budget.
 
     Args:
         given: what the user has set, which stands.
         corpus_steps: N.
         size: what to take where nothing is set.
+        unit: what a step is.
 
     Returns:
         Settings that lack only what `finish` adds, and notices for the user.
@@ -111,7 +127,7 @@ def choose(given: Given, corpus_steps: int, size: Size) -> tuple[Given, tuple[st
     """
     if corpus_steps < LEAST_STEPS:
         raise CorpusError(
-            f"the corpus has {corpus_steps} characters; {LEAST_STEPS} are the least to learn from"
+            f"the corpus has {corpus_steps} {unit}s; {LEAST_STEPS} are the least to learn from"
         )
     values = asdict(size)
     chosen: Given = {
@@ -123,8 +139,10 @@ def choose(given: Given, corpus_steps: int, size: Size) -> tuple[Given, tuple[st
         "training": {"lr": values.pop("lr")},
         "model": values,
     }
-    optimizer = given["training"].get("optimizer", "adamw")
+    optimizer, cell = value(given, "optimizer"), value(given, "cell")
+    chosen["training"]["lr"] *= RATES.get(optimizer, 1.0) * RATES.get(cell, 1.0)
     chosen["training"]["weight_decay"] = 0.01 if optimizer == "adamw" else 0.0
+    chosen["training"]["lr_decay"] = 0.5 if value(given, "schedule") == "plateau" else 0.97
     filled = merge(chosen, given)
     filled["training"] |= _budget(given, corpus_steps)
     filled["data"], notices = _fitted(filled["data"], corpus_steps)
@@ -203,6 +221,8 @@ def finish(
     codec: Codec,
     corpus_steps: int,
     notices: tuple[str, ...] = (),
+    reason: str = "",
+    documents: int | None = None,
 ) -> Plan:
     """Add what measuring has shown, and say what to expect.
 
@@ -214,6 +234,8 @@ def finish(
         codec: of the corpus.
         corpus_steps: N.
         notices: what to tell the user.
+        reason: why this codec, if it was left open.
+        documents: in the corpus.
     """
     chosen = {"precision": speed.precision}
     asked = filled["training"]
@@ -248,6 +270,9 @@ def finish(
         seconds=seconds,
         memory_bytes=_memory(config, network.parameter_count, codec.step.size),
         steps_per_s=batch_steps / speed.seconds,
+        unit=codec.unit,
+        codec=codec.name + "".join(f" ({text})" for text in (reason, codec.remark) if text),
+        documents=documents,
         notices=notices,
     )
 

@@ -13,16 +13,18 @@ import torch
 
 from charrnn import codec as codecs
 from charrnn import config
+from charrnn.checkpoint import Checkpoint
 from charrnn.codec.sources import Sources, find
-from charrnn.config import Given, ModelConfig
+from charrnn.config import Given, ModelConfig, value
 from charrnn.data import corpus
 from charrnn.errors import CorpusError
 from charrnn.model import device as devices
 from charrnn.model.network import Network
-from charrnn.run import Run
+from charrnn.run import Run, load
 from charrnn.training import plan, probe
 from charrnn.training.events import Event
 from charrnn.training.loop import Trainer
+from charrnn.training.transfer import inherited, transfer
 
 
 @dataclass(frozen=True)
@@ -49,35 +51,70 @@ class Prepared:
 
 @contextmanager
 def prepared(
-    sources: Sources, run: Run, given: Given, *, force: bool = False
+    sources: Sources,
+    run: Run,
+    given: Given,
+    *,
+    force: bool = False,
+    init_from: Checkpoint | None = None,
 ) -> Iterator[Prepared]:
     """Encode the corpus, choose what was left open, and measure.
 
     Nothing of an earlier run is touched before `begin`; if that is never called, nothing is left
     behind.  The run is locked until the end.
 
+    Args:
+        sources: the corpus.
+        run: where to.
+        given: settings.
+        force: overwrite a run that is there.
+        init_from: a model whose weights to begin with.
+
     Raises:
         RunError: the directory is in use, or holds a run and `force` is not given.
         CorpusError: the corpus cannot be read, or is too short.
+        ConfigError: settings that contradict each other or the model to begin with.
         DeviceError: the device is not there.
     """
     run.refuse_existing(force)  # before the corpus is read, and again once nobody else can write
     device = devices.pick(given["training"].get("device", "auto"))
+    if init_from is not None:
+        given = inherited(given, init_from)
     with _removed_if_unused(run), run.locked():
         run.refuse_existing(force)
         run.sweep()
         encoded = run.path / ".corpus.npy.partial"
         try:
-            data = given["data"]
-            learner = codecs.learn(
-                data.get("codec", "auto"), sources, data.get("encoding", "utf-8")
-            )
-            count = corpus.write(encoded, learner)
-            if not count:
-                raise CorpusError(f"{', '.join(sources.files) or 'the corpus'}: empty")
-            yield _planned(run, given, device, learner.codec, count, encoded)
+            yield _planned(run, given, device, _encoded(sources, given, encoded), init_from)
         finally:
             encoded.unlink(missing_ok=True)
+
+
+class _Encoded(NamedTuple):
+    """A corpus as steps on disk."""
+
+    path: Path
+    steps: int  # N
+    codec: codecs.Codec
+    reason: str  # for this codec, if it was left open
+    documents: int | None
+
+
+def _encoded(sources: Sources, given: Given, path: Path) -> _Encoded:
+    """Write the corpus as steps, documents in random order."""
+    name, reason = codecs.choose(value(given, "codec"), sources, value(given, "encoding"))
+    learner = codecs.learn(name, sources, given)
+    count = corpus.write(path, learner)
+    if not count:
+        raise CorpusError(f"{', '.join(sources.files) or 'the corpus'}: empty")
+    codec = learner.codec
+    if (table := learner.table) is not None:
+        corpus.rewrite(path, lambda steps: corpus.translated(steps, table))
+    if codec.end is None:
+        return _Encoded(path, count, codec, reason, None)
+    ends, seed = corpus.places(corpus.read(path), codec.end), value(given, "seed")
+    corpus.rewrite(path, lambda steps: corpus.shuffled(steps, ends, seed))
+    return _Encoded(path, count, codec, reason, len(ends))
 
 
 @contextmanager
@@ -92,19 +129,25 @@ def _removed_if_unused(run: Run) -> Iterator[None]:
 
 
 def _planned(
-    run: Run, given: Given, device: torch.device, codec: codecs.Codec, count: int, encoded: Path
+    run: Run,
+    given: Given,
+    device: torch.device,
+    encoded: _Encoded,
+    init_from: Checkpoint | None,
 ) -> Prepared:
     """Choose and measure: the default size, then larger ones while there is time for them."""
-    first, *larger = plan.sizes(count, on_gpu=device.type != "cpu")
+    path, count, codec, reason, documents = encoded
+    first, *larger = plan.sizes(count, codec.name, on_gpu=device.type != "cpu")
     attempt = _measured(given, device, codec, count, first)
     for size in larger:
         if not plan.has_room(given, attempt.filled, count, attempt.speed, size):
             break
         attempt = _measured(given, device, codec, count, size)
-    outcome = plan.finish(
-        given, attempt.filled, attempt.speed, attempt.network, codec, count, attempt.notices
-    )
-    return Prepared(run, outcome, codec, attempt.network, encoded)
+    filled, notices, network, speed = attempt
+    if init_from is not None:
+        notices += (str(transfer(network, codec, init_from)),)
+    outcome = plan.finish(given, filled, speed, network, codec, count, notices, reason, documents)
+    return Prepared(run, outcome, codec, network, path)
 
 
 class _Attempt(NamedTuple):
@@ -119,7 +162,7 @@ class _Attempt(NamedTuple):
 def _measured(
     given: Given, device: torch.device, codec: codecs.Codec, count: int, size: plan.Size
 ) -> _Attempt:
-    filled, notices = plan.choose(given, count, size)
+    filled, notices = plan.choose(given, count, size, codec.unit)
     filled["data"]["codec"] = codec.name
     filled["training"]["device"] = device.type
     model, training = ModelConfig(**filled["model"]), filled["training"]
@@ -132,6 +175,7 @@ def _measured(
             length,
             threads=training.get("threads", 0),
             precision=training.get("precision", "auto"),
+            last_only=value(filled, "targets") == "last",
         )
     return _Attempt(filled, notices, network, speed)
 
@@ -149,6 +193,7 @@ def train(
     *,
     preset: str | None = None,
     force: bool = False,
+    init_from: str | os.PathLike[str] | None = None,
     **settings: Any,
 ) -> Iterator[Event]:
     """Train on files and directories of text into the run directory `out`.
@@ -158,6 +203,7 @@ def train(
         out: the run directory.
         preset: name of a bundled preset, or a TOML file, under `settings`.
         force: overwrite a run that is there.
+        init_from: a model file or run whose weights to begin with.
         settings: any setting of `charrnn.config` by its name, e.g. `hidden=256, minutes=3`.
 
     Yields:
@@ -168,5 +214,7 @@ def train(
     """
     paths = [files] if isinstance(files, str | os.PathLike) else list(files)
     given = config.over_preset(preset, config.from_flags(settings))
-    with prepared(find(paths), Run(Path(out)), given, force=force) as ready:
+    sources = find(paths, any_file=value(given, "codec") == "byte")
+    source = None if init_from is None else load(init_from)
+    with prepared(sources, Run(Path(out)), given, force=force, init_from=source) as ready:
         yield from ready.begin().events()

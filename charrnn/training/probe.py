@@ -39,6 +39,7 @@ def fastest(
     *,
     threads: int = 0,
     precision: str = "auto",
+    last_only: bool = False,
 ) -> Speed:
     """Time training steps on a scratch copy and choose what was left open.
 
@@ -48,6 +49,7 @@ def fastest(
         length: T.
         threads: 0: one or as many as there are processors.
         precision: "auto": fp32 or bf16.
+        last_only: as in `Network.loss`.
     """
     device = next(network.parameters()).device
     on_cpu = device.type == "cpu"
@@ -68,7 +70,7 @@ def fastest(
             quickest = min((min(seen) for seen in times.values() if seen), default=float("inf"))
             for candidate, seen in times.items():
                 if number < 2 or min(seen) < HOPELESS * quickest:
-                    seen.append(_timed_step(scratch, block, *candidate))
+                    seen.append(_timed_step(scratch, block, *candidate, last_only))
             if time.monotonic() - began > PATIENCE_S:
                 break
     finally:
@@ -98,7 +100,9 @@ def _cheapest(
     return choice
 
 
-def _timed_step(network: Network, block: torch.Tensor, threads: int, precision: str) -> float:
+def _timed_step(
+    network: Network, block: torch.Tensor, threads: int, precision: str, last_only: bool
+) -> float:
     """Seconds of one forward and backward pass."""
     torch.set_num_threads(threads)
     device = block.device
@@ -107,7 +111,8 @@ def _timed_step(network: Network, block: torch.Tensor, threads: int, precision: 
     _synchronise(device)
     started = time.monotonic()
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        nats, _ = network.loss(block[:, :-1], block[:, 1:], state, generator)
+        inputs, targets = block[:, :-1], block[:, 1:]
+        nats, _ = network.loss(inputs, targets, state, generator, last_only=last_only)
     nats.backward()
     _synchronise(device)
     seconds = time.monotonic() - started

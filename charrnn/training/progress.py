@@ -38,6 +38,8 @@ class Progress:
     best_nats_per_step: float = math.inf
     best_step: int = 0
     stale: int = 0  # evaluations since the best one
+    plateaus: int = 0  # times that the rate was lowered because the loss had stopped falling
+    waited: int = 0  # evaluations since the best one, or since the rate was lowered
 
     @property
     def fraction(self) -> float:
@@ -45,6 +47,17 @@ class Progress:
         rest = self.planned_steps - self.anchor_step
         done = (self.step - self.anchor_step) / rest if rest > 0 else 1.0
         return min(1.0, self.anchor_fraction + (1 - self.anchor_fraction) * done)
+
+    def evaluated(self, nats_per_step: float, lr_patience: int) -> bool:
+        """Count an evaluation; whether it is the best so far."""
+        improved = nats_per_step < self.best_nats_per_step
+        self.stale = 0 if improved else self.stale + 1
+        self.waited = 0 if improved else self.waited + 1
+        if self.waited >= lr_patience:
+            self.plateaus, self.waited = self.plateaus + 1, 0
+        if improved:
+            self.best_nats_per_step, self.best_step = nats_per_step, self.step
+        return improved
 
     def left_s(self, training: TrainingConfig) -> float:
         """Seconds that are expected to be left."""

@@ -35,8 +35,8 @@ def test_plain_lines_on_stderr(command: Command, corpus: Path, tmp_path: Path) -
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout == ""
     lines = outcome.stderr.splitlines()
-    assert [line.split()[0] for line in lines[1:7]] == (
-        ["corpus", "model", "training", "machine", "expected", "run"]
+    assert [line.split()[0] for line in lines[1:8]] == (
+        ["corpus", "codec", "model", "training", "machine", "expected", "run"]
     )
     assert sum("validation" in line and line.startswith("step") for line in lines) == 2
     assert "\x1b" not in outcome.stderr

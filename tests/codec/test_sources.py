@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,12 @@ from charrnn.codec.sources import decoded, find
 from charrnn.errors import ConfigError, CorpusError
 
 
+def joined(files: Iterable[Iterable[str]]) -> str:
+    return "".join(chain.from_iterable(files))
+
+
 def text_of(*paths: Path, encoding: str = "utf-8") -> str:
-    return "".join(decoded(find(paths), encoding))
+    return joined(decoded(find(paths), encoding))
 
 
 def test_files_are_joined_as_cat_would(tmp_path: Path) -> None:
@@ -33,7 +39,7 @@ def test_directories_give_their_text_files_in_order(tmp_path: Path) -> None:
     for name in ("last.safetensors", "metrics.jsonl"):
         (tmp_path / "run" / name).write_text("a run is no corpus")
     found = find([tmp_path])
-    assert "".join(decoded(found)) == "a/c.md|a/z.txt|b.txt|"
+    assert joined(decoded(found)) == "a/c.md|a/z.txt|b.txt|"
     assert found.skipped == (str(tmp_path / "a" / "photo.txt"),)
 
 
@@ -96,7 +102,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("aus dem Rohr ü".encode())))
     found = find(["-"])
     assert found.name == "stdin"
-    assert "".join(decoded(found)) == "aus dem Rohr ü"
+    assert joined(decoded(found)) == "aus dem Rohr ü"
     with pytest.raises(CorpusError, match="twice"):
         find(["-", "-"])
 
@@ -108,7 +114,7 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     found = find([tmp_path / "gone"])
     (tmp_path / "gone").unlink()
     with pytest.raises(CorpusError, match="gone: cannot be read"):
-        list(decoded(found))
+        joined(decoded(found))
 
 
 def test_utf_16_is_recognised_by_its_mark(tmp_path: Path) -> None:
@@ -118,7 +124,7 @@ def test_utf_16_is_recognised_by_its_mark(tmp_path: Path) -> None:
 
 
 def test_bundled_corpora_by_name() -> None:
-    assert len("".join(decoded(find(["tales"])))) >= 80_000
-    german = "".join(decoded(find(["maerchen"])))
+    assert len(joined(decoded(find(["tales"])))) >= 80_000
+    german = joined(decoded(find(["maerchen"])))
     assert len(german.encode()) >= 30_000
     assert set("äöüÄÖÜß„“") <= set(german)

@@ -1,4 +1,11 @@
+"""What holds for every codec of text, and what only for one of them."""
+
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,46 +13,94 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn import codec as codecs
-from charrnn.codec.sources import corpora
-from charrnn.codec.text import CharCodec, CharLearner
-from charrnn.errors import CheckpointError
+from charrnn import config
+from charrnn.codec.byte import ByteCodec, ByteLearner
+from charrnn.codec.char import CharCodec, CharLearner
+from charrnn.codec.reading import MARK, Reading
+from charrnn.codec.sources import corpora, find
+from charrnn.codec.text import Learner, TextCodec
+from charrnn.codec.word import GLUE, UNK, WordCodec, WordLearner, tokens
+from charrnn.errors import CheckpointError, ConfigError, CorpusError, SamplingError
+from tests.conftest import ROOT
+
+PLAIN = Reading()
+MANY, ONCE = 2**24, 1
+LEARNERS: dict[str, Callable[[list[str], Reading], Learner]] = {
+    "char": lambda blocks, reading: CharLearner(blocks, reading),
+    "word": lambda blocks, reading: WordLearner(blocks, reading, MANY, ONCE),
+    "byte": lambda blocks, reading: ByteLearner([as_bytes(b) for b in blocks], reading),
+}
+TEXTS = [*corpora().values(), ROOT.parent / "shared" / "data" / "text" / "tinyshakespeare.txt"]
+WORDY = st.text(st.sampled_from("ab_1é'’ \n\t.,!?-\"\ufdd0ü日\u0301"), max_size=60) | st.text()
 
 
-def learnt(*blocks: str) -> tuple[np.ndarray, CharCodec]:
-    learner = CharLearner(blocks)
-    arrays = list(learner)
-    return np.concatenate(arrays) if arrays else np.zeros(0, int), learner.codec
+def as_bytes(text: str) -> str:
+    """As the byte codec's streams have it: a byte as the character of its number, but a MARK."""
+    return MARK.join(part.encode().decode("latin-1") for part in text.split(MARK))
 
 
-@given(st.lists(st.text()))
-def test_round_trip(blocks: list[str]) -> None:
-    steps, codec = learnt(*blocks)
+def learnt(name: str, *blocks: str, reading: Reading = PLAIN) -> tuple[np.ndarray, TextCodec]:
+    learner = LEARNERS[name](list(blocks), reading)
+    steps = np.concatenate([np.zeros(0, int), *learner])
+    return steps if learner.table is None else learner.table[steps], learner.codec
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@given(blocks=st.lists(WORDY))
+def test_round_trip(name: str, blocks: list[str]) -> None:
     text = "".join(blocks)
+    if name == "byte":
+        text = text.replace(MARK, "")
+        blocks = [block.replace(MARK, "") for block in blocks]
+    steps, codec = learnt(name, *blocks)
     assert codec.decode(steps) == text
-    assert codec.encode(text)[0].tolist() == steps.tolist()
-    assert codec.step.size == len(set(text))
+    assert codec.decode(codec.encode(text)[0]) == text
+    assert codec.encode(text)[1] == ()
     decoder = codec.decoder()
     assert "".join(map(decoder.push, steps)) + decoder.flush() == text
+    assert len(steps) == 0 or steps.max() < codec.step.size
+    again = codecs.from_dict(codec.to_dict()) if codec.symbols else codec
+    assert again.decode(steps) == text
+    assert list(again.symbols) == list(codec.symbols)
 
 
-@pytest.mark.parametrize("name", sorted(corpora()))
-def test_round_trip_of_bundled_corpora(name: str) -> None:
-    text = corpora()[name].read_text(encoding="utf-8")
-    steps, codec = learnt(text)
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_round_trip_of_whole_texts(name: str, path: Path) -> None:
+    if not path.exists():
+        pytest.skip(f"{path} is not here")
+    text = path.read_bytes().decode()
+    steps, codec = learnt(name, text[:30_000], text[30_000:])
     assert codec.decode(steps) == text
+    assert codec.characters_per_step == pytest.approx(len(text) / len(steps))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@given(prime=WORDY, text=WORDY)
+def test_a_prime_and_what_follows(name: str, prime: str, text: str) -> None:
+    """The decoder of a prime goes on as the text does."""
+    prime, text = prime.replace(MARK, ""), text.replace(MARK, "")
+    steps, codec = learnt(name, prime + text)
+    read, decoder = codec.primed(prime)
+    assert len(read) >= 1
+    if name == "word":  # a prime may end where the corpus's next word has its implied space
+        first = codec.encode(prime)[0]
+        if steps[: len(first)].tolist() != first.tolist():
+            return
+        steps = steps[len(first) :]
+    else:
+        steps = steps[len(codec.encode(prime)[0]) :]
+    if codec.symbols:
+        written = "".join(map(decoder.push, steps)) + decoder.flush()
+        assert prime + written == prime + text
 
 
 @given(st.text(), st.text())
 def test_unknown_characters_are_named_and_left_out(known: str, text: str) -> None:
-    _, codec = learnt(known)
+    _, codec = learnt("char", known)
     steps, unknown = codec.encode(text)
     assert codec.decode(steps) == "".join(c for c in text if c in known)
     assert list(unknown) == list(dict.fromkeys(c for c in text if c not in known))
-
-
-def test_survives_a_checkpoint() -> None:
-    codec = CharCodec("aä\U0001f600\n")
-    assert codecs.from_dict(codec.to_dict()).characters == codec.characters
 
 
 @pytest.mark.parametrize(
@@ -59,6 +114,18 @@ def test_survives_a_checkpoint() -> None:
         {"name": "char", "characters": "aba"},
         {"name": "char", "characters": 3},
         {"name": "char", "characters": "ab", "start": "c"},
+        {"name": "char", "characters": "ab", "normalize": "NFX"},
+        {"name": "char", "characters": "ab", "documents": "line"},
+        {"name": "char", "characters": "ab", "documents": "record", "separator": ""},
+        {"name": "char", "characters": "ab", "characters_per_step": 0},
+        {"name": "word"},
+        {"name": "word", "words": [UNK, GLUE, 3], "spelling": {}, "rare": 0},
+        {"name": "word", "words": ["a", "b"], "spelling": {}, "rare": 0},
+        {"name": "word", "words": [UNK, "b"], "spelling": {}, "rare": 0},
+        {"name": "word", "words": [UNK, GLUE, "a", "a"], "spelling": {}, "rare": 0},
+        {"name": "word", "words": [UNK, GLUE, "a"], "spelling": {"a": -1}, "rare": 0},
+        {"name": "word", "words": [UNK, GLUE, "a"], "spelling": {}, "rare": 2},
+        {"name": "byte", "documents": 3},
     ],
 )
 def test_broken_codecs_are_refused(values: dict[str, object]) -> None:
@@ -66,6 +133,7 @@ def test_broken_codecs_are_refused(values: dict[str, object]) -> None:
         codecs.from_dict(values)
 
 
+@pytest.mark.parametrize("name", LEARNERS)
 @pytest.mark.parametrize(
     ("text", "start"),
     [
@@ -74,12 +142,11 @@ def test_broken_codecs_are_refused(values: dict[str, object]) -> None:
         ("a\nb c", "\n"),
         ("a\r\nb", "\r\n"),
         ("a b", " "),
-        ("ab", "a"),
     ],
 )
-def test_a_text_begins_where_a_paragraph_could(text: str, start: str) -> None:
+def test_a_text_begins_where_a_paragraph_could(name: str, text: str, start: str) -> None:
     for blocks in ((text,), (text, "zz")):
-        codec = learnt(*blocks)[1]
+        codec = learnt(name, *blocks)[1]
         assert codec.start == start
         assert codecs.from_dict(codec.to_dict()).start == start
 
@@ -89,3 +156,176 @@ def test_counts_unknown_characters() -> None:
     blocks = list(CharCodec("ab").encoded(["abx", "xxz"], counts))
     assert [block.tolist() for block in blocks] == [[0, 1], []]
     assert counts == {"x": 3, "z": 1}
+
+
+def test_words_and_marks_take_a_step_each() -> None:
+    text = 'Don\'t say 3.14, he said:\n  "No."'
+    found = list(tokens(text))
+    assert found == [
+        *("Don't", "say", "3", ".", GLUE, "14", ",", "he", "said", ":", "\n", " ", " "),
+        *('"', "No", ".", '"'),
+    ]  # fmt: skip
+
+
+def word_codec(text: str, size: int = MANY, least: int = ONCE) -> tuple[np.ndarray, WordCodec]:
+    learner = WordLearner([text], PLAIN, size, least)
+    steps = np.concatenate(list(learner))
+    return learner.table[steps], learner.codec
+
+
+def test_rare_words_are_unk() -> None:
+    text = "the cat and the dog and the bird "
+    steps, codec = word_codec(text, least=2)
+    assert codec.symbols == [UNK, GLUE, "the", "and"]
+    assert codec.decode(steps) == "the <unk> and the <unk> and the <unk> <unk>"
+    assert codec.encode("the fish")[1] == ("fish",)
+    assert codec.rare == pytest.approx(4 / 9)  # and the space at the end
+    assert word_codec(text, size=3)[1].symbols == [UNK, GLUE, "the"]
+
+
+def test_unknown_words_pay_for_their_spelling() -> None:
+    """Or else a model that knows no word at all would be the best."""
+    text = "the cat and the dog and the bird and so on and so forth " * 20 + "xylophone quartz jinx"
+    _, codec = word_codec(text, least=2)
+    assert codec.surprise(5.0, {}) == 5.0
+    assert codec.surprise(5.0, {"jinx": 1}) > 5.0 + 4
+    assert codec.surprise(0.0, {"jinx": 3}) == pytest.approx(3 * codec.surprise(0.0, {"jinx": 1}))
+    assert codec.surprise(0.0, {"日": 1}) > codec.surprise(0.0, {"j": 1})
+    total = codec.surprise(0.0, {"xylophone": 1, "quartz": 1, "jinx": 1})
+    steps = round(3 / codec.rare)
+    assert codec.extra_nats_per_step == pytest.approx(total / steps)
+    plain = word_codec(text)[1]
+    assert plain.extra_nats_per_step == 0
+    bits = plain.bits_per_character(1.0)
+    assert bits == pytest.approx(1 / math.log(2) / plain.characters_per_step)
+
+
+def test_a_prime_may_end_with_a_space() -> None:
+    text = "once upon a time, once upon a hill. "
+    _, codec = word_codec(text)
+    for prime in ("once upon", "once upon "):
+        read, decoder = codec.primed(prime)
+        assert codec.decode(read) == "once upon"
+        assert prime + decoder.push(codec.symbols.index("a")) == "once upon a"
+    _, decoder = codec.primed("once ")
+    assert decoder.push(codec.symbols.index(",")) == ","
+
+
+def test_half_a_character_is_never_written() -> None:
+    codec = ByteCodec()
+    data = list("aü日😀".encode())
+    decoder = codec.decoder()
+    assert [decoder.push(byte) for byte in data] == ["a", "", "ü", "", "", "日", "", "", "", "😀"]
+    for cut in range(len(data)):
+        assert "\ufffd" not in codec.decode(data[:cut])
+    assert codec.decode([0xC3, 0x41, 0xFF]) == "\ufffdA\ufffd"
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_steps(data: bytes) -> None:
+    learner = ByteLearner([data.decode("latin-1")], PLAIN)
+    assert np.concatenate([np.zeros(0, int), *learner]).tolist() == list(data)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+@given(text=st.text(st.sampled_from("aü\u0308\u0323\u1100\u1161\u11a8ﬁ e\n"), max_size=30))
+def test_normalisation_whatever_the_blocks(form: str, text: str) -> None:
+    reading = Reading(normalize=form)
+    whole = "".join(reading.stream([[text]]))
+    assert whole == reading.normalized(text)
+    assert "".join(reading.stream([list(text)])) == whole
+    steps, codec = learnt("char", whole, reading=reading)
+    assert codec.encode(text)[0].tolist() == steps.tolist()
+
+
+LINES = ["Anna\n\nBe", "rt\r\nCé", "cile"]
+
+
+def test_documents_are_marked() -> None:
+    def of(reading: Reading, *files: list[str]) -> list[str]:
+        return "".join(chain(reading.stream(files))).split(MARK)
+
+    assert of(Reading(documents="line"), LINES, ["Dora\n"]) == [
+        "Anna",
+        "Bert",
+        "Cécile",
+        "Dora",
+        "",
+    ]
+    assert of(Reading(documents="file"), LINES, [], ["x"]) == ["".join(LINES), "x", ""]
+    record = Reading(documents="record", separator="\n\n")
+    assert of(record, ["a\nb\n", "\n\n\nc\r\n\r\nd\n"]) == ["a\nb", "c", "d", ""]
+    other = Reading(documents="record", separator="%%")
+    assert of(other, ["a%%b%", "%c %"]) == ["a", "b", "c %", ""]
+    with pytest.raises(CorpusError, match=r"U\+FDD0"):
+        of(record, [MARK])
+    with pytest.raises(ConfigError, match="--separator"):
+        Reading(documents="record")
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_documents_end_with_a_step(name: str) -> None:
+    reading = Reading(documents="line")
+    text = "".join(reading.stream([LINES]))
+    steps, codec = learnt(name, text, reading=reading)
+    assert codec.end is not None
+    assert (steps == codec.end).sum() == 3
+    assert codec.decode(steps) == "Anna\nBert\nCécile\n"
+    for prime in ("", "An"):
+        read, _ = codec.primed(prime)
+        assert read[0] == codec.end
+        assert len(read) == 1 + len(codec.encode(prime)[0])
+    assert codecs.from_dict(codec.to_dict()).end == codec.end
+
+
+def test_bytes_of_documents(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"\0\xff%%\xfe")
+    given_ = config.from_flags({"codec": "byte", "documents": "record", "separator": "%%"})
+    learner = codecs.learn("byte", find([tmp_path / "a"]), given_)
+    assert np.concatenate(list(learner)).tolist() == [0, 255, 256, 254, 256]
+
+
+@pytest.mark.parametrize("wrong", [{"encoding": "cp1252"}, {"normalize": "NFC"}])
+def test_bytes_are_read_as_they_are(tmp_path: Path, wrong: dict[str, str]) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    with pytest.raises(ConfigError, match="bytes as they are"):
+        list(codecs.learn("byte", find([tmp_path / "a"]), config.from_flags(wrong)))
+
+
+def test_auto_says_why(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"plain")
+    (tmp_path / "b").write_bytes(b"\0\1\2")
+    assert codecs.choose("auto", find([tmp_path / "a"]), "utf-8") == ("char", "the corpus is text")
+    name, reason = codecs.choose("auto", find([tmp_path / "a", tmp_path / "b"]), "utf-8")
+    assert name == "byte"
+    assert "b has NUL bytes" in reason
+    assert codecs.choose("word", find([tmp_path / "b"]), "utf-8") == ("word", "")
+    assert codecs.choose("auto", find([tmp_path / "b"]), "utf-16")[0] == "char"
+
+
+def test_what_may_not_be_written() -> None:
+    codec = CharCodec("abc" + MARK, reading=Reading(documents="line"))
+    assert codec.never().tolist() == []
+    assert codec.never(forbid="b").tolist() == [1]
+    assert codec.never(allow="bx").tolist() == [0, 2]
+    assert codec.never(allow="ab", forbid="b").tolist() == [1, 2]
+    for demand in ({"allow": "x"}, {"forbid": "abc"}, {"unk": True}):
+        with pytest.raises(SamplingError):
+            codec.never(**demand)
+
+
+def test_what_words_may_not_be_written() -> None:
+    _, codec = word_codec("ab cd ab, b")
+    of = codec.symbols.index
+    assert codec.never().tolist() == [of(UNK)]
+    assert codec.never(unk=True).tolist() == []
+    assert codec.never(forbid="b").tolist() == sorted(map(of, (UNK, "ab", "b")))
+    assert codec.never(allow="ab ").tolist() == sorted(map(of, (UNK, "cd", ",")))
+    for demand in ({"allow": "ab"}, {"forbid": " "}, {"allow": " x"}):
+        with pytest.raises(SamplingError):
+            codec.never(**demand)
+    with pytest.raises(SamplingError, match="other characters than ASCII"):
+        ByteCodec().never(forbid="ü")
+    assert ByteCodec().never(allow="ab\n").tolist() == [
+        byte for byte in range(256) if chr(byte) not in "ab\n"
+    ]

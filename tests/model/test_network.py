@@ -8,17 +8,28 @@ from torch import nn
 
 from charrnn.codec.steps import Discrete
 from charrnn.config import ModelConfig
-from charrnn.model import cells
 from charrnn.model.dropout import dropout
-from charrnn.model.layers import LSTMLayer
 from charrnn.model.network import Network, flattened, unflattened
 
 V, H, B, T = 7, 5, 3, 11
-SHAPES = [
+SHAPES: list[dict[str, object]] = [
     {"embedding": embedding, "norm": norm, "layers": layers}
     for embedding in (0, 4)
     for norm in ("none", "batch", "layer")
     for layers in (1, 3)
+]
+SHAPES += [
+    {"embedding": embedding, "cell": cell, "cell_norm": norm}
+    for embedding in (0, 4)
+    for cell in ("gru", "rnn", "peephole", "lstm")
+    for norm in ("none", "layer")
+]
+REGULARISERS: list[dict[str, object]] = [
+    {"dropout": 0.5},
+    {"dropout": 0.0, "output_dropout": 0.5},
+    {"input_dropout": 0.5},
+    {"recurrent_dropout": 0.5},
+    {"weight_drop": 0.5},
 ]
 
 
@@ -30,43 +41,6 @@ def network_of(**settings: object) -> Network:
 
 def steps_of(length: int = T) -> torch.Tensor:
     return torch.randint(V, (B, length), generator=torch.Generator().manual_seed(1))
-
-
-def test_look_up_equals_one_hot_through_torch() -> None:
-    layer = LSTMLayer(V, H)
-    x = steps_of().t()
-    state = tuple(torch.randn(B, H) for _ in range(2))
-    outputs, (h, c) = layer(x, state)
-    one_hot = nn.functional.one_hot(x, V).float()
-    expected, (h_, c_) = layer.kernel(one_hot, tuple(part.unsqueeze(0) for part in state))
-    torch.testing.assert_close(outputs, expected)
-    torch.testing.assert_close((h, c), (h_[0], c_[0]))
-
-
-def test_gradients_of_the_look_up_equal_those_of_torch() -> None:
-    layer, x = LSTMLayer(V, H), steps_of().t()
-    state = layer.initial_state(B)
-    one_hot = nn.functional.one_hot(x, V).float()
-    grads = []
-    for inputs in (x, one_hot):
-        layer.zero_grad()
-        layer(inputs, state)[0].square().sum().backward()
-        grads.append([parameter.grad.clone() for parameter in layer.parameters()])
-    torch.testing.assert_close(*grads)
-
-
-def test_the_cell_s_gradients_by_finite_differences() -> None:
-    torch.manual_seed(0)
-    gates, h, c, weight = (
-        torch.randn(shape, dtype=torch.float64, requires_grad=True)
-        for shape in ((4, 2, 4 * 3), (2, 3), (2, 3), (4 * 3, 3))
-    )
-
-    def run(gates, h, c, weight):
-        outputs, state = cells.scan(cells.lstm, gates, (h, c), weight)
-        return (outputs, *state)
-
-    assert torch.autograd.gradcheck(run, (gates, h, c, weight))
 
 
 def test_one_hot_is_never_materialised() -> None:
@@ -124,15 +98,6 @@ def test_loss_is_the_mean_of_surprises() -> None:
     torch.testing.assert_close(nats, expected)
 
 
-def test_forget_gate_starts_open() -> None:
-    for layer in network_of().layers:
-        _, _, bias_ih, bias_hh = layer.weights
-        total = bias_ih + bias_hh
-        assert total[H : 2 * H].eq(1).all()
-        assert total[:H].eq(0).all()
-        assert total[2 * H :].eq(0).all()
-
-
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_dropout_keeps_the_mean_and_the_share(p: float, dtype: torch.dtype) -> None:
@@ -155,6 +120,74 @@ def test_dropout_is_a_function_of_its_generator() -> None:
     assert torch.equal(first, dropout(x, 0.5, generator))
     assert dropout(x, 0.5, None) is x
     assert dropout(x, 0.0, generator) is x
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "peephole"])
+@pytest.mark.parametrize("embedding", [0, 4])
+@pytest.mark.parametrize("regulariser", REGULARISERS, ids=str)
+def test_regularisers_draw_from_the_generator(
+    cell: str, embedding: int, regulariser: dict[str, object]
+) -> None:
+    """The same masks from the same generator, others from the next, none in evaluation."""
+    network = network_of(cell=cell, embedding=embedding, **regulariser)
+    steps, state = steps_of(), network.initial_state(B)
+
+    def hidden(seed: int | None) -> torch.Tensor:
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        return network.hidden(steps, state, generator)[0]
+
+    assert torch.equal(hidden(1), hidden(1))
+    assert not torch.equal(hidden(1), hidden(2))
+    assert not torch.equal(hidden(1), hidden(None))
+    torch.testing.assert_close(hidden(None), network_of(cell=cell, embedding=embedding).hidden(
+        steps, state)[0])  # fmt: skip
+
+
+@pytest.mark.parametrize("embedding", [0, 4])
+def test_variational_dropout_has_one_mask_for_all_steps(embedding: int) -> None:
+    def zeros(**settings: object) -> torch.Tensor:
+        network = network_of(embedding=embedding, layers=1, dropout=0.5, **settings)
+        x, _ = network.hidden(
+            steps_of(), network.initial_state(B), torch.Generator().manual_seed(0)
+        )
+        return x == 0  # (T, B, H)
+
+    assert not (zeros() == zeros()[:1]).all()
+    assert (zeros(variational=True) == zeros(variational=True)[:1]).all()
+    assert zeros(variational=True).any()
+
+
+@pytest.mark.parametrize("variational", [False, True])
+def test_a_dropped_one_hot_input_is_no_input(variational: bool) -> None:
+    """With one mask for all steps, a symbol is there or not for the whole of a lane's segment."""
+    network = network_of(layers=1, input_dropout=0.5, variational=variational)
+    steps = steps_of(200)
+    scale = network._one_hot_dropout(steps.t(), torch.Generator().manual_seed(0))
+    assert scale.shape == (200, B, 1)
+    assert set(scale.unique().tolist()) == {0.0, 2.0}
+    seen = [
+        scale[:, lane, 0][steps[lane] == symbol].unique().numel()
+        for lane in range(B)
+        for symbol in range(V)
+    ]
+    assert (max(seen) == 1) == variational
+
+
+def test_only_the_last_step_is_predicted() -> None:
+    network, steps = network_of(), steps_of()
+    state = network.initial_state(B)
+    logits, _ = network(steps[:, :-1], state)
+    nats, _ = network.loss(steps[:, :-1], steps[:, 1:], state, last_only=True)
+    torch.testing.assert_close(nats, nn.functional.cross_entropy(logits[:, -1], steps[:, -1]))
+
+
+def test_vocabulary_axes() -> None:
+    for embedding in (0, 4):
+        network = network_of(embedding=embedding)
+        shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+        axes = network.vocabulary_axes
+        assert all(shapes[name][axis] == V for name, axis in axes.items())
+        assert sum(V in shape for shape in shapes.values()) == len(axes)
 
 
 def test_dropout_follows_every_layer() -> None:

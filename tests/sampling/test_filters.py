@@ -17,8 +17,8 @@ LOGITS = arrays(np.float32, st.integers(1, 40), elements=st.floats(-50, 50, widt
 def test_filters_keep_a_distribution(
     logits: np.ndarray, temperature: float, k: int, p: float
 ) -> None:
-    config = SamplingConfig(temperature=temperature, top_k=k, top_p=p)
-    probabilities = filters.filtered(logits, config)
+    config = SamplingConfig(top_k=k, top_p=p)
+    probabilities = filters.filtered(logits, config, temperature)
     assert probabilities.shape == logits.shape
     assert (probabilities >= 0).all()
     assert probabilities.sum() == pytest.approx(1)

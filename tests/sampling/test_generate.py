@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import charrnn
-from charrnn.codec.text import CharCodec
+from charrnn.codec.char import CharCodec
 from charrnn.config import SamplingConfig
 from charrnn.sampling.generate import Drawn, TextStream, generate, generator_of, sample
 
@@ -49,7 +49,7 @@ def test_stepping_equals_reading_in_one_go(model: charrnn.checkpoint.Checkpoint)
 
 
 def test_greedy_takes_the_likeliest(model: charrnn.checkpoint.Checkpoint) -> None:
-    config = SamplingConfig(temperature=0)
+    config = SamplingConfig(temperature=(0.0,))
     assert len({text(model, length=40, seed=seed, config=config) for seed in range(3)}) == 1
 
 
@@ -65,7 +65,7 @@ def drawn_from(codec: CharCodec, characters: str) -> Iterator[Drawn]:
 @given(st.text("ab", max_size=30), st.text("ab", min_size=1, max_size=4), st.integers(0, 40))
 def test_stop_cuts_before_its_first_appearance(characters: str, stop: str, length: int) -> None:
     codec = CharCodec("ab")
-    stream = TextStream(drawn_from(codec, characters + "a" * 40), codec, length, stop)
+    stream = TextStream(drawn_from(codec, characters + "a" * 40), codec.decoder(), length, stop)
     pieces = list(stream)
     whole = (characters + "a" * 40)[:length]
     assert "".join(pieces) == whole.split(stop)[0]
@@ -76,5 +76,5 @@ def test_stop_cuts_before_its_first_appearance(characters: str, stop: str, lengt
 
 def test_text_streams_out_as_it_is_made() -> None:
     codec = CharCodec("ab")
-    stream = iter(TextStream(drawn_from(codec, "abab"), codec, 4, stop="bb"))
+    stream = iter(TextStream(drawn_from(codec, "abab"), codec.decoder(), 4, stop="bb"))
     assert list(stream) == ["a", "ba", "b"]

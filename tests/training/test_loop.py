@@ -262,9 +262,9 @@ def test_the_state_is_carried_between_segments(corpus: Path, tmp_path: Path) -> 
         trainer = ready.begin()
         began, plain = [], trainer.network.loss
 
-        def loss(inputs, targets, state, *rest):
+        def loss(inputs, targets, state, *rest, **options):
             began.append((trainer.progress.segment, state, trainer.state))
-            return plain(inputs, targets, state, *rest)
+            return plain(inputs, targets, state, *rest, **options)
 
         trainer.network.loss = loss  # type: ignore[method-assign]
         ended = None

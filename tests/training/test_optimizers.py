@@ -9,7 +9,9 @@ from charrnn.training import optimizers
 
 
 def config_of(**settings: object) -> TrainingConfig:
-    return TrainingConfig(**({"lr": 0.1, "eval_every": 1, "weight_decay": 0} | settings))  # type: ignore[arg-type]
+    return TrainingConfig(
+        **({"lr": 0.1, "eval_every": 1, "weight_decay": 0, "lr_decay": 0.97} | settings)
+    )  # type: ignore[arg-type]
 
 
 def layer_with_gradients(scale: float = 1.0) -> nn.Linear:
@@ -65,6 +67,7 @@ def test_state_survives(name: str) -> None:
     optimizers.load_state(second, tensors)
     again = dict(optimizers.state_tensors(second))
     assert tensors.keys() == again.keys()
+    assert len(tensors) == 2 * len(optimizers._moments(first))
     assert all(torch.equal(tensors[key], again[key]) for key in tensors)
 
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn import config
+from charrnn.codec.char import CharCodec
 from charrnn.codec.sources import find
 from charrnn.codec.steps import Discrete
-from charrnn.codec.text import CharCodec
 from charrnn.config import ModelConfig
 from charrnn.errors import CorpusError
 from charrnn.model.network import Network
@@ -29,10 +29,12 @@ def network_of(filled: config.Given) -> Network:
         return Network(ModelConfig(**filled["model"]), Discrete(3))
 
 
-@given(st.integers(plan.LEAST_STEPS, 10**10), st.booleans())
-def test_every_corpus_gets_a_plan_that_fits(corpus_steps: int, on_gpu: bool) -> None:
+@given(
+    st.integers(plan.LEAST_STEPS, 10**10), st.sampled_from(["char", "word", "byte"]), st.booleans()
+)
+def test_every_corpus_gets_a_plan_that_fits(corpus_steps: int, codec: str, on_gpu: bool) -> None:
     speed = probe.Speed(1, "fp32", 0.02)
-    for size in plan.sizes(corpus_steps, on_gpu):
+    for size in plan.sizes(corpus_steps, codec, on_gpu):
         filled, notices = plan.choose(NOTHING, corpus_steps, size)
     built = plan.finish(NOTHING, filled, speed, network_of(filled), CODEC, corpus_steps, notices)
     assert plan.segments_of(built.config, corpus_steps) >= 1
@@ -80,7 +82,7 @@ def test_what_is_asked_for_stands() -> None:
 def test_long_budgets_get_a_larger_network(asked: dict[str, float], room: bool) -> None:
     """10^6 characters at 20 ms a step: 14 passes take 2 1/4 minutes, four times the work 9."""
     wishes = config.from_flags(asked)
-    small, large = plan.sizes(10**6, on_gpu=False)
+    small, large = plan.sizes(10**6, "char", on_gpu=False)
     filled, _ = plan.choose(wishes, 10**6, small)
     speed = probe.Speed(1, "fp32", 0.02)
     assert plan.has_room(wishes, filled, 10**6, speed, large) == room

@@ -10,7 +10,9 @@ from charrnn.training.schedule import FLOOR, SCHEDULES, Place, learning_rate
 
 
 def config_of(**settings: object) -> TrainingConfig:
-    return TrainingConfig(**({"lr": 1.0, "eval_every": 1, "weight_decay": 0} | settings))  # type: ignore[arg-type]
+    return TrainingConfig(
+        **({"lr": 1.0, "eval_every": 1, "weight_decay": 0, "lr_decay": 0.97} | settings)
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))

@@ -1,0 +1,152 @@
+"""Beam search: the likeliest continuations that a search of a given width finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from charrnn.codec import Codec
+from charrnn.config import SamplingConfig
+from charrnn.errors import SamplingError
+from charrnn.model.network import Network, State
+from charrnn.sampling import filters
+from charrnn.sampling.generate import Drawn, TextStream, read_prime
+from charrnn.sampling.history import History
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A continuation and what the model thinks of it."""
+
+    drawn: tuple[Drawn, ...]
+    log_p: float  # under the distribution that was searched: after penalties and bans
+    ended: bool  # by the end of a document or a stop text
+
+    def score(self, length_penalty: float) -> float:
+        """Log probability over length to the power of the penalty (Wu et al. 2016 without their
+        constant): 0 favours short ones, 1 takes the mean."""
+        return float(self.log_p / max(1, len(self.drawn)) ** length_penalty)
+
+
+@torch.inference_mode()
+def search(
+    network: Network,
+    codec: Codec,
+    *,
+    length: int,
+    width: int,
+    length_penalty: float = 1.0,
+    prime: str = "",
+    config: SamplingConfig | None = None,
+    stop: str = "",
+) -> list[Hypothesis]:
+    """The best continuations of `prime`, the likeliest first, at most `width` of them.
+
+    Temperature and the filters after it have no say: nothing is drawn.  The repetition penalty
+    and all bans hold.
+
+    Args:
+        network: in evaluation mode.
+        codec: of the model.
+        length: steps at most.
+        width: hypotheses that are kept at each step.
+        length_penalty: as in `Hypothesis.score`.
+        prime: text to go on after.
+        config: penalties and bans.
+        stop: text that ends a hypothesis.
+
+    Raises:
+        SamplingError: the model's output is not finite, or nothing may follow.
+    """
+    config = config or SamplingConfig()
+    device = next(network.parameters()).device
+    steps, _ = codec.primed(prime)
+    values, state = read_prime(network, steps)
+    logits = values[np.newaxis]  # (W, V)
+    live = [Hypothesis((), 0.0, False)]
+    never = codec.never(config.allow, config.forbid, config.unk)
+    histories = [History(config, never, map(int, steps))]
+    done: list[Hypothesis] = []
+    for _ in range(length):
+        chosen = _best(live, histories, logits, width)
+        kept: list[tuple[int, Hypothesis]] = []
+        for row, hypothesis in chosen:
+            ended = hypothesis.drawn[-1].step == codec.end or _has(codec, hypothesis, stop)
+            if ended:
+                done.append(replace(hypothesis, ended=True))
+            else:
+                kept.append((row, hypothesis))
+        rows = [row for row, _ in kept]
+        if not kept or _settled(done, [h for _, h in kept], width, length, length_penalty):
+            live = []
+            break
+        live = [hypothesis for _, hypothesis in kept]
+        histories = [histories[row].copy() for row in rows]
+        for history, hypothesis in zip(histories, live, strict=True):
+            history.add(hypothesis.drawn[-1].step)
+        last = torch.tensor([[h.drawn[-1].step] for h in live], device=device)
+        out, state = network(last, _rows(state, rows))
+        logits = out[:, -1].cpu().numpy()
+    found = sorted(done + live, key=lambda h: h.score(length_penalty), reverse=True)
+    return found[:width]
+
+
+def _best(
+    live: list[Hypothesis], histories: list[History], logits: np.ndarray, width: int
+) -> list[tuple[int, Hypothesis]]:
+    """The likeliest extensions by one step of all live hypotheses, each with the row it extends.
+
+    All are of one length here, so the length penalty does not order them.
+    """
+    candidates: list[tuple[float, int, int, float]] = []
+    ruled_out: SamplingError | None = None
+    for row, (hypothesis, history) in enumerate(zip(live, histories, strict=True)):
+        own = np.log(np.maximum(filters.softmax(logits[row]), 1e-300))
+        try:
+            allowed = filters.softmax(history.applied(logits[row]))
+        except SamplingError as error:
+            ruled_out = error
+            continue
+        for step in np.argsort(-allowed, kind="stable")[:width].tolist():
+            if allowed[step] > 0:
+                log_p = hypothesis.log_p + float(np.log(allowed[step]))
+                candidates.append((log_p, row, step, -float(own[step])))
+    if not candidates and ruled_out:
+        raise ruled_out
+    candidates.sort(key=lambda candidate: (-candidate[0], *candidate[1:3]))
+    return [
+        (row, Hypothesis((*live[row].drawn, Drawn(step, nats)), log_p, False))
+        for log_p, row, step, nats in candidates[:width]
+    ]
+
+
+def _settled(
+    done: list[Hypothesis], live: list[Hypothesis], width: int, length: int, penalty: float
+) -> bool:
+    """Whether no live hypothesis can still beat the best `width` that have ended."""
+    if len(done) < width:
+        return False
+    worst = sorted((h.score(penalty) for h in done), reverse=True)[width - 1]
+    # At best every further step is certain, and the hypothesis as long as may be.
+    return bool(max(h.log_p for h in live) / length**penalty < worst)
+
+
+def _has(codec: Codec, hypothesis: Hypothesis, stop: str) -> bool:
+    """Whether the last step has completed the stop text; a character is four steps at most."""
+    tail = hypothesis.drawn[-4 * len(stop) - 8 :]
+    return bool(stop) and stop in codec.decode(drawn.step for drawn in tail)
+
+
+def _rows(state: State, rows: list[int]) -> State:
+    """The states of these hypotheses, one may be taken several times."""
+    return tuple(tuple(part[rows] for part in parts) for parts in state)
+
+
+def text_of(codec: Codec, hypothesis: Hypothesis, prime: str = "", stop: str = "") -> TextStream:
+    """The text of a hypothesis, cut off before a stop text."""
+    _, decoder = codec.primed(prime)
+    drawn: Iterator[Drawn] = iter(hypothesis.drawn)
+    return TextStream(drawn, decoder, len(hypothesis.drawn), stop, codec.end)

@@ -1,0 +1,64 @@
+"""What was written so far, as far as it bears on what may come next."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config import SamplingConfig
+from charrnn.sampling import filters
+from charrnn.sampling.filters import Logits
+
+
+class History:
+    """The steps of one sequence, prime included: lowers and rules out what would repeat them.
+
+    Args:
+        config: repetition penalty and window, and the n of n-grams.
+        never: steps ruled out from the beginning.
+        steps: those written already.
+    """
+
+    def __init__(
+        self, config: SamplingConfig, never: NDArray[np.integer], steps: Iterable[int]
+    ) -> None:
+        self._config, self._never = config, never
+        self._recent: deque[int] = deque(maxlen=config.repetition_window)
+        self._last: deque[int] = deque(maxlen=max(0, config.no_repeat_ngram - 1))
+        self._after: dict[tuple[int, ...], set[int]] = defaultdict(set)
+        for step in steps:
+            self.add(step)
+
+    def add(self, step: int) -> None:
+        """Note a step that was written."""
+        n = self._config.no_repeat_ngram
+        if n and len(self._last) == n - 1:
+            self._after[tuple(self._last)].add(step)
+        if n:
+            self._last.append(step)
+        if self._config.repetition_penalty != 1:
+            self._recent.append(step)
+
+    def applied(self, logits: Logits) -> Logits:
+        """The logits, (V,), with the repetition penalty, and without what is ruled out.
+
+        Raises:
+            SamplingError: nothing is left.
+        """
+        logits = filters.penalized(logits, self._recent, self._config.repetition_penalty)
+        ruled_out = self._never
+        if self._config.no_repeat_ngram and len(self._last) == self._config.no_repeat_ngram - 1:
+            again = self._after.get(tuple(self._last))
+            if again:
+                ruled_out = np.union1d(ruled_out, list(again))
+        return filters.banned(logits, ruled_out)
+
+    def copy(self) -> History:
+        """One that goes on by itself."""
+        other = History(self._config, self._never, ())
+        other._recent, other._last = self._recent.copy(), self._last.copy()
+        other._after = defaultdict(set, {k: set(v) for k, v in self._after.items()})
+        return other

@@ -95,3 +95,28 @@ def test_the_end_is_held_out() -> None:
     assert train.tolist() == list(range(90))
     assert held_out.tolist() == list(range(90, 100))
     assert len(corpus.split(np.arange(100), 0.001)[1]) == 2
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=30))
+def test_documents_are_shuffled_whole(tmp_path: Path, documents: list[list[int]]) -> None:
+    path, end = tmp_path / "corpus.npy", 6
+    corpus.write(path, [np.array([*document, end]) for document in documents])
+    ends = corpus.places(corpus.read(path), end)
+    assert len(ends) == len(documents)
+    corpus.rewrite(path, lambda steps: corpus.shuffled(steps, ends, seed=1))
+    assert [p.name for p in tmp_path.iterdir()] == ["corpus.npy"]
+    flat = "".join(map(str, corpus.read(path).tolist()))
+    assert flat.endswith("6")
+    found = [[int(c) for c in part] for part in flat[:-1].split("6")]
+    assert sorted(found) == sorted(documents)
+
+
+def test_steps_are_translated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "_COPY", 3)
+    path = tmp_path / "corpus.npy"
+    corpus.write(path, [np.arange(300)])
+    table = np.arange(300)[::-1] % 7
+    corpus.rewrite(path, lambda steps: corpus.translated(steps, table))
+    assert corpus.read(path).tolist() == table.tolist()
+    assert corpus.read(path).dtype == np.uint8

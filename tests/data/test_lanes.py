@@ -36,6 +36,34 @@ def test_ragged_lanes_leave_out_less_than_a_lane_each(count: int, batch: int, le
     assert count - 1 - batch < predicted <= count - 1
 
 
+@given(st.integers(1, 400), st.integers(1, 6), st.integers(1, 9), st.integers(0, 5))
+def test_stateless_pieces_are_each_read_once(
+    count: int, batch: int, length: int, epoch: int
+) -> None:
+    assume(count >= (batch + 1) * length)
+    lanes = epoch_lanes(np.arange(count), batch, length, seed=3, epoch=epoch, stateful=False)
+    ordered = epoch_lanes(np.arange(count), batch, length, seed=3, epoch=epoch)
+    pieces = [lanes.segment(index) for index in range(lanes.segments)]
+    for inputs, targets in pieces:
+        assert inputs.shape == (batch, length)
+        assert (targets == inputs + 1).all()
+        assert (np.diff(inputs, axis=1) == 1).all()
+    both = [
+        np.concatenate([each.segment(index)[0].ravel() for index in range(each.segments)])
+        for each in (lanes, ordered)
+    ]
+    assert sorted(both[0]) == sorted(both[1])
+
+
+def test_stateless_pieces_come_in_another_order_each_epoch() -> None:
+    orders = [
+        epoch_lanes(np.arange(1000), 3, 10, seed=3, epoch=epoch, stateful=False).order
+        for epoch in (0, 1, 1)
+    ]
+    assert not np.array_equal(orders[0], orders[1])
+    assert np.array_equal(orders[1], orders[2])
+
+
 def test_offsets_differ_between_epochs_and_repeat() -> None:
     steps = np.arange(1000)
     offsets = [epoch_lanes(steps, 3, 64, seed=7, epoch=epoch).offset for epoch in range(50)]

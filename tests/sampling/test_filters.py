@@ -13,17 +13,72 @@ from charrnn.sampling import filters
 LOGITS = arrays(np.float32, st.integers(1, 40), elements=st.floats(-50, 50, width=32))
 
 
-@given(LOGITS, st.floats(0, 100), st.integers(0, 50), st.floats(0.001, 1))
+@given(
+    LOGITS,
+    st.floats(0, 100),
+    st.integers(0, 50),
+    st.floats(0.001, 1),
+    st.floats(0, 1),
+    st.floats(0.001, 1),
+)
 def test_filters_keep_a_distribution(
-    logits: np.ndarray, temperature: float, k: int, p: float
+    logits: np.ndarray, temperature: float, k: int, p: float, share: float, typical: float
 ) -> None:
-    config = SamplingConfig(top_k=k, top_p=p)
+    config = SamplingConfig(top_k=k, top_p=p, min_p=share, typical_p=typical)
     probabilities = filters.filtered(logits, config, temperature)
     assert probabilities.shape == logits.shape
     assert (probabilities >= 0).all()
     assert probabilities.sum() == pytest.approx(1)
     step = filters.draw(probabilities, np.random.default_rng(0))
     assert probabilities[step] > 0
+
+
+@given(LOGITS, st.floats(0.001, 1))
+def test_min_p_keeps_what_is_likely_beside_the_likeliest(logits: np.ndarray, share: float) -> None:
+    probabilities = filters.softmax(logits)
+    kept = filters.min_p(probabilities, share) > 0
+    assert kept[probabilities.argmax()]
+    assert (kept == (probabilities >= share * probabilities.max())).all()
+
+
+@given(LOGITS, st.floats(0.01, 0.99))
+def test_typical_keeps_what_surprises_as_expected(logits: np.ndarray, p: float) -> None:
+    probabilities = filters.softmax(logits)
+    kept = filters.typical_p(probabilities, p) > 0
+    surprise = -np.log(np.maximum(probabilities, 1e-300))
+    away = np.abs(surprise - probabilities @ surprise)
+    assert probabilities[kept].sum() >= p - 1e-9
+    if not kept.all():
+        assert away[kept].max() <= away[~kept & (probabilities > 0)].min(initial=np.inf) + 1e-9
+
+
+def test_typical_may_leave_out_the_likeliest() -> None:
+    probabilities = np.array([0.4] + [0.06] * 10)
+    assert filters.typical_p(probabilities, 0.5)[0] == 0
+
+
+@given(LOGITS, st.lists(st.integers(0, 39)), st.floats(1.01, 10))
+def test_the_penalty_lowers_what_was_seen(
+    logits: np.ndarray, recent: list[int], penalty: float
+) -> None:
+    recent = [step for step in recent if step < len(logits)]
+    lowered = filters.penalized(logits, recent, penalty)
+    seen = np.isin(np.arange(len(logits)), recent)
+    assert (lowered[~seen] == logits[~seen]).all()
+    assert (lowered[seen] <= logits[seen]).all()
+    assert filters.penalized(logits, recent, 1.0) is logits
+
+
+@given(LOGITS, st.sets(st.integers(0, 39)))
+def test_what_is_banned_is_never_drawn(logits: np.ndarray, steps: set[int]) -> None:
+    ruled_out = sorted(step for step in steps if step < len(logits))
+    if len(ruled_out) == len(logits):
+        with pytest.raises(SamplingError, match="no step is left"):
+            filters.banned(logits, ruled_out)
+        return
+    probabilities = filters.softmax(filters.banned(logits, ruled_out))
+    assert (probabilities[ruled_out] == 0).all()
+    assert probabilities.sum() == pytest.approx(1)
 
 
 @given(LOGITS, st.floats(0.05, 20))

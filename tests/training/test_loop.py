@@ -18,7 +18,7 @@ import torch
 import charrnn
 from charrnn import checkpoint, config
 from charrnn.codec.sources import find
-from charrnn.config import load_preset
+from charrnn.config import load_preset, presets
 from charrnn.errors import CheckpointError, ConfigError, DivergenceError, RunError
 from charrnn.model import device as devices
 from charrnn.run import Run
@@ -99,6 +99,26 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "rmsprop": {"optimizer": "rmsprop", "schedule": "exponential", "lr_decay_after": 0},
     "epochs": {"steps": None, "epochs": 1.6},
     "no clipping": {"clip": 0, "schedule": "constant"},
+    "gru": {"cell": "gru"},
+    "rnn": {"cell": "rnn"},
+    "peephole": {"cell": "peephole"},
+    "gru, one-hot": {"cell": "gru", "embedding": 0, "input_dropout": 0.2},
+    "norm in the cell": {"cell_norm": "layer"},
+    "peephole, norm in the cell": {"cell": "peephole", "cell_norm": "layer", "norm": "batch"},
+    "weight drop": {"weight_drop": 0.3},
+    "weight drop, gru": {"weight_drop": 0.3, "cell": "gru"},
+    "recurrent dropout": {"recurrent_dropout": 0.3},
+    "recurrent dropout, rnn": {"recurrent_dropout": 0.3, "cell": "rnn"},
+    "variational": {"variational": True, "input_dropout": 0.1, "output_dropout": 0.5},
+    "variational, one-hot": {"variational": True, "input_dropout": 0.1, "embedding": 0},
+    "stateless": {"bptt": "stateless"},
+    "many to one": {"bptt": "stateless", "targets": "last"},
+    "sgd": {"optimizer": "sgd", "lr": 0.5, "schedule": "linear"},
+    "sgd without momentum": {"optimizer": "sgd", "momentum": 0.0, "lr": 1.0},
+    "plateau": {"schedule": "plateau", "lr_patience": 1, "lr": 0.3},
+    "words": {"codec": "word", "batch_size": 2, "seq_length": 4},
+    "bytes": {"codec": "byte"},
+    "documents": {"documents": "line"},
 }
 
 
@@ -333,7 +353,7 @@ def test_nothing_to_resume(run: Path, tmp_path: Path) -> None:
         Trainer.resumed(Run(tmp_path), NO_BUDGET)
 
 
-@pytest.mark.parametrize("preset", ["char-rnn", "pytorch-charrnn", "tiny"])
+@pytest.mark.parametrize("preset", sorted(set(presets()) - {"small", "medium", "large"}))
 def test_presets_train(corpus: Path, tmp_path: Path, preset: str) -> None:
     """Small, but with the optimizer, schedule and clipping of the preset."""
     sizes = {"hidden": 8, "batch_size": 4, "seq_length": 8, "steps": 6, "eval_every": 3}
@@ -345,6 +365,67 @@ def test_presets_train(corpus: Path, tmp_path: Path, preset: str) -> None:
     wanted = load_preset(preset)
     assert used.training.optimizer == wanted["training"].get("optimizer", "adamw")
     assert used.sampling.top_k == wanted["sampling"].get("top_k", 0)
+
+
+def test_the_plateau_lowers_the_rate(corpus: Path, tmp_path: Path) -> None:
+    """A rate so wild that the loss gets no better: it is halved and halved again."""
+    settings = {"schedule": "plateau", "lr": 30.0, "optimizer": "sgd", "clip": 0, "warmup": 0.0}
+    budget = {"steps": 60, "eval_every": 5, "lr_patience": 2, "patience": 0}
+    events = trained(corpus, tmp_path / "run", **settings, **budget)
+    losses = [e.val_nats_per_step for e in events if isinstance(e, Evaluated)]
+    rates = {e.step: e.lr for e in events if isinstance(e, Stepped)}
+    expected, best, waited = 30.0, math.inf, 0
+    for number, loss in enumerate(losses[:-1], 1):
+        waited = 0 if loss < best else waited + 1
+        best = min(best, loss)
+        if waited == 2:
+            expected, waited = expected / 2, 0
+        assert rates[5 * number + 5] == expected
+    assert expected < 30
+
+
+def test_stateless_segments_begin_at_zero(corpus: Path, tmp_path: Path) -> None:
+    settings = config.from_flags(TINY | {"steps": 60, "eval_every": 60, "bptt": "stateless"})
+    with prepared(find([corpus]), Run(tmp_path / "run"), settings) as ready:
+        trainer = ready.begin()
+        plain, seen = trainer.network.loss, []
+
+        def loss(inputs, targets, state, *rest, **options):
+            assert all(not part.any() for parts in state for part in parts)
+            seen.append(inputs[0, 0])
+            return plain(inputs, targets, state, *rest, **options)
+
+        trainer.network.loss = loss  # type: ignore[method-assign]
+        for _ in range(20):
+            trainer._step()
+    assert len(seen) == 20
+
+
+def test_documents_are_shuffled_and_previewed(tmp_path: Path) -> None:
+    names = [f"name{number:03}" for number in range(200)]
+    (tmp_path / "names.txt").write_text("\n".join(names) + "\n")
+    events = trained(
+        tmp_path / "names.txt", tmp_path / "run", documents="line", steps=60, eval_every=60, lr=0.03
+    )
+    codec = charrnn.load(tmp_path / "run").codec
+    steps = np.load(tmp_path / "run" / "corpus.npy")
+    text = codec.decode(steps.tolist())
+    assert text.endswith("\n")
+    assert sorted(text.split()) == names
+    assert text.split() != names
+    (preview,) = [event.text for event in events if isinstance(event, Sampled)]
+    assert len(preview.split("\n")) > 1
+
+
+def test_bits_per_character_compare_codecs(corpus: Path, tmp_path: Path) -> None:
+    """An untrained model of any codec is as good as chance, in characters."""
+    for codec, name in (("char", "nats"), ("byte", "nats"), ("word", "nats")):
+        events = trained(corpus, tmp_path / codec, codec=codec, steps=1, eval_every=1, lr=1e-9)
+        (event,) = [event for event in events if isinstance(event, Evaluated)]
+        model = charrnn.load(tmp_path / codec).codec
+        uniform = math.log2(model.step.size) / model.characters_per_step
+        extra = model.extra_nats_per_step / math.log(2) / model.characters_per_step
+        assert event.val_bits_per_character == pytest.approx(uniform + extra, rel=0.1), name
 
 
 @pytest.mark.gpu

@@ -40,6 +40,32 @@ def test_exponential_is_char_rnn_s() -> None:
     assert rates[10:] == pytest.approx([0.97, 0.97**2, 0.97**3])
 
 
+def test_torch_rnn_s_steps() -> None:
+    """train.lua counts epochs from 1 and halves when that number is a multiple of five."""
+    config = config_of(
+        schedule="exponential", warmup=0.0, lr_decay=0.5, lr_decay_after=4, lr_decay_every=5
+    )
+    rates = [learning_rate(Place(epoch, 0.5), config) for epoch in range(15)]
+    assert rates == [1.0] * 4 + [0.5] * 5 + [0.25] * 5 + [0.125]
+
+
+def test_linear_ends_at_nothing() -> None:
+    config = config_of(schedule="linear", warmup=0.0)
+    rates = [learning_rate(Place(0, part / 4), config) for part in range(5)]
+    assert rates == [1.0, 0.75, 0.5, 0.25, 0.0]
+
+
+def test_plateaus_are_counted() -> None:
+    progress = Progress(planned_steps=100, threads=1, corpus_crc32=0)
+    losses = [3.0, 2.0, 2.1, 2.0, 1.9, 1.9, 1.9, 1.9, 1.9]
+    seen = [(progress.evaluated(loss, 2), progress.plateaus) for loss in losses]
+    assert [improved for improved, _ in seen] == [True, True, False, False, True] + [False] * 4
+    assert [plateaus for _, plateaus in seen] == [0, 0, 0, 1, 1, 1, 2, 2, 3]
+    assert (progress.best_nats_per_step, progress.stale) == (1.9, 4)
+    config = config_of(schedule="plateau", warmup=0.0, lr_decay=0.5)
+    assert learning_rate(Place(0, 0.5, plateaus=3), config) == 0.125
+
+
 def test_whichever_limit_comes_first() -> None:
     assert planned_steps(config_of(steps=50), 10, 1.0) == 50
     assert planned_steps(config_of(steps=50, epochs=2.5), 10, 1.0) == 25

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.config import SamplingConfig
+from charrnn.errors import SamplingError
+from charrnn.sampling.history import History
+
+V = 4
+FLAT = np.zeros(V)
+NOTHING = np.zeros(0, np.int64)
+STEPS = st.lists(st.integers(0, V - 1), max_size=40)
+
+
+def ruled_out(history: History) -> set[int]:
+    return set(np.flatnonzero(np.isneginf(history.applied(FLAT))).tolist())
+
+
+@given(STEPS, st.integers(1, 5))
+def test_no_n_gram_comes_twice(steps: list[int], n: int) -> None:
+    """What is ruled out is just what would complete an n-gram that stands there already."""
+    history = History(SamplingConfig(no_repeat_ngram=n), NOTHING, steps)
+    grams = {tuple(steps[i : i + n]) for i in range(len(steps) - n + 1)}
+    end = steps[len(steps) - n + 1 :] if n > 1 else []
+    again = {s for s in range(V) if len(end) == n - 1 and (*end, s) in grams}
+    if len(again) == V:
+        with pytest.raises(SamplingError):
+            history.applied(FLAT)
+    else:
+        assert ruled_out(history) == again
+
+
+@given(STEPS, st.integers(1, 10))
+def test_the_penalty_looks_back_as_far_as_the_window(steps: list[int], window: int) -> None:
+    config = SamplingConfig(repetition_penalty=2.0, repetition_window=window)
+    logits = History(config, NOTHING, steps).applied(np.ones(V))
+    assert set(np.flatnonzero(logits == 0.5).tolist()) == set(steps[-window:])
+
+
+def test_steps_that_are_never_drawn() -> None:
+    history = History(SamplingConfig(no_repeat_ngram=1), np.array([3]), [0])
+    assert ruled_out(history) == {0, 3}
+
+
+@given(STEPS, STEPS)
+def test_copies_go_their_own_way(steps: list[int], more: list[int]) -> None:
+    config = SamplingConfig(no_repeat_ngram=3, repetition_penalty=1.5)
+    first = History(config, NOTHING, steps)
+    copy = first.copy()
+    for step in more:
+        copy.add(step)
+    whole = History(config, NOTHING, steps + more)
+    for one, other in ((first, History(config, NOTHING, steps)), (copy, whole)):
+        try:
+            expected = other.applied(FLAT + 1)
+        except SamplingError:
+            continue
+        assert one.applied(FLAT + 1).tolist() == expected.tolist()

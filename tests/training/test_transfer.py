@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import charrnn
+from charrnn import config
+from charrnn.codec.sources import find
+from charrnn.errors import ConfigError
+from charrnn.run import Run
+from charrnn.training.loop import Trainer
+from charrnn.training.prepare import Prepared, prepared
+from tests.conftest import TINY, trained
+
+OTHER = "zebra & the mill; river, heron\n" * 30
+
+
+def begun(source: Path, text: str, folder: Path, **settings: object) -> Prepared:
+    path = folder / "other.txt"
+    path.write_text(text, encoding="utf-8")
+    shape = {k: v for k, v in TINY.items() if k not in ("hidden", "layers", "embedding")}
+    given = config.from_flags(shape | {"steps": 5} | settings)
+    with prepared(
+        find([path]), Run(folder / "new"), given, init_from=charrnn.load(source)
+    ) as ready:
+        return ready
+
+
+@pytest.mark.parametrize("embedding", [0, 6])
+def test_known_characters_keep_their_weights_wherever_they_stand(
+    corpus: Path, tmp_path: Path, embedding: int
+) -> None:
+    trained(corpus, tmp_path / "old", steps=20, eval_every=10, embedding=embedding, norm="batch")
+    ready = begun(tmp_path / "old", OTHER, tmp_path)
+    source = charrnn.load(tmp_path / "old")
+    old, new = source.codec.symbols, ready.codec.symbols
+    assert old[:3] != new[:3]
+    weights, network = source.network().state_dict(), ready.network
+    axes = network.vocabulary_axes
+    for name, tensor in network.state_dict().items():
+        axis = axes.get(name)
+        if axis is None:
+            assert torch.equal(tensor, weights[name]), name
+            continue
+        for place, symbol in enumerate(new):
+            row = tensor.select(axis, place)
+            if symbol in old:
+                assert torch.equal(row, weights[name].select(axis, old.index(symbol)))
+            else:
+                assert not any(
+                    torch.equal(row, weights[name].select(axis, i)) for i in range(len(old))
+                )
+    (report,) = [text for text in ready.plan.notices if "begins with" in text]
+    known = set(old) & set(new)
+    assert f"{len(known)} characters keep their weights" in report
+    assert "new, and initialised: & ; b z (4)" in report
+    assert "not in this corpus: " in report
+
+
+def test_a_fine_tuned_run_begins_better(corpus: Path, tmp_path: Path) -> None:
+    text = corpus.read_text(encoding="utf-8")
+    trained(corpus, tmp_path / "old", steps=150, eval_every=50, lr=0.02)
+    shape = {k: v for k, v in TINY.items() if k not in ("hidden", "layers", "embedding")}
+    (tmp_path / "mixed.txt").write_text(text.replace("heron", "crane"), encoding="utf-8")
+    budget = {"steps": 10, "eval_every": 10, "lr": 0.01}
+    losses = {
+        name: list(
+            charrnn.train(tmp_path / "mixed.txt", tmp_path / name, **(settings | budget), **more)
+        )[-1].best_nats_per_step
+        for name, settings, more in (
+            ("tuned", shape, {"init_from": tmp_path / "old"}),
+            ("fresh", TINY, {}),
+        )
+    }
+    assert losses["tuned"] < losses["fresh"] - 0.3
+    Trainer.resumed(Run(tmp_path / "tuned"), config.from_flags({"steps": 12}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden": 13}, r"hidden 13 does not fit .*which has 12"),
+        ({"cell": "gru", "layers": 3}, r"cell gru .*layers 3"),
+        ({"codec": "word"}, "codec word does not fit"),
+    ],
+)
+def test_another_shape_is_refused(
+    run: Path, tmp_path: Path, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        begun(run, OTHER, tmp_path, **settings)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_is_no_part_of_the_shape_may_change(run: Path, tmp_path: Path) -> None:
+    ready = begun(run, OTHER, tmp_path, dropout=0.4, weight_drop=0.2)
+    model = ready.plan.config.model
+    assert (model.hidden, model.dropout, model.weight_drop) == (12, 0.4, 0.2)
+
+
+def test_words_are_matched_by_name(corpus: Path, tmp_path: Path) -> None:
+    trained(corpus, tmp_path / "old", codec="word", steps=5, eval_every=5, batch_size=2)
+    ready = begun(
+        tmp_path / "old", "the miller said the river said no " * 30, tmp_path, min_count=1
+    )
+    assert ready.codec.name == "word"
+    old = charrnn.load(tmp_path / "old")
+    weights = old.network().state_dict()["embedding.weight"]
+    place, origin = ready.codec.symbols.index("river"), old.codec.symbols.index("river")
+    assert torch.equal(ready.network.embedding.weight[place], weights[origin])

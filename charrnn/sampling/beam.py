@@ -68,7 +68,7 @@ def search(
     logits = values[np.newaxis]  # (W, V)
     live = [Hypothesis((), 0.0, False)]
     never = codec.never(config.allow, config.forbid, config.unk)
-    histories = [History(config, never, map(int, steps))]
+    histories = [History(config, never, map(int, steps), codec.end)]
     done: list[Hypothesis] = []
     for _ in range(length):
         chosen = _best(live, histories, logits, width)

@@ -48,6 +48,7 @@ def generate(
     config: SamplingConfig,
     generator: np.random.Generator,
     never: Sequence[int] | np.ndarray = (),
+    end: int | None = None,
 ) -> Iterator[Drawn]:
     """Go on after `prime` without end; the caller stops when it has enough.
 
@@ -57,12 +58,13 @@ def generate(
         config: temperature and filters.
         generator: source of the draws.
         never: steps that may not be drawn.
+        end: the step that ends a document.
 
     Raises:
         SamplingError: the model's output is not finite, or nothing may be drawn.
     """
     device = next(network.parameters()).device
-    history = History(config, np.asarray(never, np.int64), map(int, prime))
+    history = History(config, np.asarray(never, np.int64), map(int, prime), end)
     values, state = read_prime(network, prime)
     for temperature in cycle(config.temperature):
         step = filters.draw(
@@ -157,5 +159,5 @@ def sample(
     config = config or SamplingConfig()
     steps, decoder = codec.primed(prime)
     never = codec.never(config.allow, config.forbid, config.unk)
-    drawn = generate(network, steps, config, generator_of(seed, index), never)
+    drawn = generate(network, steps, config, generator_of(seed, index), never, codec.end)
     return TextStream(drawn, decoder, length, stop, codec.end)

@@ -20,12 +20,19 @@ class History:
         config: repetition penalty and window, and the n of n-grams.
         never: steps ruled out from the beginning.
         steps: those written already.
+        end: the step that ends a document; it does not follow itself, since no document is
+            empty.
     """
 
     def __init__(
-        self, config: SamplingConfig, never: NDArray[np.integer], steps: Iterable[int]
+        self,
+        config: SamplingConfig,
+        never: NDArray[np.integer],
+        steps: Iterable[int],
+        end: int | None = None,
     ) -> None:
-        self._config, self._never = config, never
+        self._config, self._never, self._end = config, never, end
+        self._latest: int | None = None
         self._recent: deque[int] = deque(maxlen=config.repetition_window)
         self._last: deque[int] = deque(maxlen=max(0, config.no_repeat_ngram - 1))
         self._after: dict[tuple[int, ...], set[int]] = defaultdict(set)
@@ -34,7 +41,7 @@ class History:
 
     def add(self, step: int) -> None:
         """Note a step that was written."""
-        n = self._config.no_repeat_ngram
+        n, self._latest = self._config.no_repeat_ngram, step
         if n and len(self._last) == n - 1:
             self._after[tuple(self._last)].add(step)
         if n:
@@ -50,6 +57,8 @@ class History:
         """
         logits = filters.penalized(logits, self._recent, self._config.repetition_penalty)
         ruled_out = self._never
+        if self._end is not None and self._latest == self._end:
+            ruled_out = np.append(ruled_out, self._end)
         if self._config.no_repeat_ngram and len(self._last) == self._config.no_repeat_ngram - 1:
             again = self._after.get(tuple(self._last))
             if again:
@@ -58,7 +67,8 @@ class History:
 
     def copy(self) -> History:
         """One that goes on by itself."""
-        other = History(self._config, self._never, ())
+        other = History(self._config, self._never, (), self._end)
+        other._latest = self._latest
         other._recent, other._last = self._recent.copy(), self._last.copy()
         other._after = defaultdict(set, {k: set(v) for k, v in self._after.items()})
         return other

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TEXT, Command
+from tests.conftest import TEXT, Command, trained
 
 
 def test_scores_a_text(command: Command, run: Path, tmp_path: Path) -> None:
@@ -28,6 +28,21 @@ def test_unknown_characters_are_left_out_and_told(command: Command, run: Path) -
     assert outcome.returncode == 0
     assert "left out" in outcome.stderr
     assert "œ" in outcome.stderr
+
+
+@pytest.mark.parametrize("codec", ["word", "byte"])
+def test_bits_per_character(command: Command, corpus: Path, tmp_path: Path, codec: str) -> None:
+    trained(corpus, tmp_path / "run", codec=codec, steps=30, eval_every=10, batch_size=2)
+    text = TEXT[:400]
+    values = json.loads(command("evaluate", "run", "-", "--json", stdin=text).stdout)
+    total = values["bits_per_step"] * values["steps"]
+    assert values["bits_per_character"] == pytest.approx(total / len(text))
+    strange = command("evaluate", "run", "-", "--json", stdin=text.replace("heron", "qwertzuiop"))
+    if codec == "word":
+        assert "read as <unk>" in strange.stderr
+        assert json.loads(strange.stdout)["bits_per_character"] > values["bits_per_character"]
+    shown = command("evaluate", "run", "-", stdin=text).stdout
+    assert f"bits per character  {values['bits_per_character']:.4f}" in shown
 
 
 @pytest.mark.parametrize(

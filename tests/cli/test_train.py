@@ -14,6 +14,7 @@ import pytest
 
 from charrnn import checkpoint
 from charrnn.cli.screen import Plain, screen_for, sparkline
+from charrnn.codec.sources import corpora
 from charrnn.training.events import Stopped
 from tests.conftest import TINY, Command, flags
 
@@ -205,6 +206,14 @@ def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
         ),
         (["corpus.txt", "-o", "/proc/nothing"], 1, "/proc/nothing: cannot be written"),
         (["corpus.txt", "--hiden", "3"], 2, "No such option"),
+        (["corpus.txt", "--momentum", "0.5"], 1, "momentum has no effect without optimizer sgd"),
+        (["corpus.txt", "--vocab-size", "50"], 1, "vocab_size has no effect without codec word"),
+        (["corpus.txt", "--documents", "line", "--separator", "x"], 1, "without documents record"),
+        (["corpus.txt", "--separator", ""], 1, "needs a --separator that is not empty"),
+        (["corpus.txt", "--codec", "byte", "--normalize", "NFC"], 1, "reads bytes as they are"),
+        (["corpus.txt", "--codec", "morse"], 1, "--codec must be one of auto, char, word, byte"),
+        (["corpus.txt", "--init-from", "nowhere"], 1, "nowhere: no such file or run"),
+        (["corpus.txt", "--init-from", "binary"], 1, "binary: not a charrnn model"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -226,6 +235,91 @@ def test_bad_input_gets_one_line(
     if code == 1:
         assert outcome.stderr.count("\n") == 1
     assert sorted(corpus.parent.rglob("*")) == before
+
+
+def test_names_one_a_line(command: Command, tmp_path: Path) -> None:
+    """As textgenrnn and makemore users would: a list of names in, twenty of them out."""
+    names = ["Anna", "Bert", "Cécile", "Dora", "Emil", "Friederike"] * 30
+    (tmp_path / "names.txt").write_text("\r\n".join(names) + "\r\n", encoding="utf-8")
+    words = ["train", "names.txt", "--documents", "line", "-o", "run", "--steps", 400]
+    outcome = command(*words, "--lr", 0.02, *SMALL)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "in 180 documents" in outcome.stderr
+    drawn = command("sample", "run", "--num", 20, "--seed", 1, "-q").stdout
+    assert drawn.endswith("\n")
+    assert len(drawn.splitlines()) == 20
+    assert set(drawn.splitlines()) & set(names)
+    assert all(drawn.splitlines())
+    begun = command("sample", "run", "--num", 5, "--seed", 1, "-q", "-p", "Fr").stdout
+    assert all(line.startswith("Fr") for line in begun.splitlines())
+    best = command("sample", "run", "--beam", 6, "--num", 3, "--json", "-q").stdout
+    texts = [json.loads(line)["text"] for line in best.splitlines()]
+    assert len(set(texts)) == 3
+
+
+def test_records_between_separators(command: Command, tmp_path: Path) -> None:
+    tales = ["A fox.\nIt ran.", "A heron.\nIt stood."] * 20
+    (tmp_path / "tales.txt").write_text("\n%%\n".join(tales) + "\n", encoding="utf-8")
+    words = ["train", "tales.txt", "--separator", "\\n%%\\n", "-o", "run", "--steps", 120]
+    outcome = command(*words, "--lr", 0.02, *SMALL)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "in 40 documents" in outcome.stderr
+    drawn = command("sample", "run", "--num", 4, "--seed", 1, "-q", "-t", 0.3).stdout
+    assert len(drawn.split("\n%%\n")) == 4
+    assert "%" not in drawn.replace("\n%%\n", "")
+
+
+def test_german_stays_in_its_alphabet(command: Command, tmp_path: Path) -> None:
+    """The bundled corpus, a prime with umlauts, and not a character that is not German."""
+    words = ["train", "maerchen", "-o", "run", "--steps", 40, "-q", *SMALL]
+    assert command(*words).returncode == 0
+    outcome = command("sample", "run", "-n", 400, "-p", "Über den Fluß", "--seed", 1, "-t", 1.5)
+    assert outcome.stdout.startswith("Über den Fluß")
+    alphabet = set(corpora()["maerchen"].read_text(encoding="utf-8"))
+    assert set(outcome.stdout) <= alphabet
+    assert outcome.stderr == ""
+
+
+def test_any_file_by_bytes(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "odd.bin").write_bytes(bytes(range(256)) * 8)
+    outcome = command("train", "odd.bin", "-o", "run", "--steps", 5, *SMALL)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "byte (odd.bin has NUL bytes, so it is no text)" in outcome.stderr
+    assert "nats per byte" in outcome.stderr
+    drawn = command("sample", "run", "-n", 300, "--seed", 1)
+    assert drawn.returncode == 0
+    assert command("evaluate", "run", "odd.bin", "--json").returncode == 0
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "odd.bin").rename(tmp_path / "folder" / "odd.bin")
+    words = ["train", "folder", "--codec", "byte", "-o", "other", "--steps", 2]
+    assert command(*words, *SMALL).returncode == 0
+
+
+def test_words(command: Command, corpus: Path) -> None:
+    small = [*SMALL[: SMALL.index("--batch-size")], *SMALL[SMALL.index("--batch-size") + 2 :]]
+    outcome = command(
+        "train", corpus, "--codec", "word", "-o", "run", "--steps", 30, "--batch-size", 2, *small
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert "nats per word" in outcome.stderr
+    assert "bits per character" in outcome.stderr
+    drawn = command("sample", "run", "-n", 60, "--seed", 1, "-q", "-p", "The dragon said ")
+    assert "read as <unk>, the model does not know: dragon" in drawn.stderr
+    assert drawn.stdout.startswith("The dragon said ")
+    assert not drawn.stdout.startswith("The dragon said  ")
+    assert "<unk>" not in drawn.stdout
+    shown = command("inspect", "run").stdout
+    assert "codec               word, " in shown
+
+
+def test_fine_tuning(command: Command, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.txt").write_text("The river said nothing; Zürich did. " * 40, encoding="utf-8")
+    words = ["train", "new.txt", "--init-from", run, "-o", "tuned", "--steps", 4]
+    outcome = command(*words, "--threads", 1, "--precision", "fp32")
+    assert outcome.returncode == 0, outcome.stderr
+    assert "characters keep their weights; new, and initialised: " in outcome.stderr
+    assert "not in this corpus: " in outcome.stderr
+    assert command("train", "--resume", "tuned", "--steps", 6).returncode == 0
 
 
 def test_debug_shows_the_traceback(command: Command) -> None:

@@ -59,3 +59,10 @@ def test_copies_go_their_own_way(steps: list[int], more: list[int]) -> None:
         except SamplingError:
             continue
         assert one.applied(FLAT + 1).tolist() == expected.tolist()
+
+
+def test_no_document_is_empty() -> None:
+    config = SamplingConfig()
+    assert ruled_out(History(config, NOTHING, [2], end=2)) == {2}
+    assert ruled_out(History(config, NOTHING, [2, 1], end=2)) == set()
+    assert ruled_out(History(config, np.array([0]), [2], end=2).copy()) == {0, 2}

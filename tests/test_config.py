@@ -97,6 +97,46 @@ def test_faithful_presets() -> None:
     }
     assert char_rnn["training"]["clip_by"] == "value"
     assert config.load_preset("pytorch-charrnn")["sampling"]["top_k"] == 10
+    word_rnn = config.load_preset("word-rnn")
+    assert (word_rnn["data"]["codec"], word_rnn["data"]["seq_length"]) == ("word", 25)
+    assert (word_rnn["model"]["hidden"], word_rnn["training"]["lr_decay"]) == (256, 0.97)
+    torch_rnn = config.load_preset("torch-rnn")
+    assert (torch_rnn["model"]["embedding"], torch_rnn["training"]["lr_decay_every"]) == (64, 5)
+    textgenrnn = config.load_preset("textgenrnn")
+    assert (textgenrnn["data"]["seq_length"], textgenrnn["data"]["bptt"]) == (40, "stateless")
+    assert textgenrnn["sampling"]["temperature"] == (1.0, 0.5, 0.2, 0.2)
+
+
+def test_settings_without_effect_are_named() -> None:
+    flags = {"momentum": 0.5, "lr_patience": 3, "separator": "x", "documents": "line"}
+    with pytest.raises(ConfigError) as caught:
+        config.over_preset(None, config.from_flags(flags))
+    for part in ("optimizer sgd", "schedule plateau", "documents record"):
+        assert part in str(caught.value)
+    flags = {"momentum": 0.5, "optimizer": "sgd", "lr_decay": 0.1, "schedule": "plateau"}
+    assert config.over_preset(None, config.from_flags(flags))["training"] == flags
+    # What a preset says may become idle beside a flag.
+    config.over_preset("char-rnn", config.from_flags({"optimizer": "adam"}))
+
+
+def test_a_separator_makes_records() -> None:
+    given_ = config.over_preset(None, config.from_flags({"separator": "%%"}))
+    assert given_["data"] == {"separator": "%%", "documents": "record"}
+
+
+def test_temperatures() -> None:
+    for value, wanted in ((0.5, (0.5,)), (1, (1.0,)), ([1, 0.5], (1.0, 0.5))):
+        assert config.from_flags({"temperature": value})["sampling"]["temperature"] == wanted
+    for wrong in ([], [0.5, -1], ["x"], [[1]], float("nan"), True):
+        with pytest.raises(ConfigError, match="temperature"):
+            config.from_flags({"temperature": wrong})
+
+
+def test_switches() -> None:
+    assert config.from_flags({"variational": True})["model"] == {"variational": True}
+    for wrong in (1, "yes", 0.0):
+        with pytest.raises(ConfigError, match="true or false"):
+            config.from_flags({"variational": wrong})
 
 
 def test_no_such_preset(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.terminal import amount, duration, printable, table
+from charrnn.config import FIELDS
 
 if TYPE_CHECKING:
     from charrnn.codec import Codec
+    from charrnn.config import Config
 
 
 def command(
@@ -50,7 +52,8 @@ def command(
     ]
     rows += [(name, _shown(name, value)) for name, value in loaded.training.items()]
     for section, settings in loaded.config.to_dict().items():
-        rows.append((section, ", ".join(f"{k} {v}" for k, v in settings.items() if v is not None)))
+        shown = [_setting(loaded.config, name, value) for name, value in settings.items()]
+        rows.append((section, ", ".join(filter(None, shown))))
     typer.echo(printable(table(rows)))
 
 
@@ -62,6 +65,18 @@ def _codec(codec: Codec) -> str:
     if codec.name == "byte":
         return f"byte, {codec.step.size}{documents}"
     return f"{codec.name}, {codec.step.size}{documents}: {shown}"
+
+
+def _setting(whole: Config, name: str, value: Any) -> str:
+    """A setting and its value; nothing where it has no effect."""
+    needed, *values = FIELDS[name][1].metadata["needs"] or (name, value)
+    has_effect = getattr(getattr(whole, FIELDS[needed][0]), needed) in values
+    if value in (None, "") or not has_effect:
+        return ""
+    if isinstance(value, tuple):
+        return f"{name} {','.join(f'{number:g}' for number in value)}"
+    is_blank = isinstance(value, str) and not value.strip()
+    return f"{name} {value!r}" if is_blank else f"{name} {value}"
 
 
 def _shown(name: str, value: Any) -> str:

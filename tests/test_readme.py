@@ -29,6 +29,8 @@ def desk(tmp_path: Path, environment: dict[str, str]) -> tuple[Path, dict[str, s
     (tmp_path / "notes").mkdir()
     for name in ("book.txt", "other.txt", "notes/first.txt"):
         (tmp_path / name).write_text(TEXT, encoding="utf-8")
+    (tmp_path / "names.txt").write_text("Anna\nAntje\nBert\n" * 20)
+    (tmp_path / "notes" / "photo.raw").write_bytes(bytes(range(256)) * 4)
     (tmp_path / "old.txt").write_bytes(TEXT.replace("–", "-").encode("cp1252"))
     path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     small = {"CHARRNN_HIDDEN": "8", "CHARRNN_THREADS": "1", "CHARRNN_PRECISION": "fp32"}

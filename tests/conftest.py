@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import charrnn
@@ -18,6 +19,8 @@ from charrnn.cli import failures
 from charrnn.cli.main import main
 from charrnn.training.events import Event
 
+hypothesis.settings.register_profile("charrnn", deadline=None)  # the clock judges nothing
+hypothesis.settings.load_profile("charrnn")
 ROOT = Path(__file__).resolve().parent.parent
 # As small as it gets, with every choice made: nothing is measured, so runs are the same each time.
 TINY = {

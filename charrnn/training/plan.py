@@ -91,7 +91,7 @@ GPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
 WORD_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
     (20_000, (Size(128, 0.5, 8, 32, 4e-3, embedding=128),)),
     (200_000, (Size(256, 0.5, 16, 32, 4e-3, embedding=256),)),
-    (math.inf, (Size(256, 0.5, 32, 32, 4e-3, embedding=256),)),
+    (math.inf, (Size(256, 0.5, 32, 32, 4e-3, embedding=256), Size(512, 0.5, 32, 32, 4e-3, 2, 256))),
 )
 # What suits AdamW and an LSTM suits others when multiplied by this.
 RATES = {"sgd": 100.0, "rmsprop": 0.5, "rnn": 0.25}
@@ -103,8 +103,11 @@ def sizes(corpus_steps: int, codec: str, on_gpu: bool) -> tuple[Size, ...]:
     return next(row for limit, row in table if corpus_steps < limit)
 
 
-def useful_epochs(corpus_steps: int) -> float:
-    """Passes after which more of the same hurts: 20 over 100 KB, 14 over 1 MB."""
+def useful_epochs(corpus_steps: int, unit: str = "character") -> float:
+    """Passes after which more of the same hurts: 20 over 100 KB, 14 over 1 MB; of words, 11 over
+    30,000 and 6 over 300,000."""
+    if unit == "word":
+        return float(round(min(30.0, max(3.0, 11 * (3e4 / corpus_steps) ** 0.25))))
     return float(round(min(60.0, max(4.0, 20 * (1e5 / corpus_steps) ** 0.15))))
 
 
@@ -144,7 +147,7 @@ def choose(
     chosen["training"]["weight_decay"] = 0.01 if optimizer == "adamw" else 0.0
     chosen["training"]["lr_decay"] = 0.5 if value(given, "schedule") == "plateau" else 0.97
     filled = merge(chosen, given)
-    filled["training"] |= _budget(given, corpus_steps)
+    filled["training"] |= _budget(given, corpus_steps, unit)
     filled["data"], notices = _fitted(filled["data"], corpus_steps)
     if filled["model"].get("norm") == "batch":
         _refuse_single_steps(filled["data"])
@@ -158,14 +161,14 @@ def _is_free(given: Given) -> bool:
     return not fixed and not {"hidden", "layers"} & given["model"].keys()
 
 
-def _budget(given: Given, corpus_steps: int) -> dict[str, Any]:
+def _budget(given: Given, corpus_steps: int, unit: str) -> dict[str, Any]:
     """Where no budget is given, ten minutes; and where the network is ours to choose, no more
     than the passes that help."""
     training = given["training"]
     is_open = all(training.get(name) is None for name in BUDGET)
     budget: dict[str, Any] = {"minutes": MINUTES} if is_open else {}
     if is_open or _is_free(given):
-        budget["epochs"] = useful_epochs(corpus_steps)
+        budget["epochs"] = useful_epochs(corpus_steps, unit)
     return budget
 
 
@@ -174,7 +177,14 @@ def _refuse_single_steps(data: dict[str, Any]) -> None:
         raise ConfigError("batch norm needs more than one step: raise --batch-size or --seq-length")
 
 
-def has_room(given: Given, filled: Given, corpus_steps: int, speed: Speed, larger: Size) -> bool:
+def has_room(
+    given: Given,
+    filled: Given,
+    corpus_steps: int,
+    speed: Speed,
+    larger: Size,
+    unit: str = "character",
+) -> bool:
     """Whether the minutes that were asked for leave time for a larger network.
 
     Args:
@@ -183,13 +193,14 @@ def has_room(given: Given, filled: Given, corpus_steps: int, speed: Speed, large
         corpus_steps: N.
         speed: what was measured.
         larger: the size to come.
+        unit: what a step is.
     """
     minutes = given["training"].get("minutes")
     if minutes is None or not _is_free(given):
         return False
     batch_steps = filled["data"]["batch_size"] * filled["data"]["seq_length"]
     seconds = speed.seconds / batch_steps * (larger.hidden / filled["model"]["hidden"]) ** 2
-    return bool(seconds * corpus_steps * useful_epochs(corpus_steps) < 60 * minutes)
+    return bool(seconds * corpus_steps * useful_epochs(corpus_steps, unit) < 60 * minutes)
 
 
 def _fitted(data: dict[str, Any], corpus_steps: int) -> tuple[dict[str, Any], tuple[str, ...]]:

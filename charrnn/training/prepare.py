@@ -140,7 +140,7 @@ def _planned(
     first, *larger = plan.sizes(count, codec.name, on_gpu=device.type != "cpu")
     attempt = _measured(given, device, codec, count, first)
     for size in larger:
-        if not plan.has_room(given, attempt.filled, count, attempt.speed, size):
+        if not plan.has_room(given, attempt.filled, count, attempt.speed, size, codec.unit):
             break
         attempt = _measured(given, device, codec, count, size)
     filled, notices, network, speed = attempt

@@ -97,7 +97,7 @@ def test_the_end_is_held_out() -> None:
     assert len(corpus.split(np.arange(100), 0.001)[1]) == 2
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=30))
 def test_documents_are_shuffled_whole(tmp_path: Path, documents: list[list[int]]) -> None:
     path, end = tmp_path / "corpus.npy", 6

@@ -43,6 +43,11 @@ def test_every_corpus_gets_a_plan_that_fits(corpus_steps: int, codec: str, on_gp
     assert not notices or corpus_steps < 5000
 
 
+@given(st.integers(plan.LEAST_STEPS, 10**9))
+def test_words_need_fewer_passes(corpus_steps: int) -> None:
+    assert 3 <= plan.useful_epochs(corpus_steps, "word") <= plan.useful_epochs(corpus_steps)
+
+
 @given(st.integers(plan.LEAST_STEPS, 5000), st.integers(1, 300), st.integers(1, 300))
 def test_short_corpora_shrink_the_batch(corpus_steps: int, batch: int, length: int) -> None:
     asked = config.from_flags({"batch_size": batch, "seq_length": length, "steps": 3})

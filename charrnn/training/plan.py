@@ -70,6 +70,8 @@ class Size:
     lr: float
     layers: int = 2
     embedding: int = 64
+    weight_drop: float = 0.0
+    variational: bool = False
 
 
 # By the length of the corpus, sizes from small to large; the first is the default, and a larger
@@ -77,7 +79,13 @@ class Size:
 CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
     (30_000, (Size(128, 0.3, 8, 64, 5e-3),)),
     (400_000, (Size(256, 0.4, 16, 64, 1.2e-2), Size(384, 0.5, 16, 64, 1.2e-2))),
-    (4_000_000, (Size(256, 0.2, 32, 64, 4e-3), Size(512, 0.4, 32, 96, 3e-3))),
+    (
+        4_000_000,
+        (
+            Size(256, 0.1, 32, 64, 4e-3, weight_drop=0.1, variational=True),
+            Size(512, 0.4, 32, 96, 3e-3),
+        ),
+    ),
     (math.inf, (Size(256, 0.1, 32, 64, 4e-3), Size(512, 0.2, 32, 96, 3e-3))),
 )
 GPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
@@ -95,6 +103,7 @@ WORD_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
 )
 # What suits AdamW and an LSTM suits others when multiplied by this.
 RATES = {"sgd": 100.0, "rmsprop": 0.5, "rnn": 0.25}
+FINE_TUNING = 1 / 3  # and so does what suits a network that begins with nothing
 
 
 def sizes(corpus_steps: int, codec: str, on_gpu: bool) -> tuple[Size, ...]:
@@ -112,7 +121,12 @@ def useful_epochs(corpus_steps: int, unit: str = "character") -> float:
 
 
 def choose(
-    given: Given, corpus_steps: int, size: Size, unit: str = "character"
+    given: Given,
+    corpus_steps: int,
+    size: Size,
+    unit: str = "character",
+    *,
+    fine_tuning: bool = False,
 ) -> tuple[Given, tuple[str, ...]]:
     """Fill in sizes, rate and budget.
 
@@ -121,6 +135,7 @@ def choose(
         corpus_steps: N.
         size: what to take where nothing is set.
         unit: what a step is.
+        fine_tuning: whether the weights come from another model.
 
     Returns:
         Settings that lack only what `finish` adds, and notices for the user.
@@ -144,6 +159,8 @@ def choose(
     }
     optimizer, cell = value(given, "optimizer"), value(given, "cell")
     chosen["training"]["lr"] *= RATES.get(optimizer, 1.0) * RATES.get(cell, 1.0)
+    if fine_tuning:
+        chosen["training"]["lr"] *= FINE_TUNING
     chosen["training"]["weight_decay"] = 0.01 if optimizer == "adamw" else 0.0
     chosen["training"]["lr_decay"] = 0.5 if value(given, "schedule") == "plateau" else 0.97
     filled = merge(chosen, given)

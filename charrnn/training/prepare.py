@@ -138,11 +138,12 @@ def _planned(
     """Choose and measure: the default size, then larger ones while there is time for them."""
     path, count, codec, reason, documents = encoded
     first, *larger = plan.sizes(count, codec.name, on_gpu=device.type != "cpu")
-    attempt = _measured(given, device, codec, count, first)
+    fine_tuning = init_from is not None
+    attempt = _measured(given, device, codec, count, first, fine_tuning)
     for size in larger:
         if not plan.has_room(given, attempt.filled, count, attempt.speed, size, codec.unit):
             break
-        attempt = _measured(given, device, codec, count, size)
+        attempt = _measured(given, device, codec, count, size, fine_tuning)
     filled, notices, network, speed = attempt
     if init_from is not None:
         notices += (str(transfer(network, codec, init_from)),)
@@ -160,9 +161,14 @@ class _Attempt(NamedTuple):
 
 
 def _measured(
-    given: Given, device: torch.device, codec: codecs.Codec, count: int, size: plan.Size
+    given: Given,
+    device: torch.device,
+    codec: codecs.Codec,
+    count: int,
+    size: plan.Size,
+    fine_tuning: bool,
 ) -> _Attempt:
-    filled, notices = plan.choose(given, count, size, codec.unit)
+    filled, notices = plan.choose(given, count, size, codec.unit, fine_tuning=fine_tuning)
     filled["data"]["codec"] = codec.name
     filled["training"]["device"] = device.type
     model, training = ModelConfig(**filled["model"]), filled["training"]

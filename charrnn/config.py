@@ -16,7 +16,7 @@ import operator
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -437,8 +437,13 @@ def _plain(name: str, value: Any) -> Any:
     return float(value) if _TYPES[name] is float else value
 
 
-def over_preset(preset: str | None, given: Given) -> Given:
+def over_preset(preset: str | None, given: Given, typed: Collection[str] | None = None) -> Given:
     """Lay settings over those of a preset; any budget of one's own replaces all of the preset's.
+
+    Args:
+        preset: its name or file; None: none.
+        given: settings.
+        typed: the names among them that must have an effect; None: all.
 
     Raises:
         ConfigError: as `load_preset` does; or a setting that has no effect beside the others.
@@ -448,21 +453,27 @@ def over_preset(preset: str | None, given: Given) -> Given:
         for name in BUDGET:
             below["training"].pop(name, None)
     merged = merge(below, given)
-    if "separator" in given["data"] and "documents" not in given["data"]:
+    if "separator" in merged["data"] and "documents" not in merged["data"]:
         merged["data"]["documents"] = "record"
+    names = [name for section in given.values() for name in section]
     idle = [
-        f"{name} has no effect without {needed} {' or '.join(values)}"
-        for section in given.values()
-        for name in section
-        if FIELDS[name][1].metadata["needs"]
-        for needed, *values in [
-            FIELDS[name][1].metadata["needs"] or ("codec", value(merged, "codec"))
-        ]
-        if value(merged, needed) not in values
+        name for name in names if (typed is None or name in typed) and not matters(merged, name)
     ]
     if idle:
-        raise ConfigError("; ".join(idle))
+        raise ConfigError("; ".join(map(_idle, idle)))
     return merged
+
+
+def matters(given: Given, name: str) -> bool:
+    """Whether a setting has an effect beside the others."""
+    needed, *values = FIELDS[name][1].metadata["needs"] or (None,)
+    return needed is None or value(given, needed) in values
+
+
+def _idle(name: str) -> str:
+    needed, *values = FIELDS[name][1].metadata["needs"]
+    flag = _as_flag("", needed)
+    return f"{_as_flag('', name)} has no effect without {flag} {' or '.join(values)}"
 
 
 def value(given: Given, name: str) -> Any:

@@ -111,17 +111,22 @@ def test_settings_without_effect_are_named() -> None:
     flags = {"momentum": 0.5, "lr_patience": 3, "separator": "x", "documents": "line"}
     with pytest.raises(ConfigError) as caught:
         config.over_preset(None, config.from_flags(flags))
-    for part in ("optimizer sgd", "schedule plateau", "documents record"):
+    for part in ("--optimizer sgd", "--schedule plateau", "--documents record"):
         assert part in str(caught.value)
     flags = {"momentum": 0.5, "optimizer": "sgd", "lr_decay": 0.1, "schedule": "plateau"}
     assert config.over_preset(None, config.from_flags(flags))["training"] == flags
+    # A standing wish in the environment is none of today's business.
+    config.over_preset(None, config.from_flags({"momentum": 0.5}), typed=["lr"])
     # What a preset says may become idle beside a flag.
     config.over_preset("char-rnn", config.from_flags({"optimizer": "adam"}))
 
 
-def test_a_separator_makes_records() -> None:
+def test_a_separator_makes_records(tmp_path: Path) -> None:
     given_ = config.over_preset(None, config.from_flags({"separator": "%%"}))
     assert given_["data"] == {"separator": "%%", "documents": "record"}
+    (tmp_path / "mine.toml").write_text('[data]\nseparator = "%"\n')
+    given_ = config.over_preset(str(tmp_path / "mine.toml"), config.from_flags({}))
+    assert given_["data"]["documents"] == "record"
 
 
 def test_temperatures() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn import config
+from charrnn.cli.options import typed
 from charrnn.cli.terminal import note, table
 from charrnn.errors import CorpusError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def command(
+    ctx: typer.Context,
     model: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="Run directory or model file.")],
     corpus: Annotated[
         list[str], typer.Argument(help="Files, directories, or - for standard input.")
@@ -49,6 +51,8 @@ def command(
     codec = loaded.codec
     sources = find(corpus, any_file=codec.name == "byte")
     chosen = pick(device)
+    if codec.name == "byte" and not typed(ctx, "encoding"):
+        encoding = "utf-8"  # what the environment says is for text
     unknown: dict[str, int] = {}
     characters = 0
 
@@ -67,7 +71,9 @@ def command(
                 f"{', '.join(sources.files)}: {count} {codec.unit}s that the model knows; "
                 "at least 2 are needed"
             )
-        evaluation = evaluate(loaded.network().to(chosen), arrays.read(path))
+        steps = arrays.read(path)
+        characters -= len(codec.decode(steps[:1].tolist()))  # the first step is not predicted
+        evaluation = evaluate(loaded.network().to(chosen), steps)
     if unknown:
         note(_describe(codec, unknown))
     values = {

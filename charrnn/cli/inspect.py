@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.terminal import amount, duration, printable, table
-from charrnn.config import FIELDS
+from charrnn.config import Given, matters
 
 if TYPE_CHECKING:
     from charrnn.codec import Codec
-    from charrnn.config import Config
 
 
 def command(
@@ -51,27 +50,29 @@ def command(
         ("resumable", "no" if loaded.progress is None else "yes (holds the training state)"),
     ]
     rows += [(name, _shown(name, value)) for name, value in loaded.training.items()]
-    for section, settings in loaded.config.to_dict().items():
-        shown = [_setting(loaded.config, name, value) for name, value in settings.items()]
+    whole = loaded.config.to_dict()
+    for section, settings in whole.items():
+        shown = [_setting(whole, name, value) for name, value in settings.items()]
         rows.append((section, ", ".join(filter(None, shown))))
     typer.echo(printable(table(rows)))
 
 
 def _codec(codec: Codec) -> str:
     """What a step is, and the vocabulary, or the beginning of a long one."""
-    characters = all(len(symbol) == 1 for symbol in codec.symbols)
-    shown = repr("".join(codec.symbols)) if characters else " ".join(codec.symbols[:40]) + " ..."
+    from charrnn.codec import shown
+
     documents = f", each {codec.reading.documents} a document" if codec.end is not None else ""
+    about = f"{codec.name}, {codec.step.size}{documents}"
     if codec.name == "byte":
-        return f"byte, {codec.step.size}{documents}"
-    return f"{codec.name}, {codec.step.size}{documents}: {shown}"
+        return about
+    between, most = (" ", 40) if codec.unit == "word" else ("", len(codec.symbols))
+    more = " ..." if len(codec.symbols) > most else ""
+    return f"{about}: {between.join(map(shown, codec.symbols[:most]))}{more}"
 
 
-def _setting(whole: Config, name: str, value: Any) -> str:
+def _setting(whole: Given, name: str, value: Any) -> str:
     """A setting and its value; nothing where it has no effect."""
-    needed, *values = FIELDS[name][1].metadata["needs"] or (name, value)
-    has_effect = getattr(getattr(whole, FIELDS[needed][0]), needed) in values
-    if value in (None, "") or not has_effect:
+    if value in (None, "") or not matters(whole, name):
         return ""
     if isinstance(value, tuple):
         return f"{name} {','.join(f'{number:g}' for number in value)}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from charrnn import config
-from charrnn.cli.options import numbers, setting, typed
+from charrnn.cli.options import numbers, setting, typed, unescaped
 from charrnn.cli.terminal import TextOut, note
 from charrnn.errors import SamplingError, UsageError
 
@@ -101,7 +101,11 @@ def command(
         ),
     ] = None,
     stop: Annotated[
-        str, typer.Option(help="End a sample before this text would appear.", show_default=False)
+        str,
+        typer.Option(
+            help="End a sample before this text would appear; \\n is a line's end.",
+            show_default=False,
+        ),
     ] = "",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write; - is standard output.")
@@ -121,11 +125,15 @@ def command(
     primed = _prime(prime, prime_file)
     flags = {name: value for name, value in ctx.params.items() if name in SETTINGS}
     flags["temperature"] = numbers(temperature, "--temperature")
+    flags |= {"allow": unescaped(allow), "forbid": unescaped(forbid)}
+    stop = unescaped(stop) or ""
     asked = config.from_flags(flags, dashed=True)["sampling"]
     _refuse_idle(ctx, beam, num)
     loaded = load(model)
     codec = loaded.codec
     settings = replace(loaded.config.sampling, **asked)
+    if typed(ctx, "repetition_window") and settings.repetition_penalty == 1:
+        raise UsageError("--repetition-window has no effect without --repetition-penalty")
     torch.set_num_threads(1)  # a step is too small to share
     network = loaded.network()
     _warn(codec, primed, stop)
@@ -148,6 +156,8 @@ def command(
             stop=stop,
         )
         samples = [text_of(codec, hypothesis, primed, stop) for hypothesis in found[:num]]
+        if len(samples) < num:
+            note(f"there are no more than {len(samples)} such texts", quiet)
     else:
         from charrnn.sampling.generate import sample
 
@@ -175,6 +185,7 @@ def command(
                     "text": primed + "".join(pieces),
                     "steps": pieces.steps,
                     "nats_per_step": pieces.nats_per_step,
+                    "ended": pieces.stopped,
                 }
                 text_out.write(json.dumps(line, ensure_ascii=False) + "\n")
                 continue
@@ -239,8 +250,7 @@ def _warn(codec: Codec, prime: str, stop: str) -> None:
     if never and codec.unit == "word":
         note(f"warning: --stop may not be met, the model never writes: {_listed(never)}")
     elif never:
-        hint = " (in bash, $'\\n' is a line's end)" if "\\" in never else ""
-        note(f"warning: --stop will not be met, the model never writes: {_named(never)}{hint}")
+        note(f"warning: --stop will not be met, the model never writes: {_named(never)}")
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from charrnn.cli.terminal import note
 from charrnn.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from charrnn.checkpoint import Checkpoint
     from charrnn.cli.screen import Screen
     from charrnn.training.loop import Trainer
 
@@ -117,18 +118,25 @@ def command(
     flags = {name: value for name, value in ctx.params.items() if name in config.FIELDS}
     flags["threads"], flags["separator"] = _threads(threads), unescaped(separator)
     given = config.from_flags(flags, dashed=True)
+    chosen = [name for name in flags if typed(ctx, name)]
     with Interrupts() as interrupts:
         if resume is not None:
             raised = {name: flags[name] for name in config.BUDGET if typed(ctx, name)}
             budget = config.from_flags(raised, dashed=True)
             _resume(ctx, resume, budget, interrupts, json_lines, quiet)
             return
-        given = config.over_preset(preset, given)
+        source = None
+        if init_from is not None:
+            from charrnn.run import load
+
+            source = load(init_from)
+            given["data"].setdefault("codec", source.codec.name)
+        given = config.over_preset(preset, given, chosen)
         _train(
             corpus or [BUNDLED],
             out,
             given,
-            init_from,
+            source,
             interrupts,
             force,
             dry_run,
@@ -150,7 +158,7 @@ def _train(
     corpus: list[str],
     out: Path | None,
     given: config.Given,
-    init_from: Path | None,
+    source: Checkpoint | None,
     interrupts: Interrupts,
     force: bool,
     dry_run: bool,
@@ -160,14 +168,11 @@ def _train(
     """A new run."""
     from charrnn.cli.screen import screen_for
     from charrnn.codec.sources import find
-    from charrnn.run import Run, fresh, load
+    from charrnn.run import Run, fresh
 
     if out is not None and str(out) in (".", "-"):
         raise UsageError("--out wants a directory of its own for the run")
-    source = None if init_from is None else load(init_from)
-    byte_model = source is not None and source.codec.name == "byte"
-    any_file = byte_model or config.value(given, "codec") == "byte"
-    sources = find(corpus, any_file=any_file)
+    sources = find(corpus, any_file=config.value(given, "codec") == "byte")
     if sources.skipped:
         shown = ", ".join(sources.skipped[:3]) + (", ..." if len(sources.skipped) > 3 else "")
         note(f"passed over {len(sources.skipped)} files that are not text: {shown}", quiet)

@@ -9,14 +9,14 @@ from typing import Any
 from charrnn.codec.byte import ByteCodec, ByteLearner
 from charrnn.codec.char import CharCodec, CharLearner
 from charrnn.codec.reading import Reading
-from charrnn.codec.sources import Sources, binary, decoded
-from charrnn.codec.text import Decoder, Learner, TextCodec
+from charrnn.codec.sources import STDIN, Sources, binary, decoded, is_utf8
+from charrnn.codec.text import Decoder, Learner, TextCodec, shown
 from charrnn.codec.word import WordCodec, WordLearner
 from charrnn.config import Given, value
 from charrnn.errors import CheckpointError, ConfigError
 
 Codec = TextCodec
-__all__ = ["CODECS", "Codec", "Decoder", "choose", "from_dict", "learn", "stream"]
+__all__ = ["CODECS", "Codec", "Decoder", "choose", "from_dict", "learn", "shown", "stream"]
 CODECS: dict[str, type[TextCodec]] = {"char": CharCodec, "word": WordCodec, "byte": ByteCodec}
 LEARNERS: dict[str, Callable[[Iterator[str], Reading, Given], Learner]] = {
     "char": lambda blocks, reading, _: CharLearner(blocks, reading),
@@ -37,8 +37,10 @@ def choose(name: str, sources: Sources, encoding: str) -> tuple[str, str]:
     """
     if name != "auto":
         return name, ""
-    if encoding == "utf-8" and (odd := binary(sources)):
+    if is_utf8(encoding) and (odd := binary(sources)):
         return "byte", f"{odd} has NUL bytes, so it is no text"
+    if STDIN in sources.files:
+        return "char", "standard input is taken as text"
     return "char", "the corpus is text"
 
 
@@ -66,8 +68,8 @@ def stream(name: str, sources: Sources, encoding: str, reading: Reading) -> Iter
         ConfigError: an encoding or normalisation for bytes, which are read as they are.
     """
     if name == "byte":
-        if encoding != "utf-8" or reading.normalize != "none":
-            raise ConfigError("--codec byte reads bytes as they are: no --encoding or --normalize")
+        if not is_utf8(encoding) or reading.normalize != "none":
+            raise ConfigError("bytes are read as they are: drop --encoding and --normalize")
         encoding = "latin-1"  # a byte as the character of its number
         reading = replace(reading, separator=reading.separator.encode().decode("latin-1"))
     return reading.stream(decoded(sources, encoding))

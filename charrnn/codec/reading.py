@@ -76,13 +76,24 @@ class Reading:
             return
         separator = "\n" if self.documents == "line" else self.separator
         pattern = re.compile(re.escape(separator).replace("\\\n", "\r?\n"))
-        around = "" if separator.strip("\n") else "\r\n"
-        rest = ""
+        around = "" if separator.strip("\n") else "\r\n"  # line ends beside it belong to it
+        rest, begun = "", False
         for block in blocks:
             *whole, rest = pattern.split(rest + _without_mark(block))
-            documents = (document.strip(around) if around else document for document in whole)
-            yield "".join(document + MARK for document in documents if document)
-        if rest := rest.strip("\r\n"):  # the file's last line ends, but its record goes on
+            for document in whole:
+                text = document.rstrip(around) if begun else document.strip(around)
+                yield text + MARK if text or begun else ""
+                begun = False
+            # What is left goes on, but for what may be a part of a separator, or stand before it.
+            keep = max(2 * len(separator), len(rest) - len(rest.rstrip("\r\n")))
+            cut = max(0, len(rest) - keep)
+            text, rest = rest[:cut], rest[cut:]
+            text = text if begun else text.lstrip(around)
+            begun = begun or bool(text)
+            yield text
+        rest = rest.rstrip("\r\n")  # the file's last line ends, but its record goes on
+        rest = rest if begun else rest.lstrip("\r\n")
+        if rest or begun:
             yield rest + MARK
 
     def to_dict(self) -> dict[str, Any]:

@@ -59,8 +59,11 @@ def find(arguments: Iterable[str | os.PathLike[str]], *, any_file: bool = False)
         elif path.is_dir():
             found = {name: any_file or _looks_like_text(name) for name in _walk(path)}
             if not any(found.values()):
-                kind = "" if any_file else "text "
-                raise CorpusError(f"{argument}: no {kind}files in this directory")
+                if any_file:
+                    raise CorpusError(f"{argument}: no files in this directory")
+                raise CorpusError(
+                    f"{argument}: no text files in this directory (--codec byte takes any)"
+                )
             files += [name for name, is_text in found.items() if is_text]
             skipped += [name for name, is_text in found.items() if not is_text]
         elif path.exists():
@@ -128,12 +131,11 @@ def decoded(sources: Sources, encoding: str = "utf-8") -> Iterator[Iterator[str]
 def _decoded(name: str, decoder: codecs.IncrementalDecoder, encoding: str) -> Iterator[str]:
     """The text of one file, in blocks."""
     shown = "standard input" if name == STDIN else name
-    is_utf8 = codecs.lookup(encoding).name == "utf-8"
     offset, pending, begins = 0, 0, b""
     try:
         with _opened(name) as stream:
             begins = head = stream.read(len(_BOM))
-            if is_utf8 and head == _BOM:
+            if is_utf8(encoding) and head == _BOM:
                 head, offset = b"", len(_BOM)
             while True:
                 block, head = head + stream.read(BLOCK), b""
@@ -152,10 +154,19 @@ def _decoded(name: str, decoder: codecs.IncrementalDecoder, encoding: str) -> It
         likely = "utf-16" if begins.startswith(_BOM_16) else "cp1252"
         raise CorpusError(
             f"{shown}: byte 0x{byte:02x} at offset {where} is not {encoding} text; give its "
-            f"encoding, e.g. --encoding {likely} (--encoding latin-1 accepts every byte)"
+            f"encoding, e.g. --encoding {likely} (--encoding latin-1 accepts every byte), or learn "
+            "it byte by byte with --codec byte"
         ) from None
     except UnicodeError as error:  # UTF-16 and its like without a mark, or cut short
         raise CorpusError(f"{shown}: not {encoding} text ({error})") from None
+
+
+def is_utf8(encoding: str) -> bool:
+    """Whether this is a name of UTF-8."""
+    try:
+        return codecs.lookup(encoding).name == "utf-8"
+    except (LookupError, ValueError):
+        return False
 
 
 def _decoder_of(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:

@@ -204,6 +204,13 @@ def common(values: Mapping[str, Any], symbols: Sequence[str]) -> dict[str, Any]:
     return {"start": start, "reading": reading, "characters_per_step": float(per_step)}
 
 
+def shown(symbol: str) -> str:
+    """A symbol of a vocabulary as people can read it."""
+    if symbol in (MARK, ""):
+        return "<end>" if symbol else "<no space>"
+    return symbol if symbol.isprintable() and not symbol.isspace() else repr(symbol)[1:-1]
+
+
 class Opening:
     """Finds where a text may begin: the best of STARTS that occurs in it."""
 

@@ -7,8 +7,10 @@ is a step for each character.  So most sentences take one step for each word and
 
 from __future__ import annotations
 
+import functools
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -23,14 +25,28 @@ from charrnn.errors import CheckpointError, SamplingError
 UNK = "<unk>"  # stands for every word that is not in the vocabulary
 GLUE = ""  # no space here, though one would be implied
 _MOST = 64  # characters of a word; what is longer is cut
-# A word may have apostrophes in it; the space before it belongs to the same match.
-_TOKEN = re.compile(rf"( ?)(\w{{1,{_MOST}}}(?:['’]\w{{1,{_MOST}}})?)|(.)", re.DOTALL)
+_HELD = 1 << 16  # characters without white space that are waited for
 _CLOSING = frozenset(",.;:!?)]…")
+# Chinese and Japanese have no spaces: each of their characters is a step, like a mark.
+_SINGLE = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+
+
+@functools.cache
+def _token() -> re.Pattern[str]:
+    """A word and the space before it, or any other character.
+
+    A word may have an apostrophe in it, and marks that combine with its letters or join them.
+    """
+    numbers = range(0x300, 0x20000)
+    marks = "".join(c for c in map(chr, numbers) if unicodedata.category(c).startswith("M"))
+    letter = rf"[^\W{_SINGLE}]"
+    more = rf"(?:{letter}|[{marks}\u200c\u200d]){{0,{_MOST}}}"
+    return re.compile(rf"( ?)({letter}{more}(?:['’]{letter}{more})?)|(.)", re.DOTALL)
 
 
 def tokens(text: str, before: str = "") -> Iterator[str]:
     """The tokens of a text that goes on after the token `before`."""
-    for match in _TOKEN.finditer(text):
+    for match in _token().finditer(text):
         space, word, other = match.groups()
         if word is None:
             before = other
@@ -51,7 +67,7 @@ def _spaces(before: str) -> bool:
 
 
 def _is_word(token: str) -> bool:
-    return token == UNK or re.match(r"\w", token) is not None
+    return token == UNK or re.match(rf"[^\W{_SINGLE}]", token) is not None
 
 
 class WordCodec(TextCodec):
@@ -59,9 +75,10 @@ class WordCodec(TextCodec):
 
     Args:
         words: the vocabulary, with UNK at 0.
-        spelling: how often each character occurs in words that became UNK, and "" for each of
+        spelling: how often each character occurs in the corpus's different words, and "" for
             their ends: a model of characters that says what UNK leaves unsaid.
         rare: share of the corpus's steps that became UNK.
+        extra: nats of their spelling, as a mean over all steps.
         start: as in `TextCodec`.
         reading: as in `TextCodec`.
         characters_per_step: as in `TextCodec`.
@@ -75,14 +92,14 @@ class WordCodec(TextCodec):
         words: Sequence[str],
         spelling: Mapping[str, int],
         rare: float = 0.0,
+        extra: float = 0.0,
         start: str = "",
         reading: Reading | None = None,
         characters_per_step: float = 1.0,
     ) -> None:
         super().__init__(words, start, reading, characters_per_step)
-        self.spelling, self.rare = dict(spelling), rare
+        self.spelling, self.rare, self._extra = dict(spelling), rare, extra
         self._index = {word: step for step, word in enumerate(words)}
-        self._spelled = sum(self.spelling.values()) + len(self.spelling) + 1
 
     def _encode(self, text: str) -> tuple[Steps, list[str]]:
         """Unknown words are read as UNK, step 0."""
@@ -121,22 +138,14 @@ class WordCodec(TextCodec):
 
     def surprise(self, nats: float, unknown: Mapping[str, int]) -> float:
         """Nats with the spelling of the unknown words."""
-        return nats + sum(count * self._spelling_nats(word) for word, count in unknown.items())
-
-    def _spelling_nats(self, word: str) -> float:
-        """Nats of a word and its end, character by character, each with one count added."""
-        each = [math.log(self._spelled / (self.spelling.get(c, 0) + 1)) for c in ("", *word)]
-        new = sum(character not in self.spelling for character in word)
-        return math.fsum(each) + new * math.log(CODE_POINTS)
+        return nats + sum(
+            count * spelling_nats(word, self.spelling) for word, count in unknown.items()
+        )
 
     @property
     def extra_nats_per_step(self) -> float:
         """The mean spelling of an unknown word, times how often one occurs."""
-        ends = self.spelling.get("", 0)
-        if not ends:
-            return 0.0
-        total = sum(n * math.log(self._spelled / (n + 1)) for n in self.spelling.values())
-        return self.rare * total / ends
+        return self._extra
 
     @property
     def remark(self) -> str:
@@ -159,13 +168,18 @@ class WordCodec(TextCodec):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON and for `from_dict`."""
-        own = {"words": list(self.symbols), "spelling": self.spelling, "rare": self.rare}
-        return super().to_dict() | own
+        return super().to_dict() | {
+            "words": list(self.symbols),
+            "spelling": self.spelling,
+            "rare": self.rare,
+            "extra": self._extra,
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> WordCodec:
         """Rebuild a codec from a checkpoint."""
-        words, spelling, rare = values.get("words"), values.get("spelling"), values.get("rare")
+        words, spelling = values.get("words"), values.get("spelling")
+        rare, extra = values.get("rare"), values.get("extra")
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise CheckpointError("the word codec has no words")
         shared = common(values, words)
@@ -177,7 +191,18 @@ class WordCodec(TextCodec):
             raise CheckpointError("the word codec has no spelling")
         if not (isinstance(rare, float | int) and 0 <= rare <= 1):
             raise CheckpointError(f"the word codec has a share of rare words of {rare!r}")
-        return cls(words, spelling, float(rare), **shared)
+        if not (isinstance(extra, float | int) and 0 <= extra < 1e9):
+            raise CheckpointError(f"the word codec spells with {extra!r} nats a step")
+        return cls(words, spelling, float(rare), float(extra), **shared)
+
+
+def spelling_nats(word: str, spelling: Mapping[str, int]) -> float:
+    """Nats of a word and its end, character by character, by how often each occurs; a character
+    that never did shares one count with all of its kind."""
+    total = sum(spelling.values()) + 1
+    known = (math.log(total / spelling[c]) for c in ("", *word) if spelling.get(c))
+    new = sum(not spelling.get(c) for c in ("", *word))
+    return math.fsum(known) + new * (math.log(total) + math.log(CODE_POINTS))
 
 
 class WordDecoder:
@@ -264,17 +289,17 @@ class WordLearner(Learner):
         """The codec of all that was read."""
         words, table = list(self._index), self.table
         kept = [words[step] for step in self._kept().tolist()]
-        spelling: Counter[str] = Counter()
-        for step in np.flatnonzero(table == 0).tolist()[1:]:
-            count = int(self._counts[step])
-            for character in words[step]:
-                spelling[character] += count
-            spelling[""] += count
+        own = words[self._special :]
+        spelling = Counter(character for word in own for character in word)
+        spelling[""] = len(own)
+        rare = np.flatnonzero(table == 0)[1:].tolist()
         total = max(1, int(self._counts.sum()))
+        nats = (int(self._counts[step]) * spelling_nats(words[step], spelling) for step in rare)
         return WordCodec(
             kept,
             spelling,
-            spelling[""] / total,
+            int(self._counts[rare].sum()) / total,
+            math.fsum(nats) / total,
             self._opening.start,
             self._reading,
             max(1, self._characters) / total,
@@ -287,6 +312,8 @@ def _streamed(blocks: Iterable[str]) -> Iterator[list[str]]:
     for block in blocks:
         rest += block
         cut = max(rest.rfind(" "), rest.rfind("\n"))
+        if cut <= 0 and len(rest) > _HELD:
+            cut = len(rest)
         if cut > 0:
             found = list(tokens(rest[:cut], before))
             before, rest = found[-1], rest[cut:]

@@ -74,7 +74,7 @@ def search(
         chosen = _best(live, histories, logits, width)
         kept: list[tuple[int, Hypothesis]] = []
         for row, hypothesis in chosen:
-            ended = hypothesis.drawn[-1].step == codec.end or _has(codec, hypothesis, stop)
+            ended = hypothesis.drawn[-1].step == codec.end or _has(codec, hypothesis, prime, stop)
             if ended:
                 done.append(replace(hypothesis, ended=True))
             else:
@@ -134,10 +134,14 @@ def _settled(
     return bool(max(h.log_p for h in live) / length**penalty < worst)
 
 
-def _has(codec: Codec, hypothesis: Hypothesis, stop: str) -> bool:
-    """Whether the last step has completed the stop text; a character is four steps at most."""
-    tail = hypothesis.drawn[-4 * len(stop) - 8 :]
-    return bool(stop) and stop in codec.decode(drawn.step for drawn in tail)
+def _has(codec: Codec, hypothesis: Hypothesis, prime: str, stop: str) -> bool:
+    """Whether the stop text stands in what was written."""
+    if not stop:
+        return False
+    text = text_of(codec, hypothesis, prime, stop)
+    for _ in text:
+        pass
+    return text.stopped
 
 
 def _rows(state: State, rows: list[int]) -> State:

@@ -42,6 +42,9 @@ class History:
     def add(self, step: int) -> None:
         """Note a step that was written."""
         n, self._latest = self._config.no_repeat_ngram, step
+        if step == self._end:  # every document ends; and what came before it is another
+            self._last.clear()
+            return
         if n and len(self._last) == n - 1:
             self._after[tuple(self._last)].add(step)
         if n:

@@ -18,7 +18,13 @@ from charrnn.codec import Codec
 from charrnn.config import BUDGET, Config, Given
 from charrnn.data import corpus
 from charrnn.data.lanes import Lanes, epoch_lanes
-from charrnn.errors import CheckpointError, ConfigError, DivergenceError, RunError
+from charrnn.errors import (
+    CheckpointError,
+    ConfigError,
+    DivergenceError,
+    RunError,
+    SamplingError,
+)
 from charrnn.model import device as devices
 from charrnn.model.network import Network, State, flattened, unflattened
 from charrnn.run import Run
@@ -328,7 +334,12 @@ class Trainer:
         left = PREVIEW
         while left > 0 and len(texts) < (PREVIEWS if between else 1):
             stream = sample(self.network, self.codec, length=left, config=config, index=len(texts))
-            texts.append("".join(stream))
+            texts.append("")
+            try:
+                for piece in stream:
+                    texts[-1] += piece
+            except SamplingError:  # a rule against loops has ruled out everything: no harm done
+                break
             left -= stream.steps
         return between.join(texts)
 

@@ -52,12 +52,16 @@ def _can_fuse(groups: Groups) -> bool:
 
 
 def optimizer_of(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimizer of a run; weight decay is for matrices, not for biases and norms."""
-    matrices = [p for p in network.parameters() if p.dim() > 1]
-    vectors = [p for p in network.parameters() if p.dim() <= 1]
+    """The optimizer of a run; weight decay is for matrices of weights, not for
+    biases, norms and peepholes."""
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        is_matrix = parameter.dim() > 1 and name.rpartition(".")[2].startswith("weight")
+        (matrices if is_matrix else others).append(parameter)
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": others, "weight_decay": 0.0},
     ]
     return OPTIMIZERS[config.optimizer](groups, config)
 

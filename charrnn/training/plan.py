@@ -166,6 +166,7 @@ def choose(
     filled = merge(chosen, given)
     filled["training"] |= _budget(given, corpus_steps, unit)
     filled["data"], notices = _fitted(filled["data"], corpus_steps)
+    _refuse_unstable(filled)
     if filled["model"].get("norm") == "batch":
         _refuse_single_steps(filled["data"])
     return filled, notices
@@ -187,6 +188,20 @@ def _budget(given: Given, corpus_steps: int, unit: str) -> dict[str, Any]:
     if is_open or _is_free(given):
         budget["epochs"] = useful_epochs(corpus_steps, unit)
     return budget
+
+
+def _refuse_unstable(filled: Given) -> None:
+    """A one-hot input that is dropped leaves layer norm nothing but zeros, where its slope is 300:
+    the gradient grows without limit."""
+    if (
+        value(filled, "cell_norm") == "layer"
+        and not filled["model"]["embedding"]
+        and value(filled, "input_dropout")
+    ):
+        raise ConfigError(
+            "layer norm in the cell cannot bear dropout of a one-hot input: "
+            "drop --input-dropout or --cell-norm, or give an --embedding"
+        )
 
 
 def _refuse_single_steps(data: dict[str, Any]) -> None:
@@ -264,11 +279,16 @@ def finish(
         notices: what to tell the user.
         reason: why this codec, if it was left open.
         documents: in the corpus.
+
+    Raises:
+        SamplingError: the settings of sampling leave nothing to write.
     """
     chosen = {"precision": speed.precision}
     asked = filled["training"]
     filled = filled | {"training": {"eval_every": 1, "patience": 0} | asked | chosen}
     config = Config.from_dict(filled)
+    rules = config.sampling
+    codec.never(rules.allow, rules.forbid, rules.unk)  # or else the first preview would fail
     segments = segments_of(config, corpus_steps)
     steps = planned_steps(config.training, segments, 1 / speed.seconds)
     validated = held_out(corpus_steps, config.data.val_fraction)

@@ -219,8 +219,11 @@ def train(
         CharrnnError: one of its kinds, with a message for the user.
     """
     paths = [files] if isinstance(files, str | os.PathLike) else list(files)
-    given = config.over_preset(preset, config.from_flags(settings))
-    sources = find(paths, any_file=value(given, "codec") == "byte")
+    asked = config.from_flags(settings)
     source = None if init_from is None else load(init_from)
+    if source is not None:
+        asked["data"].setdefault("codec", source.codec.name)
+    given = config.over_preset(preset, asked)
+    sources = find(paths, any_file=value(given, "codec") == "byte")
     with prepared(sources, Run(Path(out)), given, force=force, init_from=source) as ready:
         yield from ready.begin().events()

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from charrnn import codec as codecs
 from charrnn.checkpoint import Checkpoint
 from charrnn.codec import Codec
 from charrnn.config import Given, value
@@ -50,7 +51,10 @@ def inherited(given: Given, source: Checkpoint) -> Given:
         wrong.append(f"codec {asked} does not fit {source.path}, which has {codec.name}")
     if wrong:
         raise ConfigError(f"{'; '.join(wrong)}: drop the setting, or --init-from")
-    data = {"codec": codec.name} | {"normalize": codec.reading.normalize} | given["data"]
+    data = {"normalize": codec.reading.normalize} | given["data"]
+    if "documents" not in given["data"] and codec.reading.has_documents:
+        data |= {"documents": codec.reading.documents}
+        data |= {"separator": codec.reading.separator} if codec.reading.separator else {}
     return given | {"model": old | given["model"], "data": data | {"codec": codec.name}}
 
 
@@ -64,13 +68,15 @@ def transfer(network: Network, codec: Codec, source: Checkpoint) -> Transfer:
     """
     places = {symbol: place for place, symbol in enumerate(source.codec.symbols)}
     pairs = [(i, places[s]) for i, s in enumerate(codec.symbols) if s in places]
-    to, origin = (torch.tensor(column, dtype=torch.int64) for column in zip(*pairs, strict=True))
+    to = torch.tensor([new for new, _ in pairs], dtype=torch.int64)
+    origin = torch.tensor([old for _, old in pairs], dtype=torch.int64)
     weights, axes = source.network().state_dict(), network.vocabulary_axes
     for name, tensor in network.state_dict().items():
         if (axis := axes.get(name)) is None:
             tensor.copy_(weights[name])
         else:
-            tensor.index_copy_(axis, to, weights[name].index_select(axis, origin))
+            known = weights[name].index_select(axis, origin)
+            tensor.index_copy_(axis, to.to(tensor.device), known.to(tensor.device))
     return Transfer(
         source,
         len(pairs),
@@ -80,8 +86,5 @@ def transfer(network: Network, codec: Codec, source: Checkpoint) -> Transfer:
 
 
 def _listed(symbols: tuple[str, ...]) -> str:
-    shown = " ".join(
-        repr(symbol)[1:-1] if symbol.isspace() else symbol for symbol in symbols[:_SHOWN]
-    )
     more = f" and {len(symbols) - _SHOWN} more" if len(symbols) > _SHOWN else ""
-    return f"{shown}{more} ({len(symbols)})"
+    return f"{' '.join(map(codecs.shown, symbols[:_SHOWN]))}{more} ({len(symbols)})"

@@ -57,7 +57,7 @@ def test_unknown_characters_are_named_and_skipped(command: Command, run: Path) -
     assert outcome.returncode == 0
     assert "'é' (U+00E9)" in outcome.stderr
     assert "'\\x07' (U+0007)" in outcome.stderr
-    never = command("sample", run, "-n", 5, "-q", "--stop", "\\n")
+    never = command("sample", run, "-n", 5, "-q", "--stop", "\\")
     assert "--stop will not be met" in never.stderr
 
 
@@ -69,6 +69,9 @@ def test_filters_and_stop(command: Command, run: Path) -> None:
     letter = greedy[0][10]
     stopped = command("sample", run, "-n", 40, "-q", "-t", 0, "--stop", letter).stdout
     assert stopped == greedy[0].partition(letter)[0]
+    lines = [command("sample", run, "-n", 300, "--seed", 1, "--stop", s) for s in ("\n", "\\n")]
+    assert lines[0].stdout == lines[1].stdout
+    assert "\n" not in lines[0].stdout
 
 
 def test_allowed_and_forbidden_characters(command: Command, run: Path) -> None:
@@ -187,6 +190,7 @@ def test_a_full_disk_is_one_line(run: Path, environment: dict[str, str]) -> None
         (["RUN", "--beam", "3", "-t", "1"], 2, "--temperature cannot be given with it"),
         (["RUN", "--beam", "3", "--num", "4"], 2, "at most 3 texts"),
         (["RUN", "--length-penalty", "1"], 2, "--length-penalty is for --beam"),
+        (["RUN", "--repetition-window", "9"], 2, "no effect without --repetition-penalty"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -206,11 +206,23 @@ def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
         ),
         (["corpus.txt", "-o", "/proc/nothing"], 1, "/proc/nothing: cannot be written"),
         (["corpus.txt", "--hiden", "3"], 2, "No such option"),
-        (["corpus.txt", "--momentum", "0.5"], 1, "momentum has no effect without optimizer sgd"),
-        (["corpus.txt", "--vocab-size", "50"], 1, "vocab_size has no effect without codec word"),
-        (["corpus.txt", "--documents", "line", "--separator", "x"], 1, "without documents record"),
+        (
+            ["corpus.txt", "--momentum", "0.5"],
+            1,
+            "--momentum has no effect without --optimizer sgd",
+        ),
+        (
+            ["corpus.txt", "--vocab-size", "50"],
+            1,
+            "--vocab-size has no effect without --codec word",
+        ),
+        (
+            ["corpus.txt", "--documents", "line", "--separator", "x"],
+            1,
+            "without --documents record",
+        ),
         (["corpus.txt", "--separator", ""], 1, "needs a --separator that is not empty"),
-        (["corpus.txt", "--codec", "byte", "--normalize", "NFC"], 1, "reads bytes as they are"),
+        (["corpus.txt", "--codec", "byte", "--normalize", "NFC"], 1, "bytes are read as they are"),
         (["corpus.txt", "--codec", "morse"], 1, "--codec must be one of auto, char, word, byte"),
         (["corpus.txt", "--init-from", "nowhere"], 1, "nowhere: no such file or run"),
         (["corpus.txt", "--init-from", "binary"], 1, "binary: not a charrnn model"),
@@ -310,6 +322,18 @@ def test_words(command: Command, corpus: Path) -> None:
     assert "<unk>" not in drawn.stdout
     shown = command("inspect", "run").stdout
     assert "codec               word, " in shown
+
+
+def test_an_idle_wish_in_the_environment(command: Command, corpus: Path) -> None:
+    words = ["train", corpus, "-o", "run", "--steps", 2, "-q", *SMALL]
+    assert command(*words, CHARRNN_MOMENTUM="0.5").returncode == 0
+
+
+def test_a_preview_that_runs_dry_loses_nothing(command: Command, corpus: Path) -> None:
+    (corpus.parent / "mine.toml").write_text("[sampling]\nno_repeat_ngram = 1\n")
+    words = ["train", corpus, "-o", "run", "--steps", 12, "-c", "mine.toml", *SMALL]
+    outcome = command(*words)
+    assert outcome.returncode == 0, outcome.stderr
 
 
 def test_fine_tuning(command: Command, run: Path, tmp_path: Path) -> None:

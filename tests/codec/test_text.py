@@ -19,7 +19,7 @@ from charrnn.codec.char import CharCodec, CharLearner
 from charrnn.codec.reading import MARK, Reading
 from charrnn.codec.sources import corpora, find
 from charrnn.codec.text import Learner, TextCodec
-from charrnn.codec.word import GLUE, UNK, WordCodec, WordLearner, tokens
+from charrnn.codec.word import GLUE, UNK, WordCodec, WordLearner, spelling_nats, tokens
 from charrnn.errors import CheckpointError, ConfigError, CorpusError, SamplingError
 from tests.conftest import ROOT
 
@@ -124,7 +124,8 @@ def test_unknown_characters_are_named_and_left_out(known: str, text: str) -> Non
         {"name": "word", "words": [UNK, "b"], "spelling": {}, "rare": 0},
         {"name": "word", "words": [UNK, GLUE, "a", "a"], "spelling": {}, "rare": 0},
         {"name": "word", "words": [UNK, GLUE, "a"], "spelling": {"a": -1}, "rare": 0},
-        {"name": "word", "words": [UNK, GLUE, "a"], "spelling": {}, "rare": 2},
+        {"name": "word", "words": [UNK, GLUE, "a"], "spelling": {}, "rare": 2, "extra": 0},
+        {"name": "word", "words": [UNK, GLUE, "a"], "spelling": {}, "rare": 0, "extra": -1},
         {"name": "byte", "documents": 3},
     ],
 )
@@ -183,6 +184,29 @@ def test_rare_words_are_unk() -> None:
     assert word_codec(text, size=3)[1].symbols == [UNK, GLUE, "the"]
 
 
+def test_letters_that_combine_stay_in_their_word() -> None:
+    assert list(tokens("e\u0301tude, हिन्दी")) == ["e\u0301tude", ",", "हिन्दी"]
+    assert list(tokens("日本語 test")) == ["日", "本", "語", " ", "test"]
+
+
+def test_a_text_without_spaces_is_not_held_back() -> None:
+    learner = WordLearner(["a," * 50_000] * 3, PLAIN, MANY, ONCE)
+    blocks = list(learner)
+    assert len(blocks) == 3
+    assert learner.codec.decode(learner.table[np.concatenate(blocks)]) == "a," * 150_000
+
+
+@given(st.lists(st.text(st.sampled_from("abc"), min_size=1), min_size=1))
+def test_spellings_are_a_distribution(words: list[str]) -> None:
+    """Of the next character: all that were seen, the end, and a share for all others."""
+    _, codec = word_codec(" ".join(words))
+    end = spelling_nats("", codec.spelling)
+    known = sorted(set(codec.spelling) - {""})
+    chances = [math.exp(end - spelling_nats(c, codec.spelling)) for c in known]
+    new = math.exp(end - spelling_nats("日", codec.spelling)) * 0x110000
+    assert sum(chances) + math.exp(-end) + new == pytest.approx(1)
+
+
 def test_unknown_words_pay_for_their_spelling() -> None:
     """Or else a model that knows no word at all would be the best."""
     text = "the cat and the dog and the bird and so on and so forth " * 20 + "xylophone quartz jinx"
@@ -194,6 +218,9 @@ def test_unknown_words_pay_for_their_spelling() -> None:
     total = codec.surprise(0.0, {"xylophone": 1, "quartz": 1, "jinx": 1})
     steps = round(3 / codec.rare)
     assert codec.extra_nats_per_step == pytest.approx(total / steps)
+    # However large its vocabulary: no model is better for not knowing a word.
+    known = word_codec(text)[1].surprise(0.0, {"unheard": 1})
+    assert codec.surprise(0.0, {"unheard": 1}) == pytest.approx(known)
     plain = word_codec(text)[1]
     assert plain.extra_nats_per_step == 0
     bits = plain.bits_per_character(1.0)
@@ -257,10 +284,26 @@ def test_documents_are_marked() -> None:
     assert of(record, ["a\nb\n", "\n\n\nc\r\n\r\nd\n"]) == ["a\nb", "c", "d", ""]
     other = Reading(documents="record", separator="%%")
     assert of(other, ["a%%b%", "%c %"]) == ["a", "b", "c %", ""]
+    for blocks in (["a\n", "\n", "b\r", "\n\r\n"], list("\n\na\r\n\r\n\nb\n")):
+        assert of(record, blocks) == ["a", "b", ""]
+    assert of(record, ["long " * 1000] * 3 + ["\n\nend"]) == ["long " * 3000, "end", ""]
     with pytest.raises(CorpusError, match=r"U\+FDD0"):
         of(record, [MARK])
     with pytest.raises(ConfigError, match="--separator"):
         Reading(documents="record")
+
+
+@given(
+    st.text(st.sampled_from("ab\r\n%"), max_size=30), st.sampled_from(["\n", "\n\n", "%", "\n%\n"])
+)
+def test_documents_whatever_the_blocks(text: str, separator: str) -> None:
+    reading = Reading(documents="record", separator=separator)
+    assert "".join(reading.stream([list(text)])) == "".join(reading.stream([[text]]))
+
+
+def test_a_document_is_not_held_back() -> None:
+    stream = Reading(documents="record", separator="%%").stream([["x" * 1000] * 3])
+    assert len(next(stream)) > 900
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -288,7 +331,7 @@ def test_bytes_of_documents(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [{"encoding": "cp1252"}, {"normalize": "NFC"}])
 def test_bytes_are_read_as_they_are(tmp_path: Path, wrong: dict[str, str]) -> None:
     (tmp_path / "a").write_bytes(b"a")
-    with pytest.raises(ConfigError, match="bytes as they are"):
+    with pytest.raises(ConfigError, match="bytes are read as they are"):
         list(codecs.learn("byte", find([tmp_path / "a"]), config.from_flags(wrong)))
 
 

@@ -61,6 +61,16 @@ def test_copies_go_their_own_way(steps: list[int], more: list[int]) -> None:
         assert one.applied(FLAT + 1).tolist() == expected.tolist()
 
 
+def test_every_document_may_end() -> None:
+    """Its end is no repetition, and n-grams do not reach from one into the next."""
+    config = SamplingConfig(no_repeat_ngram=1, repetition_penalty=2.0)
+    history = History(config, NOTHING, [2, 0], end=2)
+    assert ruled_out(history) == {0}
+    assert history.applied(np.ones(V))[2] == 1
+    across = History(SamplingConfig(no_repeat_ngram=2), NOTHING, [0, 2, 1, 0], end=2)
+    assert ruled_out(across) == set()
+
+
 def test_no_document_is_empty() -> None:
     config = SamplingConfig()
     assert ruled_out(History(config, NOTHING, [2], end=2)) == {2}

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from charrnn.config import TrainingConfig
+from charrnn.codec.steps import Discrete
+from charrnn.config import ModelConfig, TrainingConfig
+from charrnn.model.network import Network
 from charrnn.training import optimizers
 
 
@@ -56,6 +58,25 @@ def test_weight_decay_is_for_matrices(name: str) -> None:
     optimizers.optimizer_of(layer, config_of(optimizer=name, lr=1e-4, weight_decay=0.5)).step()
     assert torch.equal(layer.bias, bias)
     assert (layer.weight.abs() < weight.abs()).all()
+
+
+def test_weight_decay_is_not_for_norms_and_peepholes() -> None:
+    model = ModelConfig(
+        cell="peephole", cell_norm="layer", norm="layer", hidden=4, layers=1, embedding=3, dropout=0
+    )
+    network = Network(model, Discrete(5))
+    optimizer = optimizers.optimizer_of(network, config_of(weight_decay=0.5))
+    decayed = {id(parameter) for parameter in optimizer.param_groups[0]["params"]}
+    names = {name for name, parameter in network.named_parameters() if id(parameter) in decayed}
+    assert names == {
+        "embedding.weight",
+        "layers.0.kernel.weight_ih_l0",
+        "layers.0.kernel.weight_hh_l0",
+        "head.linear.weight",
+    }
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(
+        list(network.parameters())
+    )
 
 
 @pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))

@@ -12,7 +12,7 @@ from charrnn.codec.char import CharCodec
 from charrnn.codec.sources import find
 from charrnn.codec.steps import Discrete
 from charrnn.config import ModelConfig
-from charrnn.errors import CorpusError
+from charrnn.errors import ConfigError, CorpusError, SamplingError
 from charrnn.model.network import Network
 from charrnn.run import Run
 from charrnn.training import plan, probe
@@ -56,6 +56,21 @@ def test_short_corpora_shrink_the_batch(corpus_steps: int, batch: int, length: i
     assert data["batch_size"] <= batch
     assert data["seq_length"] <= length
     assert bool(notices) == ((data["batch_size"], data["seq_length"]) != (batch, length))
+
+
+def test_what_cannot_work_is_refused_before_training(corpus: Path, tmp_path: Path) -> None:
+    for settings, error, message in (
+        ({"cell_norm": "layer", "embedding": 0, "input_dropout": 0.1}, ConfigError, "one-hot"),
+        ({"allow": "€"}, SamplingError, "--allow and --forbid leave nothing"),
+        ({"unk": True}, SamplingError, "--unk is for models of words"),
+    ):
+        asked = config.from_flags(TINY | {"steps": 5} | settings)
+        with (
+            pytest.raises(error, match=message),
+            prepared(find([corpus]), Run(tmp_path / "run"), asked),
+        ):
+            pass
+    assert not (tmp_path / "run").exists()
 
 
 def test_too_short() -> None:

@@ -208,7 +208,9 @@ def shown(symbol: str) -> str:
     """A symbol of a vocabulary as people can read it."""
     if symbol in (MARK, ""):
         return "<end>" if symbol else "<no space>"
-    return symbol if symbol.isprintable() and not symbol.isspace() else repr(symbol)[1:-1]
+    if symbol == " ":
+        return "␣"
+    return symbol if symbol.isprintable() else repr(symbol)[1:-1]
 
 
 class Opening:

@@ -80,9 +80,10 @@ class Reading:
         rest, begun = "", False
         for block in blocks:
             *whole, rest = pattern.split(rest + _without_mark(block))
+            pieces = []  # given together: there may be millions of documents
             for document in whole:
                 text = document.rstrip(around) if begun else document.strip(around)
-                yield text + MARK if text or begun else ""
+                pieces.append(text + MARK if text or begun else "")
                 begun = False
             # What is left goes on, but for what may be a part of a separator, or stand before it.
             keep = max(2 * len(separator), len(rest) - len(rest.rstrip("\r\n")))
@@ -90,7 +91,7 @@ class Reading:
             text, rest = rest[:cut], rest[cut:]
             text = text if begun else text.lstrip(around)
             begun = begun or bool(text)
-            yield text
+            yield "".join([*pieces, text])
         rest = rest.rstrip("\r\n")  # the file's last line ends, but its record goes on
         rest = rest if begun else rest.lstrip("\r\n")
         if rest or begun:

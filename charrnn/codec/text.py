@@ -108,12 +108,13 @@ class TextCodec(abc.ABC):
     def primed(self, text: str) -> tuple[Steps, Decoder]:
         """What the network reads before it goes on after `text`, (N,), N at least 1, and the
         decoder of what it then writes."""
-        steps, _ = self.encode(text)
-        if self.end is not None:
-            steps = np.append(self.end, steps)
-        elif not len(steps):
-            steps, _ = self._encode(self.start)
-        return (steps if len(steps) else np.zeros(1, np.int64)), self.decoder()
+        return self._begun(self.encode(text)[0]), self.decoder()
+
+    def _begun(self, steps: Steps) -> Steps:
+        """A prime's steps with what a text begins after, where it has no prime or is a document."""
+        if not len(steps) or self.end is not None:
+            steps = np.append(self._encode(self.start)[0], steps)
+        return steps if len(steps) else np.zeros(1, np.int64)
 
     def characters_in(self, text: str) -> int:
         """How many characters a block of a stream has."""

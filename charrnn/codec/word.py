@@ -132,9 +132,7 @@ class WordCodec(TextCodec):
             decoder.spaced = True
         steps, _ = self._looked_up(found)
         decoder.before = found[-1] if found else ""
-        if not len(steps) or self.end is not None:
-            steps = np.append(self._looked_up(list(tokens(self.start)))[0], steps)
-        return (steps if len(steps) else np.zeros(1, np.int64)), decoder
+        return self._begun(steps), decoder
 
     def surprise(self, nats: float, unknown: Mapping[str, int]) -> float:
         """Nats with the spelling of the unknown words."""

@@ -167,7 +167,7 @@ def choose(
     filled["training"] |= _budget(given, corpus_steps, unit)
     filled["data"], notices = _fitted(filled["data"], corpus_steps)
     _refuse_unstable(filled)
-    if filled["model"].get("norm") == "batch":
+    if value(filled, "norm") == "batch":
         _refuse_single_steps(filled["data"])
     return filled, notices
 

@@ -77,7 +77,7 @@ def prepared(
         DeviceError: the device is not there.
     """
     run.refuse_existing(force)  # before the corpus is read, and again once nobody else can write
-    device = devices.pick(given["training"].get("device", "auto"))
+    device = devices.pick(value(given, "device"))
     if init_from is not None:
         given = inherited(given, init_from)
     with _removed_if_unused(run), run.locked():
@@ -171,16 +171,16 @@ def _measured(
     filled, notices = plan.choose(given, count, size, codec.unit, fine_tuning=fine_tuning)
     filled["data"]["codec"] = codec.name
     filled["training"]["device"] = device.type
-    model, training = ModelConfig(**filled["model"]), filled["training"]
+    model = ModelConfig(**filled["model"])
     batch, length = filled["data"]["batch_size"], filled["data"]["seq_length"]
     with devices.out_of_memory(batch, length):
-        network = initial_network(model, codec, training.get("seed", 0)).to(device)
+        network = initial_network(model, codec, value(filled, "seed")).to(device)
         speed = probe.fastest(
             network,
             batch,
             length,
-            threads=training.get("threads", 0),
-            precision=training.get("precision", "auto"),
+            threads=value(filled, "threads"),
+            precision=value(filled, "precision"),
             last_only=value(filled, "targets") == "last",
         )
     return _Attempt(filled, notices, network, speed)

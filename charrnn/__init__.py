@@ -2,9 +2,8 @@
 
 for event in charrnn.train("book.txt", out="run", minutes=3): ...
 model = charrnn.load("run")
-network = model.network()
-text = "".join(charrnn.sample(network, model.codec, length=500))
-charrnn.evaluate(network, steps)
+text = "".join(charrnn.sample(model, length=500))
+charrnn.evaluate(model.network(), steps)
 """
 
 from __future__ import annotations

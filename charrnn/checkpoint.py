@@ -27,6 +27,7 @@ from charrnn.codec import Codec
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.files import replacing
+from charrnn.model.shapes import COUNTER, shapes
 
 if TYPE_CHECKING:
     from charrnn.model.network import Network
@@ -67,21 +68,16 @@ class Checkpoint:
             )
         return tensors
 
-    def network(self) -> Network:
-        """Build the network on the CPU, in evaluation mode.
+    def weights(self) -> Tensors:
+        """The network's own tensors, by the names of `model.shapes`.
 
         Shapes are compared before anything is allocated.
 
         Raises:
             CheckpointError: tensors that do not fit the config, or a digest that does not.
         """
-        import torch
-
-        from charrnn.model.network import Network
-
-        with torch.device("meta"):
-            network = Network(self.config.model, self.codec.step)
-        wanted = {MODEL + name: tuple(t.shape) for name, t in network.state_dict().items()}
+        wanted = shapes(self.config.model, self.codec.step.size)
+        wanted = {MODEL + name: shape for name, shape in wanted.items()}
         found = {name: shape for name, shape in self.shapes.items() if name.startswith(MODEL)}
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
@@ -89,16 +85,31 @@ class Checkpoint:
                     f"{self.path}: {name} is {found.get(name, 'missing')}, "
                     f"its config asks for {wanted.get(name, 'none')}"
                 )
-        types = {name: tensor.dtype for name, tensor in network.state_dict().items()}
-        weights = {
-            name.removeprefix(MODEL): torch.from_numpy(array)
-            for name, array in self.tensors().items()
-            if name.startswith(MODEL)
-        }
-        for name, tensor in weights.items():
-            if tensor.dtype != types[name]:
-                raise CheckpointError(f"{self.path}: {name} is {tensor.dtype}, not {types[name]}")
-        network.load_state_dict(weights, assign=True)
+        tensors = self.tensors()
+        for name in wanted:
+            kind = np.int64 if name.endswith(COUNTER) else np.float32
+            if tensors[name].dtype != kind:
+                raise CheckpointError(
+                    f"{self.path}: {name} is {tensors[name].dtype}, not {np.dtype(kind)}"
+                )
+        return {name.removeprefix(MODEL): tensors[name] for name in wanted}
+
+    def network(self) -> Network:
+        """Build the network on the CPU, in evaluation mode.
+
+        Raises:
+            CheckpointError: as `weights` does.
+        """
+        weights = self.weights()
+        import torch
+
+        from charrnn.model.network import Network
+
+        with torch.device("meta"):
+            network = Network(self.config.model, self.codec.step)
+        network.load_state_dict(
+            {name: torch.from_numpy(array) for name, array in weights.items()}, assign=True
+        )
         return network.eval()
 
 

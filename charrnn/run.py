@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from charrnn.checkpoint import Checkpoint, read
 from charrnn.errors import CheckpointError, RunError
 from charrnn.files import replacing
@@ -96,6 +94,8 @@ class Run:
         Raises:
             RunError: another process is writing; names it and when it began.
         """
+        import filelock
+
         owner = self.path / ".owner.json"
         try:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,8 @@ import pytest
 import charrnn
 from charrnn.cli import failures
 from charrnn.cli.main import main
+from charrnn.model.network import Network
+from charrnn.sampling.runtime import Runtime
 from charrnn.training.events import Event
 
 hypothesis.settings.register_profile("charrnn", deadline=None)  # the clock judges nothing
@@ -48,6 +50,12 @@ def flags(**settings: object) -> list[str]:
 def trained(corpus: Path, out: Path, **settings: object) -> list[Event]:
     """Train as small as it gets and give all events."""
     return list(charrnn.train(corpus, out, **(TINY | settings)))
+
+
+def runtime_of(network: Network) -> Runtime:
+    """The same network for the sampler."""
+    weights = {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()}
+    return Runtime(network.config, weights)
 
 
 @pytest.fixture

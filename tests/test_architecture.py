@@ -97,6 +97,19 @@ def test_imports_nothing_heavy(code: str) -> None:
     assert outcome.stderr.strip() == "[]"
 
 
+def test_sampling_imports_no_more_than_it_needs(run: Path) -> None:
+    words = ["charrnn", "sample", str(run), "-n", "1", "--seed", "1", "-q"]
+    code = f"import sys; sys.argv = {words}\nfrom charrnn.cli.main import main\n"
+    code += "try: main()\nexcept SystemExit as end: assert not end.code\n"
+    unneeded = ("torch", "librosa", "soundfile", "scipy", "rich", "filelock", "threadpoolctl")
+    code += f"print([m for m in {unneeded} if m in sys.modules], file=sys.stderr)"
+    outcome = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert outcome.stderr.strip() == "[]"
+    assert len(outcome.stdout) == 1
+
+
 def test_completion_imports_nothing_heavy(environment: dict[str, str]) -> None:
     asked = {"_CHARRNN_COMPLETE": "complete_bash", "COMP_WORDS": "charrnn tr", "COMP_CWORD": "1"}
     outcome = subprocess.run(

@@ -118,8 +118,6 @@ def command(
     The order: repetition penalty and forbidden steps, temperature, top-k, top-p, min-p, typical.
     What is not given is as the run was set up. A model of documents writes one a sample.
     """
-    import torch
-
     from charrnn.run import load
 
     primed = _prime(prime, prime_file)
@@ -134,8 +132,9 @@ def command(
     settings = replace(loaded.config.sampling, **asked)
     if typed(ctx, "repetition_window") and settings.repetition_penalty == 1:
         raise UsageError("--repetition-window has no effect without --repetition-penalty")
-    torch.set_num_threads(1)  # a step is too small to share
-    network = loaded.network()
+    from charrnn.sampling.runtime import Runtime
+
+    runtime = Runtime.of(loaded)
     _warn(codec, primed, stop)
     if seed is None and beam is None:
         seed = secrets.randbelow(2**31)
@@ -146,7 +145,7 @@ def command(
 
         penalty = 1.0 if length_penalty is None else length_penalty
         found = search(
-            network,
+            runtime,
             codec,
             length=length,
             width=beam,
@@ -159,20 +158,18 @@ def command(
         if len(samples) < num:
             note(f"there are no more than {len(samples)} such texts", quiet)
     else:
-        from charrnn.sampling.generate import sample
+        from charrnn.sampling import generate
 
-        samples = (
-            sample(
-                network,
-                codec,
-                length=length,
-                prime=primed,
-                config=settings,
-                seed=seed or 0,
-                index=index,
-                stop=stop,
-            )
-            for index in range(num)
+        samples = generate.samples(
+            runtime,
+            codec,
+            length=length,
+            num=num,
+            prime=primed,
+            config=settings,
+            seed=seed or 0,
+            stop=stop,
+            scored=json_lines,
         )
     between = codec.reading.between if codec.reading.documents in ("line", "record") else SEPARATOR
     with _output(out) as stream:

@@ -12,9 +12,8 @@ from charrnn.config import ModelConfig
 from charrnn.model import cells
 from charrnn.model.cells import CELLS, Parts, Recurrence
 from charrnn.model.dropout import dropout
+from charrnn.model.shapes import GATES, PARTS
 
-GATES = {"lstm": 4, "gru": 3, "rnn": 1, "peephole": 4}
-PARTS = {"lstm": 2, "gru": 1, "rnn": 1, "peephole": 2}  # of the state
 KERNELS: dict[str, Callable[[int, int], nn.RNNBase]] = {
     "lstm": nn.LSTM,
     "gru": nn.GRU,

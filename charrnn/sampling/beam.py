@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from charrnn.codec import Codec
 from charrnn.config import SamplingConfig
 from charrnn.errors import SamplingError
-from charrnn.model.network import Network, State
 from charrnn.sampling import filters
-from charrnn.sampling.generate import Drawn, TextStream, read_prime
+from charrnn.sampling.generate import Drawn, Model, TextStream
 from charrnn.sampling.history import History
 
 
@@ -31,9 +29,8 @@ class Hypothesis:
         return float(self.log_p / max(1, len(self.drawn)) ** length_penalty)
 
 
-@torch.inference_mode()
 def search(
-    network: Network,
+    model: Model,
     codec: Codec,
     *,
     length: int,
@@ -49,7 +46,7 @@ def search(
     and all bans hold.
 
     Args:
-        network: in evaluation mode.
+        model: the network.
         codec: of the model.
         length: steps at most.
         width: hypotheses that are kept at each step.
@@ -62,16 +59,14 @@ def search(
         SamplingError: the model's output is not finite, or nothing may follow.
     """
     config = config or SamplingConfig()
-    device = next(network.parameters()).device
     steps, _ = codec.primed(prime)
-    values, state = read_prime(network, steps)
-    logits = values[np.newaxis]  # (W, V)
+    stream = model.begin(steps).take([0])
     live = [Hypothesis((), 0.0, False)]
     never = codec.never(config.allow, config.forbid, config.unk)
     histories = [History(config, never, map(int, steps), codec.end)]
     done: list[Hypothesis] = []
     for _ in range(length):
-        chosen = _best(live, histories, logits, width)
+        chosen = _best(live, histories, stream.logits, width)
         kept: list[tuple[int, Hypothesis]] = []
         for row, hypothesis in chosen:
             ended = hypothesis.drawn[-1].step == codec.end or _has(codec, hypothesis, prime, stop)
@@ -87,9 +82,8 @@ def search(
         histories = [histories[row].copy() for row in rows]
         for history, hypothesis in zip(histories, live, strict=True):
             history.add(hypothesis.drawn[-1].step)
-        last = torch.tensor([[h.drawn[-1].step] for h in live], device=device)
-        out, state = network(last, _rows(state, rows))
-        logits = out[:, -1].cpu().numpy()
+        stream = stream.take(rows)
+        stream.step(np.array([hypothesis.drawn[-1].step for hypothesis in live]))
     found = sorted(done + live, key=lambda h: h.score(length_penalty), reverse=True)
     return found[:width]
 
@@ -142,11 +136,6 @@ def _has(codec: Codec, hypothesis: Hypothesis, prime: str, stop: str) -> bool:
     for _ in text:
         pass
     return text.stopped
-
-
-def _rows(state: State, rows: list[int]) -> State:
-    """The states of these hypotheses, one may be taken several times."""
-    return tuple(tuple(part[rows] for part in parts) for parts in state)
 
 
 def text_of(codec: Codec, hypothesis: Hypothesis, prime: str = "", stop: str = "") -> TextStream:

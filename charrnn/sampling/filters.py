@@ -1,14 +1,16 @@
 """Filters on the distribution over the next step: pure functions of what they are given.
 
-They are applied in this order, which `filtered` keeps: on the logits, (V,), the repetition penalty
-and then what is banned; temperature turns logits into probabilities, (V,) float64, that sum to 1;
-on these top-k, top-p, min-p and typical sampling, each of which takes and gives such
-probabilities.
+They are applied in this order, which `filtered` keeps: on the logits of one sequence, (V,), the
+repetition penalty and then what is banned; temperature turns logits into probabilities, float64,
+that sum to 1; on these top-k, top-p, min-p and typical sampling, each of which takes and gives such
+probabilities.  From temperature on all take one sequence's, (V,), or several sequences', (S, V).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from charrnn.errors import SamplingError
 
 Logits = NDArray[np.floating]
 Probabilities = NDArray[np.float64]
+COLDEST = 1e30  # one over a temperature; more would overflow
 
 
 def penalized(logits: Logits, recent: Sequence[int], penalty: float) -> Logits:
@@ -56,22 +59,53 @@ def softmax(logits: Logits, temperature: float = 1.0) -> Probabilities:
         SamplingError: a logit that is not a number: the model is broken.
     """
     values = logits.astype(np.float64)
-    if np.isnan(values).any() or not np.isfinite(values.max()):
-        raise SamplingError("the model's output is not finite; its weights are broken")
+    values -= _highest(values)
     if temperature == 0:
-        greedy = np.zeros_like(values)
-        greedy[values.argmax()] = 1.0
-        return greedy
-    with np.errstate(over="ignore"):  # a tiny temperature: all but the likeliest at -infinity
-        weights = np.exp((values - values.max()) / temperature)
-    return np.asarray(weights / weights.sum())
+        return np.asarray(_only(np.ones_like(values), values.argmax(-1)[..., np.newaxis]))
+    if temperature != 1:
+        values *= min(1 / temperature, COLDEST)
+    np.exp(values, values)
+    values /= np.add.reduce(values) if values.ndim == 1 else values.sum(-1, keepdims=True)
+    return values
+
+
+def surprises(logits: Logits, steps: NDArray[np.integer]) -> NDArray[np.float64]:
+    """-log p of the steps drawn, (S,), under the model's own distribution, in nats."""
+    values = logits.astype(np.float64)
+    values -= _highest(values)
+    own = np.take_along_axis(values, steps[..., np.newaxis], -1)[..., 0]
+    return np.asarray(np.log(np.exp(values).sum(-1)) - own)
+
+
+def surprise(logits: Logits, step: int) -> float:
+    """The same of one sequence, whose logits are (V,)."""
+    values = logits.astype(np.float64)
+    values -= _highest(values)
+    return math.log(np.add.reduce(np.exp(values))) - float(values[step])
+
+
+def _highest(values: Probabilities) -> Any:
+    """The likeliest step's logit, as it can be subtracted from them all.
+
+    Raises:
+        SamplingError: it is not a number: the model is broken.
+    """
+    if values.ndim == 1:  # the faster way where there is but one
+        highest = np.maximum.reduce(values)
+        is_finite = math.isfinite(highest)
+    else:
+        highest = np.maximum.reduce(values, -1, keepdims=True)
+        is_finite = bool(np.isfinite(highest).all())
+    if not is_finite:
+        raise SamplingError("the model's output is not finite; its weights are broken")
+    return highest
 
 
 def top_k(probabilities: Probabilities, k: int) -> Probabilities:
     """Keep the k likeliest steps (Fan, Lewis and Dauphin 2018); 0 keeps all."""
-    if k == 0 or k >= len(probabilities):
+    if k == 0 or k >= probabilities.shape[-1]:
         return probabilities
-    return _only(probabilities, np.argsort(-probabilities, kind="stable")[:k])
+    return _only(probabilities, np.argsort(-probabilities, kind="stable")[..., :k])
 
 
 def top_p(probabilities: Probabilities, p: float) -> Probabilities:
@@ -86,7 +120,8 @@ def min_p(probabilities: Probabilities, share: float) -> Probabilities:
     2024)."""
     if share == 0:
         return probabilities
-    return _only(probabilities, np.flatnonzero(probabilities >= share * probabilities.max()))
+    least = share * probabilities.max(-1, keepdims=True)
+    return _again_1(np.where(probabilities >= least, probabilities, 0))
 
 
 def typical_p(probabilities: Probabilities, p: float) -> Probabilities:
@@ -97,25 +132,35 @@ def typical_p(probabilities: Probabilities, p: float) -> Probabilities:
     possible = probabilities > 0
     surprise = np.full_like(probabilities, np.inf)
     surprise[possible] = -np.log(probabilities[possible])
-    entropy = probabilities[possible] @ surprise[possible]
+    entropy = np.sum(probabilities * np.where(possible, surprise, 0), -1, keepdims=True)
     return _first(probabilities, np.argsort(np.abs(surprise - entropy), kind="stable"), p)
 
 
 def _first(probabilities: Probabilities, order: NDArray[np.integer], p: float) -> Probabilities:
     """Keep steps in this order until they together reach p."""
-    below = np.cumsum(probabilities[order]) < p
-    return _only(probabilities, order[: int(below.sum()) + 1])
+    ranked = np.take_along_axis(probabilities, order, -1)
+    below = np.cumsum(ranked, -1) < p
+    below[..., 1:] = below[..., :-1]  # and the one that reaches it
+    below[..., 0] = True
+    kept = np.zeros_like(probabilities)
+    np.put_along_axis(kept, order, np.where(below, ranked, 0), -1)
+    return _again_1(kept)
 
 
 def _only(probabilities: Probabilities, steps: NDArray[np.integer]) -> Probabilities:
     """Keep these steps."""
     kept = np.zeros_like(probabilities)
-    kept[steps] = probabilities[steps]
-    return np.asarray(kept / kept.sum())
+    np.put_along_axis(kept, steps, np.take_along_axis(probabilities, steps, -1), -1)
+    return _again_1(kept)
+
+
+def _again_1(kept: Probabilities) -> Probabilities:
+    """With a sum of 1."""
+    return np.asarray(kept / kept.sum(-1, keepdims=True))
 
 
 def filtered(logits: Logits, config: SamplingConfig, temperature: float) -> Probabilities:
-    """Temperature and the filters after it, in their order, for one step's logits, (V,)."""
+    """Temperature and the filters after it, in their order, on logits, (V,) or (S, V)."""
     probabilities = softmax(logits, temperature)
     probabilities = top_k(probabilities, config.top_k)
     probabilities = top_p(probabilities, config.top_p)
@@ -123,8 +168,17 @@ def filtered(logits: Logits, config: SamplingConfig, temperature: float) -> Prob
     return typical_p(probabilities, config.typical_p)
 
 
-def draw(probabilities: Probabilities, generator: np.random.Generator) -> int:
-    """Draw a step by inversion: one uniform number each, whatever the distribution."""
-    cumulative = np.cumsum(probabilities)
-    index = int(np.searchsorted(cumulative, generator.random() * cumulative[-1], side="right"))
-    return min(index, int(np.flatnonzero(probabilities)[-1]))
+def draw(probabilities: Probabilities, uniform: float) -> int:
+    """Draw a step from (V,) by inversion: one number from [0, 1), whatever the distribution."""
+    cumulative = np.add.accumulate(probabilities)
+    step = int(cumulative.searchsorted(uniform * cumulative[-1], "right"))
+    return step if step < len(cumulative) else int(np.flatnonzero(probabilities)[-1])
+
+
+def draws(probabilities: Probabilities, uniforms: NDArray[np.floating]) -> NDArray[np.integer]:
+    """The same for several sequences, (S, V), and as many numbers, (S,)."""
+    cumulative = np.add.accumulate(probabilities, -1)
+    steps = np.sum(cumulative <= uniforms[:, np.newaxis] * cumulative[:, -1:], -1)
+    for row in np.flatnonzero(steps == probabilities.shape[-1]):
+        steps[row] = np.flatnonzero(probabilities[row])[-1]
+    return np.asarray(steps)

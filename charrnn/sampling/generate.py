@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import cycle
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
-import torch
 
+from charrnn.checkpoint import Checkpoint
 from charrnn.codec import Codec, Decoder
 from charrnn.config import SamplingConfig
-from charrnn.model.network import Network, State
+from charrnn.errors import SamplingError
 from charrnn.sampling import filters
+from charrnn.sampling.filters import Logits
 from charrnn.sampling.history import History
+from charrnn.sampling.runtime import Runtime
 
-PRIME_SEGMENT = 1024  # steps of the prime that are read at a time
+ABREAST = 64  # samples drawn side by side: a matrix is read once for all of them
 
 
-@dataclass(frozen=True)
-class Drawn:
+class Stream(Protocol):
+    """Sequences in the course of being read by a network, as `runtime.Stream` has them."""
+
+    logits: Logits  # of the next step, (V,) of a single one, else (S, V)
+
+    def step(self, steps: Any) -> Logits:
+        """Read a step, or one of each sequence, (S,); the new `logits`."""
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """Those of these numbers, to go on by themselves."""
+
+
+class Model(Protocol):
+    """What can be sampled: `runtime.Runtime`, or another way to step the same network."""
+
+    def begin(self, prime: Sequence[int] | np.ndarray) -> Stream:
+        """A stream that has read `prime`, (N,), N at least 1."""
+
+
+class Drawn(NamedTuple):
     """One step that was drawn, and its surprise under the model's own distribution."""
 
     step: int
-    nats: float  # -log p before temperature and filters
+    nats: float  # -log p before temperature and filters; 0 where nobody wants to know
 
 
 def generator_of(seed: int, index: int) -> np.random.Generator:
@@ -31,49 +52,117 @@ def generator_of(seed: int, index: int) -> np.random.Generator:
     return np.random.default_rng([seed, index])
 
 
-def read_prime(network: Network, prime: Sequence[int] | np.ndarray) -> tuple[np.ndarray, State]:
-    """Logits, (V,), of the step after `prime`, (N,), N at least 1, and the state there."""
-    device = next(network.parameters()).device
-    state = network.initial_state(1)
-    steps = torch.as_tensor(np.asarray(prime, dtype=np.int64), device=device).unsqueeze(0)
-    for part in steps.split(PRIME_SEGMENT, dim=1):
-        logits, state = network(part, state)
-    return logits[0, -1].cpu().numpy(), state
-
-
-@torch.inference_mode()
-def generate(
-    network: Network,
-    prime: Sequence[int] | np.ndarray,
-    config: SamplingConfig,
-    generator: np.random.Generator,
-    never: Sequence[int] | np.ndarray = (),
-    end: int | None = None,
-) -> Iterator[Drawn]:
-    """Go on after `prime` without end; the caller stops when it has enough.
+class Abreast:
+    """Sequences that are drawn side by side, one step of each at a time, as far as they are asked
+    for.
 
     Args:
-        network: in evaluation mode.
-        prime: steps to begin after, (N,), N at least 1.
+        stream: has read the prime, in as many sequences as there are generators; of one, it may
+            be a single one.
         config: temperature and filters.
-        generator: source of the draws.
-        never: steps that may not be drawn.
+        generators: sources of the draws.
+        history: of the prime.
         end: the step that ends a document.
-
-    Raises:
-        SamplingError: the model's output is not finite, or nothing may be drawn.
+        scored: whether the surprise of each step is wanted.
     """
-    device = next(network.parameters()).device
-    history = History(config, np.asarray(never, np.int64), map(int, prime), end)
-    values, state = read_prime(network, prime)
-    for temperature in cycle(config.temperature):
-        step = filters.draw(
-            filters.filtered(history.applied(values), config, temperature), generator
-        )
-        yield Drawn(step, -float(np.log(max(filters.softmax(values)[step], 1e-300))))
-        history.add(step)
-        logits, state = network(torch.full((1, 1), step, device=device), state)
-        values = logits[0, -1].cpu().numpy()
+
+    def __init__(
+        self,
+        stream: Stream,
+        config: SamplingConfig,
+        generators: Sequence[np.random.Generator],
+        history: History,
+        end: int | None = None,
+        *,
+        scored: bool = True,
+    ) -> None:
+        self._stream, self._config, self._end, self._scored = stream, config, end, scored
+        self._temperatures = cycle(config.temperature)
+        self._generators = generators
+        self._histories = [history, *(history.copy() for _ in generators[1:])]
+        self._is_idle = history.is_idle
+        self._waiting: list[deque[Drawn | SamplingError]] = [deque() for _ in generators]
+        self._live = list(range(len(generators)))  # as they stand in the stream
+        self._finished: set[int] = set()
+        self._last: Any = None  # steps drawn, not yet read
+        self._is_single = stream.logits.ndim == 1
+
+    def sequence(self, index: int) -> Iterator[Drawn]:
+        """The steps of sequence `index`, to the end of a document, or for as long as they are
+        asked for.
+
+        Raises:
+            SamplingError: the model's output is not finite, or nothing may be drawn.
+        """
+        if self._is_single:
+            yield from self._alone()
+            return
+        waiting = self._waiting[index]
+        try:
+            while waiting or index not in self._finished:
+                if not waiting:
+                    self._draw()
+                drawn = waiting.popleft()
+                if isinstance(drawn, SamplingError):
+                    raise drawn
+                yield drawn
+        finally:
+            self._finished.add(index)
+
+    def _alone(self) -> Iterator[Drawn]:
+        """The steps of a single sequence, without the bookkeeping of several."""
+        stream, history, random = self._stream, self._histories[0], self._generators[0].random
+        for temperature in self._temperatures:
+            values = logits = stream.logits
+            if not self._is_idle:
+                values = history.applied(values)
+            step = filters.draw(filters.filtered(values, self._config, temperature), random())
+            yield Drawn(step, filters.surprise(logits, step) if self._scored else 0.0)
+            if step == self._end:
+                return
+            if not self._is_idle:
+                history.add(step)
+            stream.step(step)
+
+    def _leave_finished(self) -> None:
+        """Drop the sequences that nobody wants any more."""
+        rows = [row for row, index in enumerate(self._live) if index not in self._finished]
+        if len(rows) < len(self._live):
+            self._stream = self._stream.take(rows)
+            self._live = [self._live[row] for row in rows]
+            self._last = self._last[rows]
+
+    def _draw(self) -> None:
+        """Draw a step of each sequence that goes on."""
+        if self._last is not None:
+            if self._finished:
+                self._leave_finished()
+            self._stream.step(self._last)
+        logits = self._stream.logits  # (S, V)
+        values: Logits = logits
+        if not self._is_idle:
+            values = np.stack([self._ruled(row, index) for row, index in enumerate(self._live)])
+        uniforms = np.array([self._generators[index].random() for index in self._live])
+        temperature = next(self._temperatures)
+        steps = filters.draws(filters.filtered(values, self._config, temperature), uniforms)
+        surprises = filters.surprises(logits, steps) if self._scored else np.zeros(len(steps))
+        for index, step, nats in zip(self._live, steps.tolist(), surprises.tolist(), strict=True):
+            if index not in self._finished:
+                self._waiting[index].append(Drawn(step, nats))
+                self._histories[index].add(step)
+            if step == self._end:
+                self._finished.add(index)
+        self._last = steps
+
+    def _ruled(self, row: int, index: int) -> Logits:
+        """One sequence's logits after the rules; where they leave nothing, it alone ends."""
+        values: Logits = self._stream.logits[row]
+        try:
+            values = self._histories[index].applied(values)
+        except SamplingError as error:
+            self._waiting[index].append(error)
+            self._finished.add(index)
+        return values
 
 
 class TextStream:
@@ -111,8 +200,12 @@ class TextStream:
             if drawn.step == self._end:
                 self.stopped = True
                 break
+            if not self._stop:
+                if piece := self._decoder.push(drawn.step):
+                    yield piece
+                continue
             held += self._decoder.push(drawn.step)
-            if self._stop and (end := held.find(self._stop)) >= 0:
+            if (end := held.find(self._stop)) >= 0:
                 self.stopped = True
                 yield held[:end]
                 return
@@ -136,28 +229,77 @@ def _overlap(text: str, stop: str) -> int:
     )
 
 
-def sample(
-    network: Network,
+def samples(
+    model: Model,
     codec: Codec,
+    *,
+    length: int,
+    num: int = 1,
+    prime: str = "",
+    config: SamplingConfig | None = None,
+    seed: int = 0,
+    stop: str = "",
+    scored: bool = True,
+) -> Iterator[TextStream]:
+    """Samples as streams of text that go on after `prime`.
+
+    Characters of the prime that the codec does not know are left out; without a prime the text
+    begins as a paragraph would.  Where the corpus was one of documents, a sample is one, and
+    the prime its beginning.
+
+    Args:
+        model: the network.
+        codec: of the model.
+        length: steps of a sample, at most.
+        num: samples; those of the same number and seed are alike however many there are (but for
+            the rounding of sums in another order).
+        prime: text to go on after.
+        config: temperature, filters and rules.
+        seed: of the draws.
+        stop: text that ends a sample.
+        scored: whether `nats_per_step` is wanted; without it sampling is faster.
+
+    Raises:
+        SamplingError: a demand that leaves nothing to draw; in a sample, a broken model.
+    """
+    config = config or SamplingConfig()
+    steps, _ = codec.primed(prime)
+    never = codec.never(config.allow, config.forbid, config.unk)
+    history = History(config, np.asarray(never, np.int64), steps.tolist(), codec.end)
+    begun = model.begin(steps)
+    for first in range(0, num, ABREAST):
+        generators = [generator_of(seed, k) for k in range(first, min(num, first + ABREAST))]
+        stream = begun if num == 1 else begun.take([0] * len(generators))
+        group = Abreast(stream, config, generators, history.copy(), codec.end, scored=scored)
+        for index in range(len(generators)):
+            decoder = codec.primed(prime)[1]
+            yield TextStream(group.sequence(index), decoder, length, stop, codec.end)
+
+
+def sample(
+    model: Checkpoint,
     *,
     length: int,
     prime: str = "",
     config: SamplingConfig | None = None,
     seed: int = 0,
-    index: int = 0,
     stop: str = "",
 ) -> TextStream:
-    """One sample as a stream of text that goes on after `prime`.
-
-    Characters of the prime that the codec does not know are left out; without a prime the text
-    begins as a paragraph would.  Where the corpus was one of documents, the sample is one, and
-    the prime its beginning.
+    """One sample of a model file; see `samples`.  What `config` leaves open is as the run was set
+    up.
 
     Raises:
-        SamplingError: at once, a demand that leaves nothing to draw; later, a broken model.
+        CheckpointError: the file is damaged.
+        SamplingError: a demand that leaves nothing to draw; later, a broken model.
     """
-    config = config or SamplingConfig()
-    steps, decoder = codec.primed(prime)
-    never = codec.never(config.allow, config.forbid, config.unk)
-    drawn = generate(network, steps, config, generator_of(seed, index), never, codec.end)
-    return TextStream(drawn, decoder, length, stop, codec.end)
+    return next(
+        samples(
+            Runtime.of(model),
+            model.codec,
+            length=length,
+            prime=prime,
+            config=config or model.config.sampling,
+            seed=seed,
+            stop=stop,
+        )
+    )

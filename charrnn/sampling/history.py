@@ -52,6 +52,13 @@ class History:
         if self._config.repetition_penalty != 1:
             self._recent.append(step)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is ever lowered or ruled out."""
+        config = self._config
+        rules = config.no_repeat_ngram or config.repetition_penalty != 1
+        return not rules and not len(self._never) and self._end is None
+
     def applied(self, logits: Logits) -> Logits:
         """The logits, (V,), with the repetition penalty, and without what is ruled out.
 

@@ -28,7 +28,8 @@ from charrnn.errors import (
 from charrnn.model import device as devices
 from charrnn.model.network import Network, State, flattened, unflattened
 from charrnn.run import Run
-from charrnn.sampling.generate import sample
+from charrnn.sampling.generate import samples
+from charrnn.sampling.runtime import Runtime
 from charrnn.training import optimizers, probe
 from charrnn.training.evaluate import evaluate
 from charrnn.training.events import Evaluated, Event, Sampled, Saved, Stepped, Stopped
@@ -322,25 +323,30 @@ class Trainer:
             elapsed_s=progress.elapsed_s,
             val_bits_per_character=bits,
         )
-        self.network.eval()
-        text = self._preview()
-        self.network.train()
-        yield Sampled(progress.step, text)
+        yield Sampled(progress.step, self._preview())
 
     def _preview(self) -> str:
         """A sample; of documents, several."""
-        config, between = self.config.sampling, self.codec.reading.between
+        between = self.codec.reading.between
+        weights = {name: _array(tensor) for name, tensor in self.network.state_dict().items()}
+        streams = samples(
+            Runtime(self.config.model, weights),
+            self.codec,
+            length=PREVIEW,
+            num=PREVIEWS if between else 1,
+            config=self.config.sampling,
+        )
         texts: list[str] = []
-        left = PREVIEW
-        while left > 0 and len(texts) < (PREVIEWS if between else 1):
-            stream = sample(self.network, self.codec, length=left, config=config, index=len(texts))
+        written = 0
+        for stream in streams:
             texts.append("")
             try:
                 for piece in stream:
                     texts[-1] += piece
             except SamplingError:  # a rule against loops has ruled out everything: no harm done
                 break
-            left -= stream.steps
+            if (written := written + stream.steps) >= PREVIEW:
+                break
         return between.join(texts)
 
     def _save_sound(self, meter: Meter) -> None:

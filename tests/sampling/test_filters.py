@@ -29,8 +29,35 @@ def test_filters_keep_a_distribution(
     assert probabilities.shape == logits.shape
     assert (probabilities >= 0).all()
     assert probabilities.sum() == pytest.approx(1)
-    step = filters.draw(probabilities, np.random.default_rng(0))
-    assert probabilities[step] > 0
+    for uniform in (0.0, 0.3, 1 - 2**-53):
+        assert probabilities[filters.draw(probabilities, uniform)] > 0
+
+
+@given(
+    st.integers(1, 5),
+    st.integers(1, 20),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.0, 0.5, 1.0, 3.0]),
+    st.integers(0, 25),
+    st.sampled_from([0.2, 0.9, 1.0]),
+    st.sampled_from([0.0, 0.1]),
+    st.sampled_from([0.2, 0.9, 1.0]),
+)
+def test_several_sequences_are_filtered_as_each_alone(
+    count: int, size: int, seed: int, temperature: float, k: int, p: float, share: float, typ: float
+) -> None:
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(count, size), scale=4).astype(np.float32)
+    uniforms = generator.random(count)
+    config = SamplingConfig(top_k=k, top_p=p, min_p=share, typical_p=typ)
+    together = filters.filtered(logits, config, temperature)
+    apart = [filters.filtered(row, config, temperature) for row in logits]
+    np.testing.assert_allclose(together, apart, rtol=1e-9, atol=1e-12)
+    steps = filters.draws(np.array(apart), uniforms)
+    alone = [filters.draw(row, u) for row, u in zip(apart, uniforms, strict=True)]
+    assert steps.tolist() == alone
+    expected = [filters.surprise(row, int(s)) for row, s in zip(logits, steps, strict=True)]
+    np.testing.assert_allclose(filters.surprises(logits, steps), expected)
 
 
 @given(LOGITS, st.floats(0.001, 1))
@@ -126,6 +153,6 @@ def test_broken_logits_are_an_error() -> None:
 def test_draws_follow_the_distribution() -> None:
     probabilities = np.array([0.1, 0.0, 0.6, 0.3])
     generator = np.random.default_rng(0)
-    counts = np.bincount([filters.draw(probabilities, generator) for _ in range(20_000)])
+    counts = np.bincount([filters.draw(probabilities, generator.random()) for _ in range(20_000)])
     np.testing.assert_allclose(counts / 20_000, probabilities, atol=0.015)
     assert counts[1] == 0

@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 import charrnn
 from charrnn.codec.char import CharCodec
 from charrnn.config import SamplingConfig
-from charrnn.sampling.generate import Drawn, TextStream, generate, generator_of, sample
+from charrnn.errors import SamplingError
+from charrnn.sampling import generate
+from charrnn.sampling.generate import Abreast, Drawn, TextStream, generator_of, samples
+from charrnn.sampling.history import History
+from charrnn.sampling.runtime import Runtime
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +25,14 @@ def model(run: Path) -> charrnn.checkpoint.Checkpoint:
     return charrnn.load(run)
 
 
+def texts(model: charrnn.checkpoint.Checkpoint, **settings: object) -> list[str]:
+    streams = samples(Runtime.of(model), model.codec, **settings)  # type: ignore[arg-type]
+    return ["".join(stream) for stream in streams]
+
+
 def text(model: charrnn.checkpoint.Checkpoint, **settings: object) -> str:
-    return "".join(sample(model.network(), model.codec, **settings))  # type: ignore[arg-type]
+    (only,) = texts(model, **settings)
+    return only
 
 
 def test_same_seed_same_text(model: charrnn.checkpoint.Checkpoint) -> None:
@@ -30,15 +40,56 @@ def test_same_seed_same_text(model: charrnn.checkpoint.Checkpoint) -> None:
     assert len(first) == 80
     assert text(model, length=80, seed=4) == first
     assert text(model, length=80, seed=5) != first
-    assert text(model, length=80, seed=4, index=1) != first
     assert first.startswith(text(model, length=30, seed=4))
+
+
+def test_samples_side_by_side_are_those_drawn_alone(
+    model: charrnn.checkpoint.Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are, in whatever groups, and whichever ends first."""
+    settings: dict[str, object] = {"length": 60, "num": 7, "seed": 3, "prime": "The ", "stop": "r"}
+    together = texts(model, **settings)
+    assert len(set(together)) == 7
+    assert len({len(each) for each in together}) > 2
+    assert texts(model, **settings | {"num": 3}) == together[:3]
+    for abreast in (1, 2, 3):
+        monkeypatch.setattr(generate, "ABREAST", abreast)
+        assert texts(model, **settings) == together
+
+
+def test_samples_may_be_read_in_any_order(model: charrnn.checkpoint.Checkpoint) -> None:
+    def streams() -> list[TextStream]:
+        return list(samples(Runtime.of(model), model.codec, length=30, num=3))
+
+    forwards = ["".join(stream) for stream in streams()]
+    backwards = ["".join(stream) for stream in reversed(streams())]
+    assert forwards == backwards[::-1]
+    first, second, _ = streams()
+    assert ["".join(pair) for pair in zip(first, second, strict=True)] == [
+        "".join(pair) for pair in zip(*forwards[:2], strict=True)
+    ]
+
+
+def test_where_rules_leave_nothing_one_sample_ends_and_not_the_others(
+    model: charrnn.checkpoint.Checkpoint,
+) -> None:
+    config = SamplingConfig(no_repeat_ngram=1)
+    streams = list(samples(Runtime.of(model), model.codec, length=200, num=2, config=config))
+    for stream in streams:
+        written: list[str] = []
+        with pytest.raises(SamplingError, match="no step is left"):
+            written.extend(stream)
+        assert len(set(written)) == len(written) > 10
 
 
 def test_stepping_equals_reading_in_one_go(model: charrnn.checkpoint.Checkpoint) -> None:
     """The surprise of each step is that which the network gives the whole text."""
     network, codec = model.network(), model.codec
     prime = codec.encode("The miller")[0]
-    drawn = list(islice(generate(network, prime, SamplingConfig(), generator_of(0, 0)), 50))
+    config = SamplingConfig(temperature=(0.7,))
+    stream, history = Runtime.of(model).begin(prime), History(config, prime[:0], prime)
+    group = Abreast(stream, config, [generator_of(0, 0)], history)
+    drawn = list(islice(group.sequence(0), 50))
     steps = torch.tensor([[*prime, *(d.step for d in drawn)]])
     with torch.no_grad():
         logits, _ = network(steps[:, :-1], network.initial_state(1))

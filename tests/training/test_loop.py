@@ -22,7 +22,6 @@ from charrnn.config import load_preset, presets
 from charrnn.errors import CheckpointError, ConfigError, DivergenceError, RunError
 from charrnn.model import device as devices
 from charrnn.run import Run
-from charrnn.sampling.generate import sample
 from charrnn.training import probe
 from charrnn.training.events import Evaluated, Sampled, Saved, Stepped, Stopped
 from charrnn.training.loop import Trainer
@@ -59,7 +58,7 @@ def test_learns_abab_by_heart(tmp_path: Path) -> None:
     assert end.best_nats_per_step is not None
     assert end.best_nats_per_step < 0.02
     model = charrnn.load(tmp_path / "run")
-    assert "".join(sample(model.network(), model.codec, length=20, prime="a")) == "ba" * 10
+    assert "".join(charrnn.sample(model, length=20, prime="a")) == "ba" * 10
 
 
 def test_events_tell_the_run(corpus: Path, tmp_path: Path) -> None:

@@ -174,21 +174,24 @@ def command(
     between = codec.reading.between if codec.reading.documents in ("line", "record") else SEPARATOR
     with _output(out) as stream:
         text_out = TextOut(stream)
-        for index, pieces in enumerate(samples):
-            if json_lines:
-                line = {
-                    "index": index,
-                    "seed": seed,
-                    "text": primed + "".join(pieces),
-                    "steps": pieces.steps,
-                    "nats_per_step": pieces.nats_per_step,
-                    "ended": pieces.stopped,
-                }
-                text_out.write(json.dumps(line, ensure_ascii=False) + "\n")
-                continue
-            text_out.write((between if index else "") + primed)
-            for piece in pieces:
-                text_out.write(piece)
+        try:
+            for index, pieces in enumerate(samples):
+                if json_lines:
+                    line = {
+                        "index": index,
+                        "seed": seed,
+                        "text": primed + "".join(pieces),
+                        "steps": pieces.steps,
+                        "nats_per_step": pieces.nats_per_step,
+                        "ended": pieces.stopped,
+                    }
+                    text_out.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    continue
+                text_out.write((between if index else "") + primed)
+                for piece in pieces:
+                    text_out.write(piece)
+        finally:  # after Ctrl-C too, what there is
+            text_out.flush()
         text_out.end(whole_lines=codec.end is not None and not json_lines)
 
 

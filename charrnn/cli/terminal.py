@@ -29,26 +29,38 @@ class TextOut:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._is_terminal = stream.isatty()
+        self._pieces: list[str] = []
         self._flushed_at = 0.0
         self._ends_line = True
 
     def write(self, text: str) -> None:
-        """Write a piece; it becomes visible within a twentieth of a second."""
-        self._stream.write(printable(text) if self._is_terminal else text)
-        self._ends_line = text.endswith("\n") if text else self._ends_line
-        now = time.monotonic()
-        if now - self._flushed_at > _FLUSH_EVERY_S:
-            self._stream.flush()
-            self._flushed_at = now
+        """Write a piece; while more is written it becomes visible within a twentieth of a second.
+
+        Pieces are gathered here: a stream may pass each on by itself (PYTHONUNBUFFERED), which
+        costs as much as drawing a character.
+        """
+        self._pieces.append(text)
+        if time.monotonic() - self._flushed_at > _FLUSH_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Make visible what was written."""
+        if text := "".join(self._pieces):
+            self._pieces.clear()
+            self._ends_line = text.endswith("\n")
+            self._stream.write(printable(text) if self._is_terminal else text)
+        self._stream.flush()
+        self._flushed_at = time.monotonic()
 
     def end(self, *, whole_lines: bool = False) -> None:
         """Flush, and on a terminal end the line, so that the prompt stands on its own.
 
         `whole_lines`: end it in any case, as lists of names do.
         """
+        self.flush()
         if (self._is_terminal or whole_lines) and not self._ends_line:
-            self._stream.write("\n")
-        self._stream.flush()
+            self.write("\n")
+            self.flush()
 
 
 def duration(seconds: float) -> str:

@@ -58,15 +58,18 @@ def softmax(logits: Logits, temperature: float = 1.0) -> Probabilities:
     Raises:
         SamplingError: a logit that is not a number: the model is broken.
     """
+    return _again_1(_tempered(logits, temperature))
+
+
+def _tempered(logits: Logits, temperature: float) -> Probabilities:
+    """The same but for a factor."""
     values = logits.astype(np.float64)
     values -= _highest(values)
     if temperature == 0:
         return np.asarray(_only(np.ones_like(values), values.argmax(-1)[..., np.newaxis]))
     if temperature != 1:
         values *= min(1 / temperature, COLDEST)
-    np.exp(values, values)
-    values /= np.add.reduce(values) if values.ndim == 1 else values.sum(-1, keepdims=True)
-    return values
+    return np.asarray(np.exp(values, values))
 
 
 def surprises(logits: Logits, steps: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -160,16 +163,25 @@ def _again_1(kept: Probabilities) -> Probabilities:
 
 
 def filtered(logits: Logits, config: SamplingConfig, temperature: float) -> Probabilities:
-    """Temperature and the filters after it, in their order, on logits, (V,) or (S, V)."""
-    probabilities = softmax(logits, temperature)
-    probabilities = top_k(probabilities, config.top_k)
+    """Temperature and the filters after it, in their order, on logits, (V,) or (S, V).
+
+    Returns:
+        Probabilities but for a factor, which does not matter to `draw`.
+    """
+    probabilities = _tempered(logits, temperature)
+    if not (config.top_k or config.top_p < 1 or config.min_p or config.typical_p < 1):
+        return probabilities
+    probabilities = top_k(_again_1(probabilities), config.top_k)
     probabilities = top_p(probabilities, config.top_p)
     probabilities = min_p(probabilities, config.min_p)
     return typical_p(probabilities, config.typical_p)
 
 
 def draw(probabilities: Probabilities, uniform: float) -> int:
-    """Draw a step from (V,) by inversion: one number from [0, 1), whatever the distribution."""
+    """Draw a step from (V,) by inversion: one number from [0, 1), whatever the distribution.
+
+    Probabilities may lack a factor here.
+    """
     cumulative = np.add.accumulate(probabilities)
     step = int(cumulative.searchsorted(uniform * cumulative[-1], "right"))
     return step if step < len(cumulative) else int(np.flatnonzero(probabilities)[-1])

@@ -129,6 +129,7 @@ class Trainer:
             CheckpointError: a save failed; the one before it stands.
         """
         progress, training = self.progress, self.config.training
+        devices.keep_freed_memory()
         torch.set_num_threads(progress.threads)
         started = clock() - progress.elapsed_s
         meter, interrupted = Meter(progress.elapsed_s), False
@@ -152,12 +153,13 @@ class Trainer:
                 progress.elapsed_s = clock() - started
                 if progress.over(training) is None:
                     progress.decide(training, self.lanes.segments)
-                meter.restart(progress.elapsed_s)
             chosen_anew = self._choose_threads(clock, evaluating)
             if evaluating or chosen_anew or clock() - saved_at > SAVE_EVERY_S:
                 self._save_sound(meter)
                 saved_at = clock()
                 yield Saved(progress.step, self.run.last)
+            if evaluating:
+                meter.restart(clock() - started)
         if interrupted:
             self._save_sound(meter)
             yield Saved(progress.step, self.run.last)

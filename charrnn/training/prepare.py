@@ -78,6 +78,7 @@ def prepared(
     """
     run.refuse_existing(force)  # before the corpus is read, and again once nobody else can write
     device = devices.pick(value(given, "device"))
+    devices.keep_freed_memory()
     if init_from is not None:
         given = inherited(given, init_from)
     with _removed_if_unused(run), run.locked():

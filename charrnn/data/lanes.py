@@ -53,14 +53,18 @@ class Lanes:
         """Segments in a lane."""
         return -(-self.lane_length // self.length)
 
-    def segment(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs and their successors, both (B, T), of one segment."""
+    def places(self, index: int) -> tuple[NDArray[np.int64], int]:
+        """Where the pieces of one segment begin, (B,), and how many inputs each has."""
         width = min(self.length, self.lane_length - index * self.length)
         if self.order is None:
             starts = index * self.length + np.arange(self.batch) * self.lane_length
         else:
             starts = self.order[index * self.batch : (index + 1) * self.batch] * self.length
-        starts = starts + self.offset
+        return starts + self.offset, width
+
+    def segment(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Inputs and their successors, both (B, T), of one segment."""
+        starts, width = self.places(index)
         block = np.stack([self.steps[start : start + width + 1] for start in starts.tolist()])
         wide: NDArray[np.int64] = block.astype(np.int64)  # (B, T + 1)
         return wide[:, :-1], wide[:, 1:]

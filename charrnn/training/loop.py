@@ -17,7 +17,7 @@ from charrnn.checkpoint import MODEL, Tensors
 from charrnn.codec import Codec
 from charrnn.config import BUDGET, Config, Given
 from charrnn.data import corpus
-from charrnn.data.lanes import Lanes, epoch_lanes
+from charrnn.data.lanes import Lanes
 from charrnn.errors import (
     CheckpointError,
     ConfigError,
@@ -33,6 +33,7 @@ from charrnn.sampling.runtime import Runtime
 from charrnn.training import optimizers, probe
 from charrnn.training.evaluate import evaluate
 from charrnn.training.events import Evaluated, Event, Sampled, Saved, Stepped, Stopped
+from charrnn.training.feed import Feed
 from charrnn.training.plan import Plan
 from charrnn.training.probe import SLOW, Pace
 from charrnn.training.progress import Meter, Progress, finite
@@ -65,7 +66,7 @@ class Trainer:
         self.progress = Progress(planned_steps=1, threads=1, corpus_crc32=corpus.checksum(encoded))
         self._pace = Pace()
         self._is_stateful = config.data.bptt == "stateful"
-        self._lanes: tuple[int, Lanes] | None = None  # those of an epoch, made once
+        self._feed = Feed(self.train_steps, config, self.device)
 
     @classmethod
     def new(cls, run: Run, plan: Plan, codec: Codec, network: Network, encoded: Path) -> Trainer:
@@ -177,18 +178,7 @@ class Trainer:
     @property
     def lanes(self) -> Lanes:
         """The corpus as the present epoch cuts it."""
-        data, seed, epoch = self.config.data, self.config.training.seed, self.progress.epoch
-        if self._lanes is None or self._lanes[0] != epoch:
-            lanes = epoch_lanes(
-                self.train_steps,
-                data.batch_size,
-                data.seq_length,
-                seed=seed,
-                epoch=epoch,
-                stateful=self._is_stateful,
-            )
-            self._lanes = (epoch, lanes)
-        return self._lanes[1]
+        return self._feed.lanes(self.progress.epoch)
 
     @property
     def epochs_done(self) -> float:
@@ -206,9 +196,7 @@ class Trainer:
         progress, training, lanes = self.progress, self.config.training, self.lanes
         if progress.segment == 0 or not self._is_stateful:
             self.state = self.network.initial_state(lanes.batch)
-        inputs, targets = (
-            torch.from_numpy(part).to(self.device) for part in lanes.segment(progress.segment)
-        )
+        inputs, targets = self._feed.segment(progress.epoch, progress.segment)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
         with devices.out_of_memory(lanes.batch, lanes.length):

@@ -1,0 +1,64 @@
+"""What the training loop reads: segment after segment of each epoch, on the device."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from charrnn.config import Config
+from charrnn.data.corpus import Steps
+from charrnn.data.lanes import Lanes, epoch_lanes
+
+RESIDENT = 1 << 28  # steps that a GPU holds by itself, in at most 1 GiB
+
+
+class Feed:
+    """The training part of a corpus, cut anew for each epoch.
+
+    Args:
+        steps: (N,), may be memory-mapped.
+        config: of the run.
+        device: where the segments are wanted.
+        resident: whether the corpus is to lie there as a whole, so that the device never waits
+            for a segment; by default on a GPU, if it is not too long.
+    """
+
+    def __init__(
+        self, steps: Steps, config: Config, device: torch.device, *, resident: bool | None = None
+    ) -> None:
+        self._steps, self._config, self._device = steps, config, device
+        self._lanes: tuple[int, Lanes] | None = None  # those of an epoch, made once
+        if resident is None:
+            resident = device.type != "cpu" and len(steps) <= RESIDENT
+        self._resident: Tensor | None = None
+        if resident:
+            kind = np.uint8 if steps.dtype == np.uint8 else np.int32
+            self._resident = torch.from_numpy(np.array(steps, kind)).to(device)
+
+    def lanes(self, epoch: int) -> Lanes:
+        """The corpus as this epoch cuts it."""
+        if self._lanes is None or self._lanes[0] != epoch:
+            data = self._config.data
+            lanes = epoch_lanes(
+                self._steps,
+                data.batch_size,
+                data.seq_length,
+                seed=self._config.training.seed,
+                epoch=epoch,
+                stateful=data.bptt == "stateful",
+            )
+            self._lanes = (epoch, lanes)
+        return self._lanes[1]
+
+    def segment(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
+        """Inputs and their successors, both (B, T), of one segment."""
+        lanes = self.lanes(epoch)
+        if self._resident is None:
+            inputs, targets = (torch.from_numpy(part) for part in lanes.segment(index))
+            return inputs.to(self._device), targets.to(self._device)
+        starts, width = lanes.places(index)
+        rows = torch.from_numpy(starts).to(self._device, non_blocking=True).unsqueeze(1)
+        columns = torch.arange(width + 1, device=self._device)
+        block = self._resident[rows + columns].long()  # (B, T + 1)
+        return block[:, :-1], block[:, 1:]

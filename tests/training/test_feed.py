@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from charrnn.config import Config, DataConfig, ModelConfig, SamplingConfig, TrainingConfig
+from charrnn.training.feed import Feed
+
+
+@pytest.mark.parametrize("bptt", ["stateful", "stateless"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_corpus_on_the_device_gives_the_same_segments(bptt: str, kind: type) -> None:
+    steps = np.random.default_rng(0).integers(200, size=500).astype(kind)
+    config = Config(
+        data=DataConfig(seq_length=7, batch_size=3, val_fraction=0.1, bptt=bptt),
+        model=ModelConfig(hidden=4, layers=1, embedding=2, dropout=0.0),
+        training=TrainingConfig(
+            lr=0.1, weight_decay=0, lr_decay=0.5, eval_every=1, patience=0, precision="fp32"
+        ),
+        sampling=SamplingConfig(),
+    )
+    host, device = (
+        Feed(steps, config, torch.device("cpu"), resident=resident) for resident in (False, True)
+    )
+    for epoch in (0, 1, 1, 0):
+        for index in range(host.lanes(epoch).segments):
+            for ours, theirs in zip(
+                host.segment(epoch, index), device.segment(epoch, index), strict=True
+            ):
+                assert ours.dtype == theirs.dtype == torch.int64
+                assert torch.equal(ours, theirs)

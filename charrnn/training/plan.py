@@ -72,10 +72,13 @@ class Size:
     embedding: int = 64
     weight_drop: float = 0.0
     variational: bool = False
+    cell_norm: str = "none"
+    passes: float = 1.0  # share of the useful epochs that it must have time for
 
 
-# By the length of the corpus, sizes from small to large; the first is the default, and a larger
-# one is taken where the minutes allow it all the passes that help.
+# By the length of the corpus, networks that learn more the longer they are given; the first is the
+# default, and a later one is taken where the minutes allow it the passes that it needs.
+LAYER_NORM_PASSES = 0.6
 CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
     (30_000, (Size(128, 0.3, 8, 64, 5e-3),)),
     (400_000, (Size(256, 0.4, 16, 64, 1.2e-2), Size(384, 0.5, 16, 64, 1.2e-2))),
@@ -83,7 +86,17 @@ CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
         4_000_000,
         (
             Size(256, 0.1, 32, 64, 4e-3, weight_drop=0.1, variational=True),
-            Size(512, 0.4, 32, 96, 3e-3),
+            Size(
+                256,
+                0.2,
+                32,
+                64,
+                4e-3,
+                weight_drop=0.1,
+                variational=True,
+                cell_norm="layer",
+                passes=LAYER_NORM_PASSES,
+            ),
         ),
     ),
     (math.inf, (Size(256, 0.1, 32, 64, 4e-3), Size(512, 0.2, 32, 96, 3e-3))),
@@ -103,6 +116,7 @@ WORD_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
 )
 # What suits AdamW and an LSTM suits others when multiplied by this.
 RATES = {"sgd": 100.0, "rmsprop": 0.5, "rnn": 0.25}
+NORMED = {"cell", "cell_norm", "embedding", "input_dropout"}  # which have a say about that norm
 FINE_TUNING = 1 / 3  # and so does what suits a network that begins with nothing
 
 
@@ -148,6 +162,7 @@ def choose(
             f"the corpus has {corpus_steps} {unit}s; {LEAST_STEPS} are the least to learn from"
         )
     values = asdict(size)
+    del values["passes"]
     chosen: Given = {
         "data": {
             "seq_length": values.pop("seq_length"),
@@ -217,22 +232,26 @@ def has_room(
     larger: Size,
     unit: str = "character",
 ) -> bool:
-    """Whether the minutes that were asked for leave time for a larger network.
+    """Whether the minutes that were asked for may leave time for a larger network, from what one
+    has cost that was measured; of the larger one itself, whether they do.
 
     Args:
         given: what the user has set; only a budget of minutes and nothing else is a wish for more.
         filled: the settings that were measured.
         corpus_steps: N.
         speed: what was measured.
-        larger: the size to come.
+        larger: the size in question.
         unit: what a step is.
     """
     minutes = given["training"].get("minutes")
     if minutes is None or not _is_free(given):
         return False
+    if larger.cell_norm != "none" and NORMED.intersection(given["model"]):
+        return False
     batch_steps = filled["data"]["batch_size"] * filled["data"]["seq_length"]
     seconds = speed.seconds / batch_steps * (larger.hidden / filled["model"]["hidden"]) ** 2
-    return bool(seconds * corpus_steps * useful_epochs(corpus_steps, unit) < 60 * minutes)
+    passes = larger.passes * useful_epochs(corpus_steps, unit)
+    return bool(seconds * corpus_steps * passes < 60 * minutes)
 
 
 def _fitted(data: dict[str, Any], corpus_steps: int) -> tuple[dict[str, Any], tuple[str, ...]]:

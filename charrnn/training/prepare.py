@@ -144,7 +144,10 @@ def _planned(
     for size in larger:
         if not plan.has_room(given, attempt.filled, count, attempt.speed, size, codec.unit):
             break
-        attempt = _measured(given, device, codec, count, size, fine_tuning)
+        tried = _measured(given, device, codec, count, size, fine_tuning)
+        if not plan.has_room(given, tried.filled, count, tried.speed, size, codec.unit):
+            break
+        attempt = tried
     filled, notices, network, speed = attempt
     if init_from is not None:
         notices += (str(transfer(network, codec, init_from)),)

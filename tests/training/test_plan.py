@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -96,16 +97,31 @@ def test_what_is_asked_for_stands() -> None:
         ({}, False),
         ({"minutes": 30, "hidden": 256}, False),
         ({"minutes": 30, "epochs": 2}, False),
+        ({"minutes": 30, "dropout": 0.1}, True),
+        ({"minutes": 30, "cell": "gru"}, False),
+        ({"minutes": 30, "embedding": 0}, False),
     ],
     ids=str,
 )
-def test_long_budgets_get_a_larger_network(asked: dict[str, float], room: bool) -> None:
-    """10^6 characters at 20 ms a step: 14 passes take 2 1/4 minutes, four times the work 9."""
+def test_long_budgets_get_a_network_that_learns_more(asked: dict[str, Any], room: bool) -> None:
+    """10^6 characters at 0.1 s a step: 8 passes take 7 minutes."""
     wishes = config.from_flags(asked)
-    small, large = plan.sizes(10**6, "char", on_gpu=False)
-    filled, _ = plan.choose(wishes, 10**6, small)
-    speed = probe.Speed(1, "fp32", 0.02)
+    large = next(
+        size for size in plan.sizes(10**6, "char", on_gpu=False) if size.cell_norm != "none"
+    )
+    filled, _ = plan.choose(wishes, 10**6, large)
+    speed = probe.Speed(1, "fp32", 0.1)
     assert plan.has_room(wishes, filled, 10**6, speed, large) == room
+
+
+def test_a_network_is_foreseen_to_cost_the_square_of_its_width() -> None:
+    """2 * 10^5 words at 20 ms a step: 7 passes take half a minute, four times the work 2."""
+    small, large = plan.sizes(2 * 10**5, "word", on_gpu=False)
+    speed = probe.Speed(1, "fp32", 0.02)
+    for minutes, room in ((1.5, False), (2.5, True)):
+        wishes = config.from_flags({"minutes": minutes})
+        filled, _ = plan.choose(wishes, 2 * 10**5, small, "word")
+        assert plan.has_room(wishes, filled, 2 * 10**5, speed, large, "word") == room
 
 
 def test_the_probe_leaves_the_network_alone() -> None:

@@ -78,25 +78,16 @@ class Size:
 
 # By the length of the corpus, networks that learn more the longer they are given; the first is the
 # default, and a later one is taken where the minutes allow it the passes that it needs.
-LAYER_NORM_PASSES = 0.6
+DROPPED: dict[str, Any] = {"weight_drop": 0.1, "variational": True}
 CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
     (30_000, (Size(128, 0.3, 8, 64, 5e-3),)),
-    (400_000, (Size(256, 0.4, 16, 64, 1.2e-2), Size(384, 0.5, 16, 64, 1.2e-2))),
+    (400_000, (Size(256, 0.4, 16, 64, 1.2e-2), Size(256, 0.4, 16, 64, 1.2e-2, cell_norm="layer"))),
     (
         4_000_000,
         (
-            Size(256, 0.1, 32, 64, 4e-3, weight_drop=0.1, variational=True),
-            Size(
-                256,
-                0.2,
-                32,
-                64,
-                4e-3,
-                weight_drop=0.1,
-                variational=True,
-                cell_norm="layer",
-                passes=LAYER_NORM_PASSES,
-            ),
+            Size(256, 0.1, 32, 64, 4e-3, **DROPPED),
+            Size(256, 0.1, 32, 64, 4e-3, **DROPPED, cell_norm="layer", passes=0.5),
+            Size(256, 0.2, 32, 64, 4e-3, **DROPPED, cell_norm="layer"),
         ),
     ),
     (math.inf, (Size(256, 0.1, 32, 64, 4e-3), Size(512, 0.2, 32, 96, 3e-3))),

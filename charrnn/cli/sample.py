@@ -132,6 +132,8 @@ def command(
     settings = replace(loaded.config.sampling, **asked)
     if typed(ctx, "repetition_window") and settings.repetition_penalty == 1:
         raise UsageError("--repetition-window has no effect without --repetition-penalty")
+    import numpy as np
+
     from charrnn.sampling.runtime import Runtime
 
     runtime = Runtime.of(loaded)
@@ -172,7 +174,7 @@ def command(
             scored=json_lines,
         )
     between = codec.reading.between if codec.reading.documents in ("line", "record") else SEPARATOR
-    with _output(out) as stream:
+    with np.errstate(all="ignore"), _output(out) as stream:  # absurd weights end in an error
         text_out = TextOut(stream)
         try:
             for index, pieces in enumerate(samples):
@@ -186,13 +188,13 @@ def command(
                         "ended": pieces.stopped,
                     }
                     text_out.write(json.dumps(line, ensure_ascii=False) + "\n")
-                    continue
-                text_out.write((between if index else "") + primed)
-                for piece in pieces:
-                    text_out.write(piece)
+                else:
+                    text_out.write((between if index else "") + primed)
+                    for piece in pieces:
+                        text_out.write(piece)
+                text_out.flush()  # the next one may take its time
         finally:  # after Ctrl-C too, what there is
-            text_out.flush()
-        text_out.end(whole_lines=codec.end is not None and not json_lines)
+            text_out.end(whole_lines=codec.end is not None and not json_lines)
 
 
 def _refuse_idle(ctx: typer.Context, beam: int | None, num: int) -> None:

@@ -11,7 +11,7 @@ from charrnn.codec import Codec
 from charrnn.config import SamplingConfig
 from charrnn.errors import SamplingError
 from charrnn.sampling import filters
-from charrnn.sampling.generate import Drawn, Model, TextStream
+from charrnn.sampling.generate import LONG, Drawn, Model, TextStream
 from charrnn.sampling.history import History
 
 
@@ -29,6 +29,7 @@ class Hypothesis:
         return float(self.log_p / max(1, len(self.drawn)) ** length_penalty)
 
 
+@np.errstate(all="ignore")  # of absurd weights; what they lead to is refused
 def search(
     model: Model,
     codec: Codec,
@@ -61,6 +62,8 @@ def search(
     config = config or SamplingConfig()
     steps, _ = codec.primed(prime)
     stream = model.begin(steps).take([0])
+    if length >= LONG:
+        stream.share_work()
     live = [Hypothesis((), 0.0, False)]
     never = codec.never(config.allow, config.forbid, config.unk)
     histories = [History(config, never, map(int, steps), codec.end)]

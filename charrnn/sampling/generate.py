@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from itertools import cycle
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -19,6 +20,8 @@ from charrnn.sampling.history import History
 from charrnn.sampling.runtime import Runtime
 
 ABREAST = 64  # samples drawn side by side: a matrix is read once for all of them
+AHEAD = 1 << 23  # steps that may wait to be written, while the first of them is
+LONG = 100  # steps, from which it is worth measuring how best to take them
 
 
 class Stream(Protocol):
@@ -31,6 +34,9 @@ class Stream(Protocol):
 
     def take(self, rows: Sequence[int]) -> Self:
         """Those of these numbers, to go on by themselves."""
+
+    def share_work(self) -> None:
+        """Find the best number of threads for many such steps."""
 
 
 class Model(Protocol):
@@ -81,6 +87,7 @@ class Abreast:
         self._generators = generators
         self._histories = [history, *(history.copy() for _ in generators[1:])]
         self._is_idle = history.is_idle
+        self._unscored = cache(lambda step: Drawn(step, 0.0))  # one object for all that wait
         self._waiting: list[deque[Drawn | SamplingError]] = [deque() for _ in generators]
         self._live = list(range(len(generators)))  # as they stand in the stream
         self._finished: set[int] = set()
@@ -98,16 +105,18 @@ class Abreast:
             yield from self._alone()
             return
         waiting = self._waiting[index]
-        try:
-            while waiting or index not in self._finished:
-                if not waiting:
-                    self._draw()
-                drawn = waiting.popleft()
-                if isinstance(drawn, SamplingError):
-                    raise drawn
-                yield drawn
-        finally:
-            self._finished.add(index)
+        while waiting or index not in self._finished:
+            if not waiting:
+                self._draw()
+            drawn = waiting.popleft()
+            if isinstance(drawn, SamplingError):
+                raise drawn
+            yield drawn
+
+    def leave(self, index: int) -> None:
+        """Draw no more of this sequence."""
+        self._finished.add(index)
+        self._waiting[index].clear()
 
     def _alone(self) -> Iterator[Drawn]:
         """The steps of a single sequence, without the bookkeeping of several."""
@@ -148,7 +157,8 @@ class Abreast:
         surprises = filters.surprises(logits, steps) if self._scored else np.zeros(len(steps))
         for index, step, nats in zip(self._live, steps.tolist(), surprises.tolist(), strict=True):
             if index not in self._finished:
-                self._waiting[index].append(Drawn(step, nats))
+                drawn = Drawn(step, nats) if self._scored else self._unscored(step)
+                self._waiting[index].append(drawn)
                 self._histories[index].add(step)
             if step == self._end:
                 self._finished.add(index)
@@ -176,6 +186,7 @@ class TextStream:
         length: steps at most.
         stop: text that ends the sample and is not part of it; empty: none.
         end: step that ends the sample and is not part of it; None: none.
+        leave: told when no more steps are wanted.
     """
 
     def __init__(
@@ -185,8 +196,9 @@ class TextStream:
         length: int,
         stop: str = "",
         end: int | None = None,
+        leave: Callable[[], None] = lambda: None,
     ) -> None:
-        self._drawn, self._decoder = drawn, decoder
+        self._drawn, self._decoder, self._leave = drawn, decoder, leave
         self._length, self._stop, self._end = length, stop, end
         self.steps = 0
         self.nats = 0.0
@@ -207,13 +219,16 @@ class TextStream:
             held += self._decoder.push(drawn.step)
             if (end := held.find(self._stop)) >= 0:
                 self.stopped = True
-                yield held[:end]
-                return
+                held = held[:end]
+                break
             keep = _overlap(held, self._stop)
             if piece := held[: len(held) - keep]:
                 yield piece
             held = held[len(held) - keep :]
-        if held := held + self._decoder.flush():
+        else:
+            held += self._decoder.flush()
+        self._leave()
+        if held:
             yield held
 
     @property
@@ -267,13 +282,17 @@ def samples(
     never = codec.never(config.allow, config.forbid, config.unk)
     history = History(config, np.asarray(never, np.int64), steps.tolist(), codec.end)
     begun = model.begin(steps)
-    for first in range(0, num, ABREAST):
-        generators = [generator_of(seed, k) for k in range(first, min(num, first + ABREAST))]
+    abreast = min(ABREAST, max(1, AHEAD // max(1, length)))
+    for first in range(0, num, abreast):
+        generators = [generator_of(seed, k) for k in range(first, min(num, first + abreast))]
         stream = begun if num == 1 else begun.take([0] * len(generators))
+        if not first and length * num >= LONG:
+            stream.share_work()
         group = Abreast(stream, config, generators, history.copy(), codec.end, scored=scored)
         for index in range(len(generators)):
             decoder = codec.primed(prime)[1]
-            yield TextStream(group.sequence(index), decoder, length, stop, codec.end)
+            drawn, leave = group.sequence(index), partial(group.leave, index)
+            yield TextStream(drawn, decoder, length, stop, codec.end, leave)
 
 
 def sample(

@@ -5,7 +5,7 @@ call.  So weights lie column by column, which BLAS reads fastest; a layer's outp
 once, by the next layer's input weights and by its own recurrent ones; the input is a row of a
 table that fills as symbols are met; batch norm is folded into the weights behind it; sigmoid gates
 are halved beforehand, since sigmoid(x) = (1 + tanh(x / 2)) / 2 lets one tanh serve all gates; and
-nothing is allocated.
+a plain LSTM, GRU or RNN allocates nothing.
 
 Arrays of one stream are (H,), those of S streams (H, S): one code serves both.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from statistics import median
 from typing import Any, ClassVar
@@ -49,10 +49,13 @@ class Runtime:
         SamplingError: a weight that is not finite.
     """
 
+    @np.errstate(all="ignore")  # of absurd weights; what they lead to is refused when drawn
     def __init__(self, config: ModelConfig, weights: Weights) -> None:
         for name, array in weights.items():
             if not np.isfinite(np.sum(array, dtype=np.float64)):
                 raise SamplingError(f"the model's weights are broken: {name} is not finite")
+            if name.endswith("running_var") and np.min(array) < 0:
+                raise SamplingError(f"the model's weights are broken: {name} is negative")
         self.layers = [_Layer(config, weights, index) for index in range(config.layers)]
         for layer, behind in pairwise(self.layers):
             layer.feed(behind.input_weight, behind.input_bias, behind)
@@ -62,7 +65,8 @@ class Runtime:
         gates = len(self.layers[0].input_weight)
         self._table = np.empty((self.size, gates), np.float32)  # takes memory as it fills
         self._rows: list[Array | None] = [None] * self.size  # of the table, those that are filled
-        self._share_work()
+        for layer in self.layers[1:]:
+            del layer.input_weight  # it is in the matrix of the layer before
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Runtime:
@@ -72,7 +76,10 @@ class Runtime:
             CheckpointError: as `Checkpoint.weights` does.
             SamplingError: a weight that is not finite.
         """
-        return cls(checkpoint.config.model, checkpoint.weights())
+        try:
+            return cls(checkpoint.config.model, checkpoint.weights())
+        except SamplingError as error:
+            raise SamplingError(f"{checkpoint.path}: {error}") from None
 
     def begin(self, prime: Sequence[int] | NDArray[np.integer]) -> Stream:
         """A stream that has read `prime`, (N,), N at least 1."""
@@ -101,26 +108,6 @@ class Runtime:
         columns: Array = self._table[steps].T
         return columns
 
-    def _share_work(self) -> None:
-        """Give BLAS as many threads as are quickest here: the second one reads a large matrix
-        at once with the first, unless another program keeps a processor busy.  Smaller ones BLAS
-        leaves to one thread by itself."""
-        if max(layer.weight.size for layer in self.layers) < SHARED_FROM:
-            return
-        from threadpoolctl import ThreadpoolController
-
-        controller = ThreadpoolController().select(user_api="blas")
-        most = max((library["num_threads"] for library in controller.info()), default=1)
-        times: dict[int, list[float]] = {count: [] for count in (1, most)}
-        stream = Stream(self)
-        for _ in range(TRIES):
-            for count, seen in times.items():
-                controller.limit(limits=count)
-                started = time.perf_counter()
-                stream.step(0)
-                seen.append(time.perf_counter() - started)
-        controller.limit(limits=min(times, key=lambda count: median(times[count])))
-
 
 class Stream:
     """One sequence or several abreast: their recurrent state, and what follows it.
@@ -131,7 +118,7 @@ class Stream:
     """
 
     def __init__(self, runtime: Runtime, shape: Shape = ()) -> None:
-        self._runtime, self._several = runtime, bool(shape)
+        self._runtime, self._shape, self._several = runtime, shape, bool(shape)
         self._cells = [CELLS[layer.cell](layer, shape) for layer in runtime.layers]
         logits = self._cells[-1].onward
         self.logits: Array = logits.T if shape else logits  # (V,) or (S, V), written by `step`
@@ -147,6 +134,24 @@ class Stream:
             x = cell.read(x)
         return self.logits
 
+    def share_work(self) -> None:
+        """Give BLAS as many threads as are quickest for such streams, from now on and for the whole
+        process: the second one reads a large matrix at once with the first, unless another program
+        keeps a processor busy.  Smaller ones BLAS leaves to one thread by itself."""
+        if max(layer.weight.size for layer in self._runtime.layers) < SHARED_FROM:
+            return
+        controller, most = _blas()
+        times: dict[int, list[float]] = {count: [] for count in (1, most)}
+        trial = Stream(self._runtime, self._shape)
+        steps = np.zeros(self._shape, np.int64) if self._shape else 0
+        for _ in range(TRIES):
+            for count, seen in times.items():
+                controller.limit(limits=count)
+                started = time.perf_counter()
+                trial.step(steps)
+                seen.append(time.perf_counter() - started)
+        controller.limit(limits=min(times, key=lambda count: median(times[count])))
+
     def take(self, rows: Sequence[int]) -> Stream:
         """Streams that go on from those of these numbers; one may be taken several times."""
         taken = Stream(self._runtime, (len(rows),))
@@ -155,6 +160,15 @@ class Stream:
                 part[:] = from_part[:, rows] if self._several else from_part[:, np.newaxis]
         taken.logits[:] = self.logits[rows] if self._several else self.logits
         return taken
+
+
+@cache
+def _blas() -> tuple[Any, int]:
+    """What sets the threads of BLAS, and how many there were at first."""
+    from threadpoolctl import ThreadpoolController
+
+    controller = ThreadpoolController().select(user_api="blas")
+    return controller, max((library["num_threads"] for library in controller.info()), default=1)
 
 
 class _Layer:
@@ -210,11 +224,18 @@ class _Layer:
         self.weight[self.width :, :-1] = self._own_weight
         self.weight[: self.width, -1] = bias + weight @ self._shift
         self.weight[self.width :, -1] = self.own_bias
+        del self._own_weight
 
     @cached_property
     def wide_weight(self) -> Array:
         """The same row by row: matrix-matrix products are quicker so, by a tenth to a half."""
         return np.ascontiguousarray(self.weight)
+
+    @cached_property
+    def apart(self) -> tuple[Array, Array]:
+        """The same as two matrices, for what comes next and for the layer itself."""
+        onward, own = self.weight[: self.width], self.weight[self.width :]
+        return np.asfortranarray(onward), np.asfortranarray(own)
 
     def input_share(self, gates: Array) -> Array:
         """The input's share of the gates, (G*H, ...), ready-made."""
@@ -250,14 +271,13 @@ class _Cell:
     sigmoids: ClassVar[int]
 
     def __init__(self, layer: _Layer, shape: Shape) -> None:
-        self._layer, gates = layer, len(layer.own_bias)
+        self._layer = layer
         self._weight = layer.wide_weight if shape else layer.weight
         self._is_plain = not (layer.standardizes or layer.normalizes)
         self._is_plain &= layer.behind is None or not layer.behind.normalizes
         self._out = np.empty((len(layer.weight), *shape), np.float32)
         self.onward, self._own = self._out[: layer.width], self._out[layer.width :]
         self._own[:] = _beside(layer.own_share(layer.own_bias), self._own)  # of a state of zeros
-        self._gates = np.empty((gates, *shape), np.float32)
         self._h_1 = np.ones((layer.hidden + 1, *shape), np.float32)  # with the factor of the bias
         self._h = self._h_1[:-1]
         self._h[:] = 0
@@ -281,11 +301,14 @@ class _Cell:
         return self.onward
 
     def _read_normalized(self) -> None:
-        layer, width = self._layer, self._layer.width
-        dot(self._weight, self._h_1, self._out)
+        layer = self._layer
         if layer.standardizes:
+            onward, own = layer.apart
             h_1 = np.concatenate([_standardized(self._h, 0), self._h_1[-1:]])
-            dot(self._weight[:width], h_1, self.onward)
+            dot(onward, h_1, self.onward)
+            dot(own, self._h_1, self._own)
+        else:
+            dot(self._weight, self._h_1, self._out)
         self._own[:] = layer.own_share(self._own)
         if layer.behind:
             self.onward[:] = layer.behind.input_share(self.onward)
@@ -366,6 +389,7 @@ class _Gru(_Cell):
     def __init__(self, layer: _Layer, shape: Shape) -> None:
         super().__init__(layer, shape)
         hidden = layer.hidden
+        self._gates = np.empty((3 * hidden, *shape), np.float32)
         self._sigmoids, self._n = self._gates[: 2 * hidden], self._gates[2 * hidden :]
         self._r, self._z = self._gates[:hidden], self._gates[hidden : 2 * hidden]
         self._own_sigmoids, self._own_n = self._own[: 2 * hidden], self._own[2 * hidden :]

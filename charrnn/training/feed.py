@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -34,7 +36,8 @@ class Feed:
         self._resident: Tensor | None = None
         if resident:
             kind = np.uint8 if steps.dtype == np.uint8 else np.int32
-            self._resident = torch.from_numpy(np.array(steps, kind)).to(device)
+            with suppress(torch.OutOfMemoryError):
+                self._resident = torch.from_numpy(np.array(steps, kind)).to(device)
 
     def lanes(self, epoch: int) -> Lanes:
         """The corpus as this epoch cuts it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -196,10 +197,10 @@ class Trainer:
         progress, training, lanes = self.progress, self.config.training, self.lanes
         if progress.segment == 0 or not self._is_stateful:
             self.state = self.network.initial_state(lanes.batch)
-        inputs, targets = self._feed.segment(progress.epoch, progress.segment)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
         with devices.out_of_memory(lanes.batch, lanes.length):
+            inputs, targets = self._feed.segment(progress.epoch, progress.segment)
             with self._autocast():
                 nats, state = self.network.loss(
                     inputs,
@@ -319,24 +320,23 @@ class Trainer:
         """A sample; of documents, several."""
         between = self.codec.reading.between
         weights = {name: _array(tensor) for name, tensor in self.network.state_dict().items()}
-        streams = samples(
-            Runtime(self.config.model, weights),
-            self.codec,
-            length=PREVIEW,
-            num=PREVIEWS if between else 1,
-            config=self.config.sampling,
-        )
         texts: list[str] = []
         written = 0
-        for stream in streams:
-            texts.append("")
-            try:
+        with suppress(SamplingError):  # a rule against loops has ruled out everything: no harm done
+            streams = samples(
+                Runtime(self.config.model, weights),
+                self.codec,
+                length=PREVIEW,
+                num=PREVIEWS if between else 1,
+                config=self.config.sampling,
+                scored=False,
+            )
+            for stream in streams:
+                texts.append("")
                 for piece in stream:
                     texts[-1] += piece
-            except SamplingError:  # a rule against loops has ruled out everything: no harm done
-                break
-            if (written := written + stream.steps) >= PREVIEW:
-                break
+                if (written := written + stream.steps) >= PREVIEW:
+                    break
         return between.join(texts)
 
     def _save_sound(self, meter: Meter) -> None:

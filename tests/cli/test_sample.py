@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import charrnn
+from charrnn import checkpoint
 from tests.conftest import Command
 
 
@@ -245,3 +248,20 @@ def test_a_terminal_gets_a_last_line_end(run: Path, environment: dict[str, str])
     drawn = os.read(ours, 4096)
     os.close(ours)
     assert drawn.endswith(b"\r\n")
+
+
+@pytest.mark.parametrize("size", [1e20, 3e38])
+@pytest.mark.parametrize("flags", [[], ["--num", "3"], ["--beam", "2"]], ids=str)
+def test_absurd_weights_end_in_one_line(
+    command: Command, run: Path, tmp_path: Path, size: float, flags: list[str]
+) -> None:
+    model = charrnn.load(run)
+    tensors = {
+        name: (np.sign(array) * size).astype(array.dtype) if "weight" in name else array
+        for name, array in model.tensors().items()
+    }
+    path = tmp_path / "absurd.safetensors"
+    checkpoint.save(path, config=model.config, codec=model.codec, training={}, tensors=tensors)
+    outcome = command("sample", path, "-n", 20, "-q", *flags)
+    assert outcome.returncode in (0, 1)
+    assert len(outcome.stderr.splitlines()) == outcome.returncode

@@ -129,3 +129,20 @@ def test_text_streams_out_as_it_is_made() -> None:
     codec = CharCodec("ab")
     stream = iter(TextStream(drawn_from(codec, "abab"), codec.decoder(), 4, stop="bb"))
     assert list(stream) == ["a", "ba", "b"]
+
+
+def test_a_stopped_text_is_drawn_no_further(model: charrnn.checkpoint.Checkpoint) -> None:
+    """Nor does it keep the others from going on."""
+    runtime = Runtime.of(model)
+    prime = model.codec.encode("The ")[0]
+    config = SamplingConfig()
+    history = History(config, prime[:0], prime)
+    generators = [generator_of(0, index) for index in range(3)]
+    group = Abreast(runtime.begin(prime).take([0, 0, 0]), config, generators, history)
+    first, second = group.sequence(0), group.sequence(1)
+    next(first)
+    group.leave(2)
+    drawn = [next(second) for _ in range(5)]
+    assert len({d.step for d in drawn}) > 1
+    assert list(group.sequence(2)) == []
+    assert group._live == [0, 1]

@@ -42,6 +42,9 @@ class Stepped:
         self.logits = (logits[:, -1] if several else logits[0, -1]).numpy()
         return self.logits
 
+    def share_work(self) -> None:
+        pass
+
     def take(self, rows: Sequence[int]) -> Self:
         state = tuple(tuple(part[list(rows)] for part in parts) for parts in self._state)
         return type(self)(self._network, state, np.atleast_2d(self.logits)[list(rows)])
@@ -151,8 +154,57 @@ def test_weights_that_are_no_numbers(model: Checkpoint) -> None:
         Runtime(model.config.model, weights)
 
 
-def test_threads_are_chosen_and_change_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = charrnn.load(run)
-    before = "".join(charrnn.sample(model, length=50))
+@pytest.mark.parametrize("cell", ["gru", "peephole"])
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+@pytest.mark.parametrize("codec", ["char", "word", "byte"])
+def test_the_networks_own_distribution_over_a_text(
+    codec: str, norm: str, cell: str, tmp_path: Path
+) -> None:
+    """From the file that a run has left, with whatever its codec makes of the text."""
+    (tmp_path / "corpus.txt").write_text(TEXT, encoding="utf-8")
+    settings = {"steps": 20, "codec": codec, "norm": norm, "cell": cell, "lr": 0.02}
+    trained(tmp_path / "corpus.txt", tmp_path / "run", **settings)
+    model = charrnn.load(tmp_path / "run")
+    network, steps = model.network(), model.codec.encode(TEXT[:200])[0]
+    with torch.inference_mode():
+        wide = torch.as_tensor(steps.astype(np.int64))[None]
+        expected = network(wide, network.initial_state(1))[0].softmax(-1)[0].numpy()
+    stream = Stream(Runtime.of(model))
+    for step, wanted in zip(steps.tolist(), expected, strict=True):
+        np.testing.assert_allclose(softmax(stream.step(step)), wanted, atol=1e-5)
+
+
+def test_a_variance_below_zero(tmp_path: Path) -> None:
+    network = network_of(cell="lstm", embedding=5, layers=1, norm="batch")
+    network.state_dict()["norms.0.norm.running_var"][0] = -1
+    with pytest.raises(SamplingError, match="running_var is negative"):
+        runtime_of(network)
+
+
+@pytest.mark.parametrize("shape", [(), (3,)], ids=["one", "several"])
+@pytest.mark.parametrize("quicker", [1, 2])
+def test_the_quicker_number_of_threads_is_taken(
+    quicker: int, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock on which a step takes 1 s with so many threads, and 2 s otherwise."""
+    chosen: list[int] = []
+
+    class Controller:
+        def limit(self, limits: int) -> None:
+            chosen.append(limits)
+
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 1 if chosen[-1] == quicker else 2
+        return now[0]
+
+    monkeypatch.setattr(runtime, "_blas", lambda: (Controller(), 2))
+    monkeypatch.setattr(runtime.time, "perf_counter", clock)
+    stream = Stream(runtime_of(network_of(cell="lstm", embedding=5, layers=1)), shape)
+    stream.share_work()
+    assert chosen == []  # too small to ask
     monkeypatch.setattr(runtime, "SHARED_FROM", 1)
-    assert "".join(charrnn.sample(model, length=50)) == before
+    stream.share_work()
+    assert chosen[-1] == quicker
+    assert set(chosen[:-1]) == {1, 2}

@@ -74,10 +74,12 @@ class Size:
     variational: bool = False
     cell_norm: str = "none"
     passes: float = 1.0  # share of the useful epochs that it must have time for
+    hurried: bool = False  # suits only those who have no time for the next one
 
 
-# By the length of the corpus, networks that learn more the longer they are given; the first is the
-# default, and a later one is taken where the minutes allow it the passes that it needs.
+# By the length of the corpus, networks that learn more the longer they are given; the first that
+# is not for a hurry is the default, and a later one is taken where the minutes allow it the passes
+# that it needs.
 DROPPED: dict[str, Any] = {"weight_drop": 0.1, "variational": True}
 CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
     (30_000, (Size(128, 0.3, 8, 64, 5e-3),)),
@@ -85,7 +87,8 @@ CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
     (
         4_000_000,
         (
-            Size(256, 0.1, 32, 64, 4e-3, **DROPPED),
+            Size(256, 0.05, 32, 64, 6e-3, hurried=True),
+            Size(256, 0.1, 32, 64, 4e-3, **DROPPED, passes=0.7),
             Size(256, 0.1, 32, 64, 4e-3, **DROPPED, cell_norm="layer", passes=0.5),
             Size(256, 0.2, 32, 64, 4e-3, **DROPPED, cell_norm="layer"),
         ),
@@ -115,6 +118,19 @@ def sizes(corpus_steps: int, codec: str, on_gpu: bool) -> tuple[Size, ...]:
     """The sizes that suit a corpus of this length, from small to large."""
     table = WORD_SIZES if codec == "word" else GPU_SIZES if on_gpu else CPU_SIZES
     return next(row for limit, row in table if corpus_steps < limit)
+
+
+def candidates(
+    given: Given, corpus_steps: int, codec: str, unit: str, *, on_gpu: bool
+) -> tuple[Size, ...]:
+    """The sizes to begin with and to go on to, for what the user has set: those for a hurry only
+    where minutes are given, or fewer epochs than the next one needs."""
+    row, training = sizes(corpus_steps, codec, on_gpu), given["training"]
+    if training.get("minutes") is not None:
+        return row
+    default = next(index for index, size in enumerate(row) if not size.hurried)
+    needed = row[default].passes * useful_epochs(corpus_steps, unit)
+    return row if (training.get("epochs") or math.inf) < needed else row[default:]
 
 
 def useful_epochs(corpus_steps: int, unit: str = "character") -> float:
@@ -153,7 +169,7 @@ def choose(
             f"the corpus has {corpus_steps} {unit}s; {LEAST_STEPS} are the least to learn from"
         )
     values = asdict(size)
-    del values["passes"]
+    del values["passes"], values["hurried"]
     chosen: Given = {
         "data": {
             "seq_length": values.pop("seq_length"),

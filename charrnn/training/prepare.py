@@ -138,7 +138,8 @@ def _planned(
 ) -> Prepared:
     """Choose and measure: the default size, then larger ones while there is time for them."""
     path, count, codec, reason, documents = encoded
-    first, *larger = plan.sizes(count, codec.name, on_gpu=device.type != "cpu")
+    on_gpu = device.type != "cpu"
+    first, *larger = plan.candidates(given, count, codec.name, codec.unit, on_gpu=on_gpu)
     fine_tuning = init_from is not None
     attempt = _measured(given, device, codec, count, first, fine_tuning)
     for size in larger:

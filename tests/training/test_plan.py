@@ -114,6 +114,27 @@ def test_long_budgets_get_a_network_that_learns_more(asked: dict[str, Any], room
     assert plan.has_room(wishes, filled, 10**6, speed, large) == room
 
 
+@pytest.mark.parametrize(
+    ("asked", "hurried"),
+    [
+        ({}, False),
+        ({"minutes": 1}, True),
+        ({"epochs": 3}, True),
+        ({"epochs": 12}, False),
+        ({"steps": 100}, False),
+        ({"hidden": 100}, False),
+    ],
+    ids=str,
+)
+def test_a_hurry_is_one_that_was_asked_for(asked: dict[str, Any], hurried: bool) -> None:
+    wishes = config.from_flags(asked)
+    first, *_ = plan.candidates(wishes, 10**6, "char", "character", on_gpu=False)
+    assert first.hurried == hurried
+    for codec, unit in (("char", "character"), ("word", "word")):
+        for length in (1000, 10**5, 10**8):
+            assert plan.candidates(wishes, length, codec, unit, on_gpu=False)
+
+
 def test_a_network_is_foreseen_to_cost_the_square_of_its_width() -> None:
     """2 * 10^5 words at 20 ms a step: 7 passes take half a minute, four times the work 2."""
     small, large = plan.sizes(2 * 10**5, "word", on_gpu=False)

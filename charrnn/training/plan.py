@@ -87,7 +87,7 @@ CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
     (
         4_000_000,
         (
-            Size(256, 0.05, 32, 64, 6e-3, hurried=True),
+            Size(256, 0.05, 32, 64, 6e-3, 2, 64, 0.05, variational=True, hurried=True),
             Size(256, 0.1, 32, 64, 4e-3, **DROPPED, passes=0.7),
             Size(256, 0.1, 32, 64, 4e-3, **DROPPED, cell_norm="layer", passes=0.5),
             Size(256, 0.2, 32, 64, 4e-3, **DROPPED, cell_norm="layer"),

@@ -1,27 +1,39 @@
 from __future__ import annotations
 
-import subprocess
+import ctypes
 import sys
+from typing import Any
 
 import pytest
 
-FAULTS = """
-import resource, torch
 from charrnn.model.device import keep_freed_memory
-{call}
-for _ in range(6):  # it takes a few until the heap has the shape of a step
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(1 << 24)  # 64 MiB in 16384 pages: more than the C library keeps by itself
-    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print(faults)
-"""
+
+LIBC: Any = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+LARGE = 1 << 27  # bytes: glibc maps every piece above 32 MiB by itself, until it is told not to
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone gives memory back")
-def test_memory_that_was_freed_is_there_for_the_next_step() -> None:
-    outcome = subprocess.run(
-        [sys.executable, "-c", FAULTS.format(call="keep_freed_memory()")],
-        capture_output=True,
-        check=True,
+class Memory(ctypes.Structure):
+    """What mallinfo2(3) tells; `hblks` counts the pieces that are mapped by themselves."""
+
+    _fields_ = (
+        ("before", ctypes.c_size_t * 3),
+        ("hblks", ctypes.c_size_t),
+        ("behind", ctypes.c_size_t * 6),
     )
-    assert int(outcome.stdout) < 1000
+
+
+@pytest.mark.skipif(not hasattr(LIBC, "mallinfo2"), reason="only glibc gives large pieces back")
+def test_large_pieces_are_not_given_back_to_the_system() -> None:
+    LIBC.mallinfo2.restype = Memory
+    LIBC.malloc.restype, LIBC.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    LIBC.free.argtypes = [ctypes.c_void_p]
+
+    keep_freed_memory()
+
+    mapped = LIBC.mallinfo2().hblks
+    piece = LIBC.malloc(LARGE)
+    try:
+        assert piece
+        assert LIBC.mallinfo2().hblks == mapped
+    finally:
+        LIBC.free(piece)

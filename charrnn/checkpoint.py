@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MODEL = "model."  # prefix of the network's own tensors
+CODEC = "codec."  # and of those that the codec has besides plain values
+MOST_OF_CODEC = 1 << 26  # numbers in them
 Tensors = dict[str, NDArray[Any]]
 
 
@@ -138,6 +141,7 @@ def save(
         },
         sort_keys=True,
     )
+    tensors = tensors | {CODEC + name: array for name, array in codec.arrays.items()}
     metadata = {"charrnn": f"{_digest(header, tensors)}\n{header}"}
     try:
         with replacing(path) as temporary:
@@ -183,7 +187,7 @@ def read(path: Path) -> Checkpoint:
         return Checkpoint(
             path=path,
             config=Config.from_dict(values["config"], where=f"{path}: config"),
-            codec=codecs.from_dict(values["codec"]),
+            codec=codecs.from_dict(values["codec"], _codec_arrays(file, shapes)),
             training=training,
             progress=progress,
             sha256=sha256,
@@ -196,6 +200,18 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointError(f"{prefix}{error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: its header is broken ({error!r})") from None
+
+
+def _codec_arrays(file: Any, shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
+    """The tensors that the codec needs to be built; the digest is held against them with all
+    others."""
+    names = [name for name in shapes if name.startswith(CODEC)]
+    if sum(math.prod(shapes[name]) for name in names) > MOST_OF_CODEC:
+        raise CheckpointError("its codec is too large to be one")
+    try:
+        return {name.removeprefix(CODEC): file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"cannot be read ({error})") from None
 
 
 def _digest(header: str, tensors: Tensors) -> str:

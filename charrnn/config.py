@@ -51,10 +51,10 @@ class DataConfig:
     """How the corpus is read and cut into batches."""
 
     codec: str = setting(
-        "What a step is: a character, a word or mark, or a byte; auto: characters, or bytes where "
-        "the files are not text.",
+        "What a step is: a character, a word or mark, a byte, or a frame of sound; auto: frames "
+        "where there are recordings, characters, or bytes where the files are not text.",
         default="auto",
-        choices=("auto", "char", "word", "byte"),
+        choices=("auto", "char", "word", "byte", "audio"),
     )
     encoding: str = setting(
         "Encoding of the text files, e.g. utf-8, cp1252, latin-1, utf-16.", default="utf-8"
@@ -89,6 +89,35 @@ class DataConfig:
         default="\n\n",
         needs=("documents", "record"),
     )
+    sample_rate: int = setting(
+        "Samples a second that recordings are brought to.",
+        default=22_050,
+        least=8_000,
+        most=48_000,
+        needs=("codec", "audio"),
+    )
+    n_fft: int = setting(
+        "Samples in a frame of sound, even.",
+        default=2048,
+        least=64,
+        most=16_384,
+        needs=("codec", "audio"),
+    )
+    hop_length: int = setting(
+        "Samples from one frame of sound to the next; --n-fft is a multiple of it.",
+        default=512,
+        least=16,
+        most=8_192,
+        needs=("codec", "audio"),
+    )
+    components: int = setting(
+        "Principal components of the log magnitude that a frame of sound is told by; 0: all "
+        "magnitudes, as they are.",
+        default=192,
+        least=0,
+        most=4_096,
+        needs=("codec", "audio"),
+    )
     seq_length: int = setting("Steps in a truncated-BPTT segment, T.", least=1, most=65536)
     batch_size: int = setting("Contiguous lanes trained side by side, B.", least=1, most=65536)
     bptt: str = setting(
@@ -119,6 +148,32 @@ class ModelConfig:
     hidden: int = setting("Hidden units of a layer, H.", least=1, most=32768)
     layers: int = setting("Recurrent layers, L.", least=1, most=64)
     embedding: int = setting("Width of the input embedding; 0: one-hot.", least=0, most=32768)
+    head: str = setting(
+        "What is said of the next step: of symbols the probability of each; of frames a normal "
+        "distribution, or (mse) one frame and nothing else, by its squared error.",
+        default="categorical",
+        choices=("categorical", "gaussian", "mse"),
+    )
+    dense: int = setting(
+        "Width of a dense layer (ReLU) before the last one; 0: none.",
+        default=0,
+        least=0,
+        most=32768,
+    )
+    input_norm: str = setting(
+        "Normalisation of frames before the first layer.",
+        default="none",
+        choices=("none", "batch"),
+        needs=("codec", "audio"),
+    )
+    input_noise: float = setting(
+        "Noise on frames while training, as a share of their deviation: what is sampled is never "
+        "as clean as what was recorded.",
+        default=0.0,
+        least=0,
+        most=10,
+        needs=("codec", "audio"),
+    )
     dropout: float = setting("Dropout between and after the layers.", least=0, most=0.99)
     input_dropout: float = setting("Dropout on the input.", default=0.0, least=0, most=0.99)
     output_dropout: float | None = setting(
@@ -294,6 +349,13 @@ class SamplingConfig:
     )
     allow: str = setting("Write these characters only; none: all.", default="")
     forbid: str = setting("Never write these characters.", default="")
+    griffin_lim: int = setting(
+        "Rounds of the Griffin-Lim algorithm that make the phases of sound agree.",
+        default=32,
+        least=0,
+        most=10_000,
+        needs=("codec", "audio"),
+    )
     unk: bool = setting(
         "Let a word model write <unk> where a rare word would stand.", default=False
     )
@@ -456,9 +518,10 @@ def over_preset(preset: str | None, given: Given, typed: Collection[str] | None 
     if "separator" in merged["data"] and "documents" not in merged["data"]:
         merged["data"]["documents"] = "record"
     names = [name for section in given.values() for name in section]
-    idle = [
-        name for name in names if (typed is None or name in typed) and not matters(merged, name)
-    ]
+    names = [name for name in names if typed is None or name in typed]
+    if any(FIELDS[name][1].metadata["needs"] == ("codec", "audio") for name in names):
+        merged["data"].setdefault("codec", "audio")
+    idle = [name for name in names if not matters(merged, name)]
     if idle:
         raise ConfigError("; ".join(map(_idle, idle)))
     return merged

@@ -45,6 +45,11 @@ class Run:
         return self.path / "corpus.npy"
 
     @property
+    def previews(self) -> Path:
+        """Sounds and pictures of a model of sound at each evaluation."""
+        return self.path / "previews"
+
+    @property
     def exists(self) -> bool:
         """Whether something has been trained here."""
         return self.last.exists() or self.best.exists()
@@ -77,7 +82,7 @@ class Run:
 
     def clear(self) -> None:
         """Remove what an earlier run left here, but not the corpus."""
-        for path in (self.last, self.best, self.metrics):
+        for path in (self.last, self.best, self.metrics, *self.previews.glob("step-*")):
             path.unlink(missing_ok=True)
 
     def remove_if_empty(self, made: list[Path]) -> None:

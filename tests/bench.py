@@ -134,7 +134,11 @@ class Bench:
         print(f"| {minutes:g} minutes: whole process | {time.time() - started:.0f} s |")
         evaluated = [event for event in events if event["event"] == "evaluated"]
         best = min(event["val_nats_per_step"] for event in evaluated)
-        print(f"| {minutes:g} minutes: best validation | {best:.4f} nats per character |")
+        epochs = evaluated[-1]["epoch"]
+        print(
+            f"| {minutes:g} minutes: best validation | {best:.4f} nats per character, after "
+            f"{epochs:.1f} epochs |"
+        )
         print(
             f"| evaluating, saving, previews | {_other_share(events):.3f} of the time |", flush=True
         )

@@ -24,7 +24,7 @@ ROOMS = [
     "training",
     "cli",
 ]
-HEAVY = ("torch", "numpy", "librosa", "soundfile")
+HEAVY = ("torch", "numpy", "scipy", "soundfile", "soxr", "PIL")
 
 
 def imports_of(path: Path) -> set[str]:
@@ -101,7 +101,7 @@ def test_sampling_imports_no_more_than_it_needs(run: Path) -> None:
     words = ["charrnn", "sample", str(run), "-n", "1", "--seed", "1", "-q"]
     code = f"import sys; sys.argv = {words}\nfrom charrnn.cli.main import main\n"
     code += "try: main()\nexcept SystemExit as end: assert not end.code\n"
-    unneeded = ("torch", "librosa", "soundfile", "scipy", "rich", "filelock", "threadpoolctl")
+    unneeded = ("torch", "soundfile", "soxr", "scipy", "PIL", "rich", "filelock", "threadpoolctl")
     code += f"print([m for m in {unneeded} if m in sys.modules], file=sys.stderr)"
     outcome = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

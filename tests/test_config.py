@@ -76,9 +76,9 @@ def test_every_setting_is_documented() -> None:
 @pytest.mark.parametrize("name", sorted(config.presets()))
 def test_every_preset_loads_and_plans(name: str) -> None:
     given_ = config.load_preset(name)
-    filled, notices = choose(
-        given_, 1_000_000, sizes(1_000_000, given_["data"].get("codec", "char"), False)[0]
-    )
+    codec = given_["data"].get("codec", "char")
+    unit = "frame" if codec == "audio" else "character"
+    filled, notices = choose(given_, 1_000_000, sizes(1_000_000, codec, False)[0], unit)
     assert not notices
     measured = {"eval_every": 1}
     built = config.Config.from_dict(filled | {"training": filled["training"] | measured})

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, TEXT
+from tests.sounds import music, recorded
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETUP = re.findall(r"^python3 -m venv .*$", README, re.M)
@@ -29,6 +30,9 @@ def desk(tmp_path: Path, environment: dict[str, str]) -> tuple[Path, dict[str, s
     (tmp_path / "notes").mkdir()
     for name in ("book.txt", "other.txt", "notes/first.txt"):
         (tmp_path / name).write_text(TEXT, encoding="utf-8")
+    (tmp_path / "recordings").mkdir()
+    for number, name in enumerate(("first.wav", "second.flac")):
+        recorded(tmp_path / "recordings" / name, music(2.0, seed=number))
     (tmp_path / "names.txt").write_text("Anna\nAntje\nBert\n" * 20)
     (tmp_path / "notes" / "photo.raw").write_bytes(bytes(range(256)) * 4)
     (tmp_path / "old.txt").write_bytes(TEXT.replace("–", "-").encode("cp1252"))

@@ -7,17 +7,22 @@ import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charrnn import config
 from charrnn.cli.options import typed
 from charrnn.cli.terminal import note, table
-from charrnn.errors import CorpusError
+from charrnn.errors import CorpusError, SamplingError, UsageError
 
 if TYPE_CHECKING:
-    from charrnn.codec import Codec
+    import torch
+
+    from charrnn.checkpoint import Checkpoint
+    from charrnn.codec import TextCodec
+    from charrnn.codec.sources import Sources
+    from charrnn.codec.spectrogram import SpectrogramCodec
 
 
 def command(
@@ -33,12 +38,17 @@ def command(
         str,
         typer.Option(help="auto, cpu, cuda or mps.", envvar="CHARRNN_DEVICE", show_envvar=False),
     ] = "auto",
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="PNG file for the spectrograms of recording and free run."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
-    """Score a text under a model: charrnn evaluate RUN held-out.txt
+    """Score a text, or a recording, under a model: charrnn evaluate RUN held-out.txt
 
-    Fewer nats (or bits) per character are better; the text is read from end to end.
+    Fewer nats (or bits) per character are better; the text is read from end to end. Of sound also
+    what the frames leave out, and how a free run compares with the recording: 1 is as it should be.
     """
     from charrnn.codec import stream
     from charrnn.codec.sources import find
@@ -49,8 +59,13 @@ def command(
 
     loaded = load(model)
     codec = loaded.codec
-    sources = find(corpus, any_file=codec.name == "byte")
+    sources = find(corpus, codec.name)
     chosen = pick(device)
+    if codec.medium == "sound":
+        _evaluate_sound(loaded, codec, sources, chosen, picture, as_json)
+        return
+    if picture is not None:
+        raise UsageError("--picture is for models of sound")
     if codec.name == "byte" and not typed(ctx, "encoding"):
         encoding = "utf-8"  # what the environment says is for text
     unknown: dict[str, int] = {}
@@ -95,7 +110,51 @@ def command(
     typer.echo(json.dumps(values) if as_json else table(rows))
 
 
-def _describe(codec: Codec, unknown: dict[str, int]) -> str:
+def _evaluate_sound(
+    loaded: Checkpoint,
+    codec: SpectrogramCodec,
+    sources: Sources,
+    device: torch.device,
+    picture: Path | None,
+    as_json: bool,
+) -> None:
+    """Nats per frame, what the codec leaves out, and a free run against the recordings."""
+    from threadpoolctl import threadpool_limits
+
+    from charrnn.codec.spectrogram import Loss
+    from charrnn.data import corpus as arrays
+    from charrnn.sampling.runtime import Runtime
+    from charrnn.training.evaluate import evaluate
+    from charrnn.training.freerun import FreeRuns
+
+    loss = Loss()
+    threadpool_limits(1, user_api="blas")  # two wait for each other on a busy machine
+    with tempfile.TemporaryDirectory(prefix="charrnn-") as scratch:
+        path = Path(scratch) / "corpus.npy"
+        count = arrays.write(path, codec.encode(sources, loss))
+        if count < 2:
+            raise CorpusError(f"{', '.join(sources.files)}: too short to be judged")
+        steps = arrays.read(path)
+        evaluation = evaluate(loaded.network().to(device), steps)
+        free = FreeRuns(codec, steps).run(Runtime.of(loaded), loaded.config.sampling)
+    if picture is not None:
+        try:
+            free.draw(picture)
+        except OSError as error:
+            raise SamplingError(f"{picture}: cannot be written ({error.strerror})") from None
+    values: dict[str, Any] = {"steps": evaluation.steps}
+    rows = [("frames", f"{evaluation.steps:,}, {evaluation.steps / codec.steps_per_s:.1f} s")]
+    if loaded.config.model.head == "gaussian":  # the others have no density
+        values["nats_per_step"] = evaluation.nats_per_step
+        rows.append(("nats per frame", f"{evaluation.nats_per_step:.2f}"))
+    values |= {"codec_db": loss.decibels, "free_run": free.figures.to_dict()}
+    if not codec.is_linear:
+        rows.append(("left out", f"{loss.decibels:.1f} dB (spectral convergence of the codec)"))
+    rows += [(f"free run, {k}", f"{v:.2f}") for k, v in free.figures.to_dict().items()]
+    typer.echo(json.dumps(values) if as_json else table(rows))
+
+
+def _describe(codec: TextCodec, unknown: dict[str, int]) -> str:
     """What the model does not know of a text, and what became of it."""
     total, example = sum(unknown.values()), next(iter(unknown))
     different = f"({len(unknown):,} different, e.g. {example!r})"

@@ -13,7 +13,7 @@ import charrnn
 from charrnn.cli.terminal import table
 from charrnn.config import bundled, presets
 
-PACKAGES = ("torch", "numpy", "safetensors", "typer", "rich", "librosa", "soundfile")
+PACKAGES = ("torch", "numpy", "safetensors", "typer", "rich", "scipy", "soundfile", "soxr")
 
 
 def command(

@@ -61,6 +61,12 @@ def _codec(codec: Codec) -> str:
     """What a step is, and the vocabulary, or the beginning of a long one."""
     from charrnn.codec import shown
 
+    if codec.medium == "sound":
+        kind = "magnitudes" if codec.is_linear else "components of the log magnitude"
+        return (
+            f"{codec.name}, {codec.step.size} {kind}; {codec.rate:,} samples a second, "
+            f"{codec.stft.n_fft} in a frame, one every {codec.stft.hop}"
+        )
     documents = f", each {codec.reading.documents} a document" if codec.end is not None else ""
     about = f"{codec.name}, {codec.step.size}{documents}"
     if codec.name == "byte":

@@ -19,12 +19,16 @@ from charrnn.cli.terminal import TextOut, note
 from charrnn.errors import SamplingError, UsageError
 
 if TYPE_CHECKING:
-    from charrnn.codec import Codec
+    from charrnn.codec import Codec, TextCodec
     from charrnn.sampling.generate import TextStream
 
+LENGTH = 1000  # steps of a text
 SEPARATOR = "\n---\n"  # between samples, where there are several
 
 
+SOUND = "Sound"
+FOR_SOUND = ("griffin_lim", "include_prime", "bits", "picture")
+FOR_BOTH = ("model", "length", "prime", "temperature", "num", "seed", "out", "json_lines", "quiet")
 DRAWING, RULES, BEAM = "Drawing", "Against loops, and what may be written", "Beam search"
 SETTINGS = [field.name for field in fields(config.SamplingConfig)]
 DRAWN = ("temperature", "top_k", "top_p", "min_p", "typical_p", "seed")
@@ -41,24 +45,45 @@ def command(
         ),
     ] = None,
     length: Annotated[
-        int,
+        float | None,
         typer.Option(
             "--length",
             "-n",
             min=0,
-            help="Characters (or words, or bytes) to write; of documents: at most.",
+            help="Characters (or words, or bytes) to write, of documents: at most; or seconds of "
+            "sound. [default: 1000, or 10 s]",
         ),
-    ] = 1000,
+    ] = None,
     prime: Annotated[
         str | None,
         typer.Option(
             "--prime",
             "-p",
-            help="Text to go on after, in each sample; - reads standard input.",
+            help="Text, or a recording's file, to go on after in each sample; - reads standard "
+            "input.",
         ),
     ] = None,
     prime_file: Annotated[
         Path | None, typer.Option(help="File with the text to go on after.")
+    ] = None,
+    griffin_lim: Annotated[int | None, setting("griffin_lim", SOUND)] = None,
+    include_prime: Annotated[
+        bool,
+        typer.Option(
+            "--include-prime",
+            help="Begin with the recording to go on after.",
+            rich_help_panel=SOUND,
+        ),
+    ] = False,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            help="Of a sample in the file, 16 or 24. [default: 16]", rich_help_panel=SOUND
+        ),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="PNG file for the spectrograms of what is made.", rich_help_panel=SOUND),
     ] = None,
     temperature: Annotated[str | None, setting("temperature", DRAWING, "-t")] = None,
     top_k: Annotated[int | None, setting("top_k", DRAWING)] = None,
@@ -113,23 +138,51 @@ def command(
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a sample.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
-    """Write text as the model has learnt it: charrnn sample -n 500 -p "Once"
+    """Write text, or sound, as the model has learnt it: charrnn sample -n 500 -p "Once"
 
     The order: repetition penalty and forbidden steps, temperature, top-k, top-p, min-p, typical.
     What is not given is as the run was set up. A model of documents writes one a sample.
     """
     from charrnn.run import load
 
-    primed = _prime(prime, prime_file)
     flags = {name: value for name, value in ctx.params.items() if name in SETTINGS}
     flags["temperature"] = numbers(temperature, "--temperature")
     flags |= {"allow": unescaped(allow), "forbid": unescaped(forbid)}
     stop = unescaped(stop) or ""
     asked = config.from_flags(flags, dashed=True)["sampling"]
-    _refuse_idle(ctx, beam, num)
     loaded = load(model)
     codec = loaded.codec
     settings = replace(loaded.config.sampling, **asked)
+    _refuse_other_kind(ctx, codec)
+    _refuse_idle(ctx, beam, num)
+    if codec.medium == "sound":
+        from charrnn.cli.sound import Wish, write_samples
+
+        if bits not in (None, 16, 24):
+            raise UsageError(f"--bits must be 16 or 24, not {bits}")
+        if seed is None:
+            seed = secrets.randbelow(2**31)
+            note(f"{loaded.path}, seed {seed}", quiet)
+        write_samples(
+            loaded,
+            codec,
+            Wish(
+                length,
+                num,
+                prime or "",
+                include_prime,
+                settings,
+                seed,
+                out,
+                bits or 16,
+                picture,
+                json_lines,
+                quiet,
+            ),
+        )
+        return
+    primed = _prime(prime, prime_file)
+    steps = _whole(length)
     if typed(ctx, "repetition_window") and settings.repetition_penalty == 1:
         raise UsageError("--repetition-window has no effect without --repetition-penalty")
     import numpy as np
@@ -149,7 +202,7 @@ def command(
         found = search(
             runtime,
             codec,
-            length=length,
+            length=steps,
             width=beam,
             length_penalty=penalty,
             prime=primed,
@@ -165,7 +218,7 @@ def command(
         samples = generate.samples(
             runtime,
             codec,
-            length=length,
+            length=steps,
             num=num,
             prime=primed,
             config=settings,
@@ -195,6 +248,32 @@ def command(
                 text_out.flush()  # the next one may take its time
         finally:  # after Ctrl-C too, what there is
             text_out.end(whole_lines=codec.end is not None and not json_lines)
+
+
+def _whole(length: float | None) -> int:
+    """Steps of a text."""
+    if length is None:
+        return LENGTH
+    if length != int(length):
+        raise UsageError(f"--length {length:g}: text is written by whole characters")
+    return int(length)
+
+
+def _refuse_other_kind(ctx: typer.Context, codec: Codec) -> None:
+    """Refuse flags of text for a model of sound, and of sound for one of text.
+
+    Raises:
+        UsageError: names them.
+    """
+    names = [parameter.name or "" for parameter in ctx.command.params]
+    if codec.medium == "sound":
+        names = [name for name in names if name not in FOR_SOUND + FOR_BOTH]
+    else:
+        names = list(FOR_SOUND)
+    idle = [f"--{name.replace('_', '-')}" for name in names if typed(ctx, name)]
+    if idle:
+        other = "text" if codec.medium == "sound" else "sound"
+        raise UsageError(f"this is a model of {codec.medium}; {', '.join(idle)} is for {other}")
 
 
 def _refuse_idle(ctx: typer.Context, beam: int | None, num: int) -> None:
@@ -241,7 +320,7 @@ def _prime(text: str | None, file: Path | None) -> str:
         ) from None
 
 
-def _warn(codec: Codec, prime: str, stop: str) -> None:
+def _warn(codec: TextCodec, prime: str, stop: str) -> None:
     """Say what the model cannot read or write; this is no chatter, so -q keeps it."""
     unknown = codec.encode(prime)[1]
     if unknown and codec.unit == "word":

@@ -182,7 +182,7 @@ def describe_plan(plan: Plan, path: Path) -> str:
     rows = [
         (
             "corpus",
-            f"{plan.corpus_steps:,} {plan.unit}s, {plan.vocabulary:,} different"
+            f"{plan.corpus_steps:,} {plan.unit}s{_kinds(plan)}"
             f"{f' in {plan.documents:,} documents' if plan.documents else ''}; "
             f"the last {validated:,} for validation",
         ),
@@ -210,12 +210,21 @@ def describe_plan(plan: Plan, path: Path) -> str:
     return table(rows + [("notice", text) for text in plan.notices])
 
 
+def _kinds(plan: Plan) -> str:
+    """What a step may be."""
+    if plan.unit != "frame":
+        return f", {plan.vocabulary:,} different"
+    data = plan.config.data
+    seconds = plan.corpus_steps * data.hop_length / data.sample_rate
+    return f" of {plan.vocabulary:,} numbers, {duration(seconds)}"
+
+
 def _model(model: ModelConfig) -> str:
     """The network, and what of it is out of the ordinary."""
     names = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN", "peephole": "peephole LSTM"}
     parts = [
         f"{names[model.cell]} {model.layers}x{model.hidden}",
-        f"embedding {model.embedding}" if model.embedding else "one-hot",
+        _ends(model),
         f"dropout {model.dropout:g}{' (variational)' if model.variational else ''}",
     ]
     for name in ("input_dropout", "output_dropout", "recurrent_dropout", "weight_drop"):
@@ -226,6 +235,16 @@ def _model(model: ModelConfig) -> str:
     if model.cell_norm != "none":
         parts.append(f"{model.cell_norm} norm in the cell")
     return ", ".join(parts)
+
+
+def _ends(model: ModelConfig) -> str:
+    """What reads a step, and what says the next one."""
+    if model.head == "categorical":
+        return f"embedding {model.embedding}" if model.embedding else "one-hot"
+    noise = f", input noise {model.input_noise:g}" if model.input_noise else ""
+    norm = f", {model.input_norm} norm of the input" if model.input_norm != "none" else ""
+    dense = f"dense {model.dense}, " if model.dense else ""
+    return f"{dense}{model.head} head{noise}{norm}"
 
 
 def _scheme(data: DataConfig) -> str:
@@ -245,7 +264,9 @@ def describe_step(event: Stepped, unit: str) -> str:
 def describe_evaluation(event: Evaluated, unit: str) -> str:
     """A line about an evaluation."""
     bits = ""
-    if unit != "character":
+    if event.figures is not None:
+        bits = "; free run " + ", ".join(f"{k} {v:.2f}" for k, v in event.figures.items())
+    elif unit != "character":
         bits = f", {event.val_bits_per_character:.3f} bits per character"
     return (
         f"step {event.step:>7,}  epoch {event.epoch:6.2f}  "

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BUNDLED = "tales"  # what is learnt when no corpus is named
 
 
-MODEL, REGULAR, DATA = "Model", "Regularisation", "Corpus"
+MODEL, REGULAR, DATA, SOUND = "Model", "Regularisation", "Corpus", "Sound"
 BUDGETS, RATE, MACHINE = "Budget", "Optimization", "Machine"
 
 
@@ -76,6 +76,13 @@ def command(
     documents: Annotated[str | None, setting("documents", DATA)] = None,
     separator: Annotated[str | None, setting("separator", DATA)] = None,
     val_fraction: Annotated[float | None, setting("val_fraction", DATA)] = None,
+    sample_rate: Annotated[int | None, setting("sample_rate", SOUND)] = None,
+    n_fft: Annotated[int | None, setting("n_fft", SOUND)] = None,
+    hop_length: Annotated[int | None, setting("hop_length", SOUND)] = None,
+    components: Annotated[int | None, setting("components", SOUND)] = None,
+    head: Annotated[str | None, setting("head", SOUND)] = None,
+    input_norm: Annotated[str | None, setting("input_norm", SOUND)] = None,
+    input_noise: Annotated[float | None, setting("input_noise", SOUND)] = None,
     seq_length: Annotated[int | None, setting("seq_length", DATA)] = None,
     batch_size: Annotated[int | None, setting("batch_size", DATA)] = None,
     bptt: Annotated[str | None, setting("bptt", DATA)] = None,
@@ -84,6 +91,7 @@ def command(
     hidden: Annotated[int | None, setting("hidden", MODEL)] = None,
     layers: Annotated[int | None, setting("layers", MODEL)] = None,
     embedding: Annotated[int | None, setting("embedding", MODEL)] = None,
+    dense: Annotated[int | None, setting("dense", MODEL)] = None,
     norm: Annotated[str | None, setting("norm", MODEL)] = None,
     cell_norm: Annotated[str | None, setting("cell_norm", MODEL)] = None,
     dropout: Annotated[float | None, setting("dropout", REGULAR)] = None,
@@ -110,7 +118,7 @@ def command(
     precision: Annotated[str | None, setting("precision", MACHINE)] = None,
     threads: Annotated[str | None, setting("threads", MACHINE)] = None,
 ) -> None:
-    """Learn a text: charrnn train book.txt --minutes 3
+    """Learn a text, or recordings: charrnn train book.txt --minutes 3
 
     What is not given is chosen from the corpus and the machine. Every setting can also come from
     the environment, e.g. CHARRNN_DEVICE=cpu, or from a preset.
@@ -172,10 +180,10 @@ def _train(
 
     if out is not None and str(out) in (".", "-"):
         raise UsageError("--out wants a directory of its own for the run")
-    sources = find(corpus, any_file=config.value(given, "codec") == "byte")
+    sources = find(corpus, config.value(given, "codec"))
     if sources.skipped:
         shown = ", ".join(sources.skipped[:3]) + (", ..." if len(sources.skipped) > 3 else "")
-        note(f"passed over {len(sources.skipped)} files that are not text: {shown}", quiet)
+        note(f"passed over {len(sources.skipped)} files of another kind: {shown}", quiet)
     run = Run(out) if out else fresh(sources.name)
     if not dry_run:
         run.refuse_existing(force)

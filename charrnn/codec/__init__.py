@@ -1,22 +1,42 @@
-"""Media files to arrays of steps and back: the only room that knows text from anything else."""
+"""Media files to arrays of steps and back: the only room that knows text from anything else.
+
+What a codec of sound needs is imported where one is met: text is written without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from numpy.typing import NDArray
 
 from charrnn.codec.byte import ByteCodec, ByteLearner
 from charrnn.codec.char import CharCodec, CharLearner
 from charrnn.codec.reading import Reading
-from charrnn.codec.sources import STDIN, Sources, binary, decoded, is_utf8
+from charrnn.codec.sources import STDIN, Sources, binary, decoded, is_sound, is_utf8
 from charrnn.codec.text import Decoder, Learner, TextCodec, shown
 from charrnn.codec.word import WordCodec, WordLearner
 from charrnn.config import Given, value
 from charrnn.errors import CheckpointError, ConfigError
 
-Codec = TextCodec
-__all__ = ["CODECS", "Codec", "Decoder", "choose", "from_dict", "learn", "shown", "stream"]
+if TYPE_CHECKING:
+    from charrnn.codec.spectrogram import SpectrogramCodec, SpectrogramLearner
+
+Codec: TypeAlias = "TextCodec | SpectrogramCodec"
+__all__ = [
+    "CODECS",
+    "Codec",
+    "Decoder",
+    "TextCodec",
+    "choose",
+    "from_dict",
+    "learn",
+    "shown",
+    "stream",
+]
+AUDIO = "audio"
+HELD_OUT = 0.1  # of each recording, where nothing is given
 CODECS: dict[str, type[TextCodec]] = {"char": CharCodec, "word": WordCodec, "byte": ByteCodec}
 LEARNERS: dict[str, Callable[[Iterator[str], Reading, Given], Learner]] = {
     "char": lambda blocks, reading, _: CharLearner(blocks, reading),
@@ -37,6 +57,8 @@ def choose(name: str, sources: Sources, encoding: str) -> tuple[str, str]:
     """
     if name != "auto":
         return name, ""
+    if any(map(is_sound, sources.files)):
+        return AUDIO, "the corpus is sound"
     if is_utf8(encoding) and (odd := binary(sources)):
         return "byte", f"{odd} has NUL bytes, so it is no text"
     if STDIN in sources.files:
@@ -44,7 +66,7 @@ def choose(name: str, sources: Sources, encoding: str) -> tuple[str, str]:
     return "char", "the corpus is text"
 
 
-def learn(name: str, sources: Sources, given: Given) -> Learner:
+def learn(name: str, sources: Sources, given: Given) -> Learner | SpectrogramLearner:
     """Walk through a corpus once: blocks of steps, and afterwards the codec that made them.
 
     Args:
@@ -55,6 +77,8 @@ def learn(name: str, sources: Sources, given: Given) -> Learner:
     Raises:
         ConfigError: settings that this codec has no use for.
     """
+    if name == AUDIO:
+        return _sound_learner(sources, given)
     documents = value(given, "documents")
     separator = value(given, "separator") if documents == "record" else ""
     reading = Reading(value(given, "normalize"), documents, separator)
@@ -75,13 +99,36 @@ def stream(name: str, sources: Sources, encoding: str, reading: Reading) -> Iter
     return reading.stream(decoded(sources, encoding))
 
 
-def from_dict(values: Mapping[str, Any]) -> Codec:
+def _sound_learner(sources: Sources, given: Given) -> SpectrogramLearner:
+    from charrnn.codec.spectrogram import SpectrogramLearner
+    from charrnn.codec.stft import Stft
+
+    if value(given, "documents") != "none" or value(given, "normalize") != "none":
+        raise ConfigError("recordings have no --documents, and nothing to --normalize")
+    return SpectrogramLearner(
+        sources,
+        value(given, "sample_rate"),
+        Stft(value(given, "n_fft"), value(given, "hop_length")),
+        value(given, "components"),
+        given["data"].get("val_fraction", HELD_OUT),
+    )
+
+
+def from_dict(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> Codec:
     """Rebuild the codec of a checkpoint.
+
+    Args:
+        values: as `to_dict` gave them.
+        arrays: what the codec had besides.
 
     Raises:
         CheckpointError: an unknown codec, or one that contradicts itself.
     """
     name = values.get("name")
+    if name == AUDIO:
+        from charrnn.codec.spectrogram import SpectrogramCodec
+
+        return SpectrogramCodec.from_dict(values, arrays or {})
     if not isinstance(name, str) or name not in CODECS:
-        raise CheckpointError(f"unknown codec {name!r}; known are {', '.join(CODECS)}")
+        raise CheckpointError(f"unknown codec {name!r}; known are {', '.join(CODECS)}, {AUDIO}")
     return CODECS[name].from_dict(values)

@@ -1,4 +1,4 @@
-"""Media files in: paths, directories and standard input as a stream of decoded text."""
+"""Media files in: paths, directories and standard input, and text files as a stream of text."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ STDIN = "-"
 RUN_MARK = "last.safetensors"  # a directory with this in it is a run, and no corpus
 _BOM = codecs.BOM_UTF8
 _BOM_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# How a file of sound begins, whether we can read it or have to say how to convert it.
+_SOUNDS = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"caff", b".snd")
+_FORMS = (b"WAVE", b"AIFF", b"AIFC")  # behind RIFF, RIFX, RF64 or FORM and a length
+_FILM = b"ftyp"  # behind a length: m4a, mp4, mov
 
 
 @dataclass(frozen=True)
@@ -26,24 +30,29 @@ class Sources:
     """The files of a corpus in reading order, and what was passed over on the way."""
 
     files: tuple[str, ...]  # paths, or "-" for standard input
-    skipped: tuple[str, ...] = ()  # files in a directory that are not text
+    skipped: tuple[str, ...] = ()  # files in a directory that are of another kind
     name: str = field(default="corpus")  # for naming a run
 
 
 def corpora() -> dict[str, Path]:
     """The bundled corpora by name."""
-    return {path.stem: path for path in sorted(bundled("corpora").glob("*.txt"))}
+    files = sorted(bundled("corpora").iterdir())
+    return {path.stem: path for path in files if path.suffix in (".txt", ".ogg")}
 
 
-def find(arguments: Iterable[str | os.PathLike[str]], *, any_file: bool = False) -> Sources:
+def find(arguments: Iterable[str | os.PathLike[str]], codec: str = "auto") -> Sources:
     """Resolve corpus arguments: files, directories, "-", names of bundled corpora.
 
-    A directory stands for the text files below it, sorted by path; hidden files, links that lead
-    back up and runs are passed over, and so are files with NUL bytes near their beginning,
-    unless `any_file` is wanted.
+    A directory stands for the recordings below it, or if it has none for its text files, sorted
+    by path; hidden files, links that lead back up and runs are passed over, and so are files of
+    another kind than the codec reads.
+
+    Args:
+        arguments: as they were typed.
+        codec: whose files to take from a directory; auto: those of the kind that is there.
 
     Raises:
-        CorpusError: an argument that names nothing, or a directory without text.
+        CorpusError: an argument that names nothing, or a directory without such files.
     """
     names = [os.fspath(argument) for argument in arguments]
     files: list[str] = []
@@ -57,15 +66,9 @@ def find(arguments: Iterable[str | os.PathLike[str]], *, any_file: bool = False)
                 raise CorpusError("standard input (-) is named twice; it can be read only once")
             files.append(STDIN)
         elif path.is_dir():
-            found = {name: any_file or _looks_like_text(name) for name in _walk(path)}
-            if not any(found.values()):
-                if any_file:
-                    raise CorpusError(f"{argument}: no files in this directory")
-                raise CorpusError(
-                    f"{argument}: no text files in this directory (--codec byte takes any)"
-                )
-            files += [name for name, is_text in found.items() if is_text]
-            skipped += [name for name, is_text in found.items() if not is_text]
+            wanted = _wanted(argument, _walk(path), codec)
+            files += [name for name, is_wanted in wanted.items() if is_wanted]
+            skipped += [name for name, is_wanted in wanted.items() if not is_wanted]
         elif path.exists():
             files.append(argument)
         elif argument in corpora():
@@ -78,6 +81,21 @@ def find(arguments: Iterable[str | os.PathLike[str]], *, any_file: bool = False)
     first = names[0] if names else "corpus"
     name = "stdin" if first == STDIN else (Path(first).resolve().stem or "corpus")
     return Sources(tuple(files), tuple(skipped), name)
+
+
+def _wanted(directory: str, names: list[str], codec: str) -> dict[str, bool]:
+    """The files of a directory, and whether the codec reads them."""
+    if codec == "byte":
+        wanted, kind = dict.fromkeys(names, True), "files"
+    else:
+        wanted, kind = {name: is_sound(name) for name in names}, "recordings"
+        if codec != "audio" and (codec != "auto" or not any(wanted.values())):
+            wanted = {name: _looks_like_text(name) for name in names}
+            kind = "text files or recordings" if codec == "auto" else "text files"
+    if not any(wanted.values()):
+        hint = "" if codec in ("byte", "audio") else " (--codec byte takes any)"
+        raise CorpusError(f"{directory}: no {kind} in this directory{hint}")
+    return wanted
 
 
 def _walk(top: Path) -> list[str]:
@@ -105,6 +123,18 @@ def _looks_like_text(path: str) -> bool:
     except OSError:
         return True  # reading it will name the trouble
     return b"\0" not in head or head.startswith(_BOM_16)
+
+
+def is_sound(path: str) -> bool:
+    """Whether a file begins as recordings do; standard input is not looked at."""
+    if path == STDIN:
+        return False
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(12)
+    except OSError:
+        return False  # reading it will name the trouble
+    return head.startswith(_SOUNDS) or head[8:12] in _FORMS or head[4:8] == _FILM
 
 
 def binary(sources: Sources) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +34,17 @@ class Learner(abc.ABC):
     """Encodes a stream of text while it learns the codec: one pass, flat memory.
 
     Iterate over it for blocks of steps; afterwards `codec` is what they were made with, once
-    `table`, if there is one, has translated them.
+    `settle` has gone over them where `settles` says that it must.
     """
 
-    table: Steps | None = None  # step while learning -> step of the codec
+    settles: ClassVar[bool] = False
 
     @abc.abstractmethod
     def __iter__(self) -> Iterator[Steps]: ...
+
+    def settle(self, steps: Steps) -> Iterator[Steps]:
+        """What is to stand in the corpus instead of these steps, in blocks."""
+        yield steps
 
     @property
     @abc.abstractmethod
@@ -60,6 +64,8 @@ class TextCodec(abc.ABC):
 
     name: ClassVar[str]
     unit: ClassVar[str]
+    medium: ClassVar[Literal["text"]] = "text"
+    arrays: ClassVar[Mapping[str, NDArray[Any]]] = {}  # that a checkpoint keeps beside `to_dict`
 
     def __init__(
         self,

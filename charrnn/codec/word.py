@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from charrnn.errors import CheckpointError, SamplingError
 UNK = "<unk>"  # stands for every word that is not in the vocabulary
 GLUE = ""  # no space here, though one would be implied
 _MOST = 64  # characters of a word; what is longer is cut
+_COPY = 1 << 22  # steps that are numbered anew at a time
 _HELD = 1 << 16  # characters without white space that are waited for
 _CLOSING = frozenset(",.;:!?)]…")
 # Chinese and Japanese have no spaces: each of their characters is a step, like a mark.
@@ -237,6 +238,8 @@ class WordLearner(Learner):
         min_count: times a word has to occur.
     """
 
+    settles: ClassVar[bool] = True
+
     def __init__(
         self, blocks: Iterable[str], reading: Reading, vocab_size: int, min_count: int
     ) -> None:
@@ -274,8 +277,14 @@ class WordLearner(Learner):
         order = order[counts[order] >= self._least][: self._most - self._special]
         return np.concatenate([np.arange(self._special), order + self._special])
 
+    def settle(self, steps: Steps) -> Iterator[Steps]:
+        """The steps as the codec numbers them."""
+        table = self.table
+        for start in range(0, len(steps), _COPY):
+            yield table[steps[start : start + _COPY]]
+
     @property
-    def table(self) -> Steps:  # type: ignore[override]
+    def table(self) -> Steps:
         """From the learner's steps to the codec's."""
         kept = self._kept()
         table = np.zeros(len(self._index), np.int64)

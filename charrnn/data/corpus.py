@@ -1,4 +1,8 @@
-"""The corpus: one array of steps on disk, written in a stream, read through a memory map."""
+"""The corpus: one array of steps on disk, written in a stream, read through a memory map.
+
+Steps are unsigned integers, (N,), of the narrowest type that holds them, or frames, (N, F), of
+floats.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,22 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import CorpusError, RunError
 
-Steps = NDArray[np.integer]
+Steps = NDArray[Any]
+DType = np.dtype[Any]
 _COPY = 1 << 22  # steps copied at a time when the array has to grow wider
 
 
 def write(path: Path, blocks: Iterable[Steps]) -> int:
-    """Write blocks of steps, each (n,), as one .npy array of the narrowest unsigned type.
+    """Write blocks of steps, each (n,), or (n, F), as one .npy array.
 
-    Memory stays flat: a block at a time.  When a step outgrows the type, what was written is
+    Memory stays flat: a block at a time.  When an integer outgrows the type, what was written is
     copied into a wider one.
 
     Returns:
@@ -29,20 +34,26 @@ def write(path: Path, blocks: Iterable[Steps]) -> int:
     Raises:
         CorpusError: the disk is full or the file cannot be written; no file is left behind.
     """
-    dtype, count, stream = np.dtype(np.uint8), 0, None
+    dtype: DType = np.dtype(np.uint8)
+    frame: tuple[int, ...] = ()
+    count, stream = 0, None
     try:
         stream = _begin(path, dtype)
         for block in blocks:
             if not len(block):
                 continue
-            needed = np.min_scalar_type(int(block.max()))
+            if block.ndim > 1 and not count:
+                dtype, frame = np.dtype(np.float32), block.shape[1:]
+                stream.seek(0)
+                _header(stream, dtype, (0, *frame))
+            needed: DType = dtype if frame else np.min_scalar_type(int(block.max()))
             if needed.itemsize > dtype.itemsize:
-                _end(stream, dtype, count)
+                _end(stream, dtype, (count,))
                 stream = _widened(path, needed, count)
                 dtype = needed
             stream.write(block.astype(dtype).tobytes())
             count += len(block)
-        _end(stream, dtype, count)
+        _end(stream, dtype, (count, *frame))
     except BaseException as error:
         if stream is not None:
             with suppress(OSError):  # a full disk fails here once more
@@ -55,30 +66,30 @@ def write(path: Path, blocks: Iterable[Steps]) -> int:
     return count
 
 
-def _begin(path: Path, dtype: np.dtype[np.unsignedinteger]) -> BinaryIO:
+def _begin(path: Path, dtype: DType) -> BinaryIO:
     stream = open(path, "wb")  # noqa: SIM115 - closed by _end
-    _header(stream, dtype, 0)
+    _header(stream, dtype, (0,))
     return stream
 
 
-def _header(stream: BinaryIO, dtype: np.dtype[np.unsignedinteger], count: int) -> None:
+def _header(stream: BinaryIO, dtype: DType, shape: tuple[int, ...]) -> None:
     """The .npy header; numpy pads it so that the count can be written again in place."""
     np.lib.format.write_array_header_1_0(
-        stream, {"descr": dtype.str, "fortran_order": False, "shape": (count,)}
+        stream, {"descr": dtype.str, "fortran_order": False, "shape": shape}
     )
 
 
-def _end(stream: BinaryIO, dtype: np.dtype[np.unsignedinteger], count: int) -> None:
+def _end(stream: BinaryIO, dtype: DType, shape: tuple[int, ...]) -> None:
     with stream:
         stream.seek(0)
-        _header(stream, dtype, count)
+        _header(stream, dtype, shape)
 
 
 def _wide(path: Path) -> Path:
     return path.with_name(path.name + ".wide")
 
 
-def _widened(path: Path, dtype: np.dtype[np.unsignedinteger], count: int) -> BinaryIO:
+def _widened(path: Path, dtype: DType, count: int) -> BinaryIO:
     """Copy the array at `path` into a wider type and go on writing behind it."""
     stream = _begin(_wide(path), dtype)
     try:
@@ -94,7 +105,7 @@ def _widened(path: Path, dtype: np.dtype[np.unsignedinteger], count: int) -> Bin
 
 
 def read(path: Path) -> Steps:
-    """Map an array of steps, (N,), into memory, read-only.
+    """Map an array of steps, (N,) or (N, F), into memory, read-only.
 
     Raises:
         RunError: the file is missing, or is not such an array.
@@ -103,7 +114,7 @@ def read(path: Path) -> Steps:
         steps = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise RunError(f"{path}: not a readable corpus ({error}); start the run anew") from None
-    if steps.ndim != 1 or steps.dtype.kind != "u":
+    if (steps.ndim, steps.dtype.kind) not in ((1, "u"), (2, "f")):
         raise RunError(f"{path}: not an array of steps; start the run anew")
     return steps  # type: ignore[no-any-return]
 
@@ -117,12 +128,6 @@ def rewrite(path: Path, blocks: Callable[[Steps], Iterable[Steps]]) -> None:
     other = path.with_name(path.name + ".other")
     write(other, blocks(read(path)))
     other.replace(path)
-
-
-def translated(steps: Steps, table: Steps) -> Iterator[Steps]:
-    """The steps as the table, (V,), renames them, in blocks."""
-    for start in range(0, len(steps), _COPY):
-        yield table[steps[start : start + _COPY]]
 
 
 def places(steps: Steps, wanted: int) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ class Lanes:
     the recurrent state can be carried from one to the next.
 
     Args:
-        steps: (N,), may be memory-mapped.
+        steps: (N,) or (N, F), may be memory-mapped.
         batch: B.
         length: T.
         offset: where the first lane begins, at most `slack`; another one each epoch shifts
@@ -62,11 +62,11 @@ class Lanes:
             starts = self.order[index * self.batch : (index + 1) * self.batch] * self.length
         return starts + self.offset, width
 
-    def segment(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs and their successors, both (B, T), of one segment."""
+    def segment(self, index: int) -> tuple[Steps, Steps]:
+        """Inputs and their successors, both (B, T), or (B, T, F), of one segment."""
         starts, width = self.places(index)
         block = np.stack([self.steps[start : start + width + 1] for start in starts.tolist()])
-        wide: NDArray[np.int64] = block.astype(np.int64)  # (B, T + 1)
+        wide = block if block.dtype.kind == "f" else block.astype(np.int64)  # (B, T + 1)
         return wide[:, :-1], wide[:, 1:]
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from charrnn.codec.steps import Discrete
+from charrnn.codec.steps import Discrete, Step
 from charrnn.config import ModelConfig
 from charrnn.model.cells import Parts
 from charrnn.model.dropout import dropout
-from charrnn.model.heads import Categorical
+from charrnn.model.heads import HEADS
 from charrnn.model.layers import RecurrentLayer, SequenceNorm
 
 State = tuple[Parts, ...]  # one entry a layer
@@ -25,23 +25,28 @@ class Network(nn.Module):
 
     Args:
         config: its shape.
-        step: the kind of a step; `step.size` is V.
+        step: the kind of a step; `step.size` is V, or F.
     """
 
-    def __init__(self, config: ModelConfig, step: Discrete) -> None:
+    def __init__(self, config: ModelConfig, step: Step) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.step = config, step
+        is_discrete = isinstance(step, Discrete)
         width = config.embedding or step.size
         self.embedding = nn.Embedding(step.size, width) if config.embedding else None
+        self.input_norm = None
+        if config.input_norm != "none":
+            self.input_norm = SequenceNorm(config.input_norm, step.size)
         self.layers = nn.ModuleList()
         self.norms = nn.ModuleList()
         for index in range(config.layers):
-            one_hot = index == 0 and not config.embedding
+            one_hot = index == 0 and is_discrete and not config.embedding
             self.layers.append(RecurrentLayer(config, width, one_hot=one_hot))
             if config.norm != "none":
                 self.norms.append(SequenceNorm(config.norm, config.hidden))
             width = config.hidden
-        self.head = Categorical(width, step.size)
+        self.dense = nn.Linear(width, config.dense) if config.dense else None
+        self.head = HEADS[config.head](config.dense or width, step.size)
 
     def initial_state(self, batch: int) -> State:
         """The state before the first step of `batch` sequences."""
@@ -50,14 +55,17 @@ class Network(nn.Module):
     def hidden(
         self, steps: Tensor, state: State, generator: torch.Generator | None = None
     ) -> tuple[Tensor, State]:
-        """The last layer's outputs, time first, (T, B, H), for steps (B, T), and the new state.
+        """What the head reads, time first, (T, B, H), for steps (B, T), or frames (B, T, F), and
+        the new state.
 
         Args:
             generator: draws the dropout masks; None: no dropout.
         """
         config, scale = self.config, None
-        x = steps.t()  # (T, B)
-        if self.embedding is not None:
+        x = steps.transpose(0, 1)  # (T, B)
+        if x.is_floating_point():
+            x = self._frames(x, generator)
+        elif self.embedding is not None:
             x = self.embedding(x)  # (T, B, E)
             x = dropout(x, config.input_dropout, generator, variational=config.variational)
         elif generator is not None and config.input_dropout:
@@ -71,7 +79,20 @@ class Network(nn.Module):
                 x = self.norms[index](x)
             p = last if index == config.layers - 1 else config.dropout
             x = dropout(x, p, generator, variational=config.variational)
+        if self.dense is not None:
+            x = torch.relu(self.dense(x))
         return x, tuple(after)
+
+    def _frames(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Frames, (T, B, F), as the first layer reads them: in training with noise."""
+        config = self.config
+        if generator is not None and config.input_noise:
+            spread = x.std((0, 1), correction=0)
+            noise = torch.empty_like(x).normal_(generator=generator)
+            x = x + config.input_noise * spread * noise
+        if self.input_norm is not None:
+            x = self.input_norm(x)
+        return dropout(x, config.input_dropout, generator, variational=config.variational)
 
     def _one_hot_dropout(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Of a one-hot vector only the one can be dropped: factors, (T, B, 1), for x, (T, B)."""
@@ -84,7 +105,8 @@ class Network(nn.Module):
         return mask.gather(1, x.t()).t().unsqueeze(-1)
 
     def forward(self, steps: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits of the next steps, (B, T, V), for steps (B, T), and the new state."""
+        """Of the next steps the logits, (B, T, V), or the expected frames, (B, T, F), and the new
+        state, for steps (B, T), or frames."""
         x, state = self.hidden(steps, state)
         return self.head(x).transpose(0, 1), state
 
@@ -96,19 +118,19 @@ class Network(nn.Module):
         generator: torch.Generator | None = None,
         *,
         last_only: bool = False,
-    ) -> tuple[Tensor, State]:
-        """Mean nats per step of `targets`, (B, T), and the new state, from which no gradient
-        flows back into this segment.
+    ) -> tuple[Tensor, Tensor, State]:
+        """What is to be made small; mean nats per step of `targets`, (B, T), which of symbols are
+        the same; and the new state, from which no gradient flows back into this segment.
 
         Args:
             last_only: only the last step of the segment is predicted (many to one).
         """
         x, state = self.hidden(steps, state, generator)
-        targets = targets.t()
+        targets = targets.transpose(0, 1)
         if last_only:
             x, targets = x[-1:], targets[-1:]
-        nats: Tensor = self.head.loss(x, targets)
-        return nats, detached(state)
+        loss, nats = self.head.loss(x, targets)
+        return loss, nats.detach(), detached(state)
 
     @property
     def vocabulary_axes(self) -> dict[str, int]:

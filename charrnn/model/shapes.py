@@ -12,10 +12,13 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def shapes(config: ModelConfig, size: int) -> Shapes:
-    """Every tensor of the network over `size` symbols, V, as `Network.state_dict` names it."""
+    """Every tensor of the network over `size` symbols, V, or numbers in a frame, F, as
+    `Network.state_dict` names it."""
     hidden, gates = config.hidden, GATES[config.cell] * config.hidden
     width = config.embedding or size
     found: Shapes = {"embedding.weight": (size, width)} if config.embedding else {}
+    if config.input_norm == "batch":
+        found |= _norm("input_norm", size, batch=True)
     for index in range(config.layers):
         layer, kernel = f"layers.{index}", f"layers.{index}.kernel"
         found |= {
@@ -31,10 +34,20 @@ def shapes(config: ModelConfig, size: int) -> Shapes:
             if PARTS[config.cell] == 2:
                 found[f"{layer}.cell_gain"] = (2, hidden)
         if config.norm != "none":
-            norm = f"norms.{index}.norm"
-            found |= {f"{norm}.weight": (hidden,), f"{norm}.bias": (hidden,)}
-            if config.norm == "batch":
-                found |= {f"{norm}.running_mean": (hidden,), f"{norm}.running_var": (hidden,)}
-                found[f"{norm}.{COUNTER}"] = ()
+            found |= _norm(f"norms.{index}", hidden, batch=config.norm == "batch")
         width = hidden
-    return found | {"head.linear.weight": (size, hidden), "head.linear.bias": (size,)}
+    if config.dense:
+        found |= {"dense.weight": (config.dense, width), "dense.bias": (config.dense,)}
+        width = config.dense
+    found |= {"head.linear.weight": (size, width), "head.linear.bias": (size,)}
+    return found | ({"head.variance": (size,)} if config.head == "gaussian" else {})
+
+
+def _norm(name: str, width: int, *, batch: bool) -> Shapes:
+    """The tensors of a norm of vectors of this width."""
+    norm = f"{name}.norm"
+    found: Shapes = {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
+    if batch:
+        found |= {f"{norm}.running_mean": (width,), f"{norm}.running_var": (width,)}
+        found[f"{norm}.{COUNTER}"] = ()
+    return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from charrnn.codec import Codec
+from charrnn.codec import TextCodec
 from charrnn.config import SamplingConfig
 from charrnn.errors import SamplingError
 from charrnn.sampling import filters
@@ -32,7 +32,7 @@ class Hypothesis:
 @np.errstate(all="ignore")  # of absurd weights; what they lead to is refused
 def search(
     model: Model,
-    codec: Codec,
+    codec: TextCodec,
     *,
     length: int,
     width: int,
@@ -131,7 +131,7 @@ def _settled(
     return bool(max(h.log_p for h in live) / length**penalty < worst)
 
 
-def _has(codec: Codec, hypothesis: Hypothesis, prime: str, stop: str) -> bool:
+def _has(codec: TextCodec, hypothesis: Hypothesis, prime: str, stop: str) -> bool:
     """Whether the stop text stands in what was written."""
     if not stop:
         return False
@@ -141,7 +141,9 @@ def _has(codec: Codec, hypothesis: Hypothesis, prime: str, stop: str) -> bool:
     return text.stopped
 
 
-def text_of(codec: Codec, hypothesis: Hypothesis, prime: str = "", stop: str = "") -> TextStream:
+def text_of(
+    codec: TextCodec, hypothesis: Hypothesis, prime: str = "", stop: str = ""
+) -> TextStream:
     """The text of a hypothesis, cut off before a stop text."""
     _, decoder = codec.primed(prime)
     drawn: Iterator[Drawn] = iter(hypothesis.drawn)

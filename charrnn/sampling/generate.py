@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.codec import Codec, Decoder
+from charrnn.codec import Decoder, TextCodec
 from charrnn.config import SamplingConfig
 from charrnn.errors import SamplingError
 from charrnn.sampling import filters
@@ -246,7 +246,7 @@ def _overlap(text: str, stop: str) -> int:
 
 def samples(
     model: Model,
-    codec: Codec,
+    codec: TextCodec,
     *,
     length: int,
     num: int = 1,
@@ -309,12 +309,16 @@ def sample(
 
     Raises:
         CheckpointError: the file is damaged.
-        SamplingError: a demand that leaves nothing to draw; later, a broken model.
+        SamplingError: a model of sound; a demand that leaves nothing to draw; later, a broken
+            model.
     """
+    codec = model.codec
+    if codec.medium != "text":
+        raise SamplingError(f"{model.path}: makes sound; use charrnn sample")
     return next(
         samples(
             Runtime.of(model),
-            model.codec,
+            codec,
             length=length,
             prime=prime,
             config=config or model.config.sampling,

@@ -59,13 +59,15 @@ class Layer:
         if config.cell == "peephole":  # of the gates o, i, f
             self.peephole = weights[f"{name}.peephole"][[2, 0, 1]] * HALF
         self.standardizes = config.norm == "layer"  # its output, for what comes next
-        ones, zeros = np.ones(hidden, np.float32), np.zeros(hidden, np.float32)
-        self._scale: Array = weights.get(f"norms.{index}.norm.weight", ones).copy()
-        self._shift: Array = weights.get(f"norms.{index}.norm.bias", zeros).copy()
-        if config.norm == "batch":
-            norm = f"norms.{index}.norm.running"
-            self._scale /= np.sqrt(weights[f"{norm}_var"] + EPSILON)
-            self._shift -= weights[f"{norm}_mean"] * self._scale
+        self._scale, self._shift = np.ones(hidden, np.float32), np.zeros(hidden, np.float32)
+        if config.norm != "none":
+            self._scale, self._shift = _affine(weights, f"norms.{index}.norm")
+
+    def read_normed(self, weights: Weights, norm: str) -> None:
+        """Fold a batch norm of the input into the weights."""
+        scale, shift = _affine(weights, norm)
+        self.input_bias = self.input_bias + self.input_weight @ shift
+        self.input_weight = self.input_weight * scale
 
     def feed(self, weight: Array, bias: Array, behind: Layer | None = None) -> None:
         """Say what reads the output: the layer `behind`, or the head; (N, H) and (N,).
@@ -109,8 +111,8 @@ class Layer:
             return gates
         gain, bias = self._norms[which]
         apart = _standardized(gates.reshape(*gain.shape, *gates.shape[1:]), 1)
-        normed: Array = apart * _beside(gain, apart)
-        return normed.reshape(gates.shape) + _beside(bias, gates)
+        normed: Array = apart * beside(gain, apart)
+        return normed.reshape(gates.shape) + beside(bias, gates)
 
 
 class Cell(abc.ABC):
@@ -131,7 +133,7 @@ class Cell(abc.ABC):
         self._is_plain &= layer.behind is None or not layer.behind.normalizes
         self._out = np.empty((len(layer.weight), *shape), np.float32)
         self.onward, self._own = self._out[: layer.width], self._out[layer.width :]
-        self._own[:] = _beside(layer.own_share(layer.own_bias), self._own)  # of a state of zeros
+        self._own[:] = beside(layer.own_share(layer.own_bias), self._own)  # of a state of zeros
         self._h_1 = np.ones((layer.hidden + 1, *shape), np.float32)  # with the factor of the bias
         self._h = self._h_1[:-1]
         self._h[:] = 0
@@ -203,8 +205,8 @@ class _Lstm(Cell):
         if self._cell_gain is None:
             return self._c
         gain, bias = self._cell_gain
-        normed: Array = _standardized(self._c, 0) * _beside(gain, self._c)
-        return normed + _beside(bias, self._c)
+        normed: Array = _standardized(self._c, 0) * beside(gain, self._c)
+        return normed + beside(bias, self._c)
 
 
 class _Peephole(_Lstm):
@@ -213,7 +215,7 @@ class _Peephole(_Lstm):
     def __init__(self, layer: Layer, shape: Shape) -> None:
         super().__init__(layer, shape)
         assert layer.peephole is not None
-        self._to_o, *to_i_f = (_beside(weight, self._c) for weight in layer.peephole)
+        self._to_o, *to_i_f = (beside(weight, self._c) for weight in layer.peephole)
         self._to_i, self._to_f = to_i_f
         hidden = layer.hidden
         self._i, self._f, self._g = self._gates.reshape(4, hidden, *shape)[1:]
@@ -279,6 +281,15 @@ class _Rnn(Cell):
 CELLS: dict[str, type[Cell]] = {"lstm": _Lstm, "gru": _Gru, "rnn": _Rnn, "peephole": _Peephole}
 
 
+def _affine(weights: Weights, norm: str) -> tuple[Array, Array]:
+    """A norm as a factor and a term: of a layer norm what follows standardising."""
+    scale, shift = weights[f"{norm}.weight"].copy(), weights[f"{norm}.bias"].copy()
+    if f"{norm}.running_var" in weights:
+        scale /= np.sqrt(weights[f"{norm}.running_var"] + EPSILON)
+        shift -= weights[f"{norm}.running_mean"] * scale
+    return scale, shift
+
+
 def _from_tanh(gates: Array) -> None:
     """The logistic function of twice the numbers whose tanh this is, in place."""
     add(gates, ONE, gates)
@@ -293,6 +304,6 @@ def _standardized(values: Array, axis: int) -> Array:
     return standardized
 
 
-def _beside(values: Array, streams: Array) -> Array:
+def beside(values: Array, streams: Array) -> Array:
     """The values with an axis for the streams, where there are several."""
     return values.reshape(values.shape + (1,) * (streams.ndim - values.ndim))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig
 from charrnn.errors import SamplingError
-from charrnn.sampling.layer import CELLS, Array, Layer, Shape, Weights
+from charrnn.sampling.layer import CELLS, Array, Layer, Shape, Weights, beside
 
 SHARED_FROM = 1 << 19  # numbers in a matrix that is worth a second thread
 FEW = 512  # symbols whose whole table is made for several streams: four times as quick to read
@@ -46,15 +46,24 @@ class Runtime:
         for name, array in weights.items():
             if not np.isfinite(np.sum(array, dtype=np.float64)):
                 raise SamplingError(f"the model's weights are broken: {name} is not finite")
-            if name.endswith("running_var") and np.min(array) < 0:
+            if name.endswith(("running_var", "variance")) and np.min(array) < 0:
                 raise SamplingError(f"the model's weights are broken: {name} is negative")
         self.layers = [Layer(config, weights, index) for index in range(config.layers)]
         for layer, behind in pairwise(self.layers):
             layer.feed(behind.input_weight, behind.input_bias, behind)
-        self.layers[-1].feed(weights["head.linear.weight"], weights["head.linear.bias"])
-        self.size = len(weights["head.linear.bias"])
-        self._embedding = weights.get("embedding.weight")  # None: one-hot
-        gates = len(self.layers[0].input_weight)
+        head = weights["head.linear.weight"], weights["head.linear.bias"]
+        self.dense = head if config.dense else None  # what follows the dense layer
+        if config.dense:
+            head = weights["dense.weight"], weights["dense.bias"]
+        self.layers[-1].feed(*head)
+        self.size = len(weights["head.linear.bias"])  # V, or F
+        self.is_discrete = config.head == "categorical"
+        # Of frames the deviation of each number, (F,); of a model that expects one frame, 0.
+        self.deviation = np.sqrt(weights.get("head.variance", np.zeros(self.size, np.float32)))
+        self._embedding = weights.get("embedding.weight")  # None: one-hot, or frames
+        if config.input_norm == "batch":
+            self.layers[0].read_normed(weights, "input_norm.norm")
+        gates = len(self.layers[0].input_weight) if self.is_discrete else 0
         self._table = np.empty((self.size, gates), np.float32)  # takes memory as it fills
         self._rows: list[Array | None] = [None] * self.size  # of the table, those that are filled
         for layer in self.layers[1:]:
@@ -73,15 +82,24 @@ class Runtime:
         except SamplingError as error:
             raise SamplingError(f"{checkpoint.path}: {error}") from None
 
-    def begin(self, prime: Sequence[int] | NDArray[np.integer]) -> Stream:
-        """A stream that has read `prime`, (N,), N at least 1."""
-        stream = Stream(self)
-        for step in np.asarray(prime).tolist():
+    def begin(self, prime: Sequence[int] | NDArray[Any]) -> Stream:
+        """A stream that has read `prime`, (N,), or (N, F), N at least 1."""
+        stream, steps = Stream(self), np.asarray(prime)
+        for step in steps.tolist() if self.is_discrete else steps:
             stream.step(step)
         return stream
 
+    def share(self, steps: Any, *, several: bool) -> Array:
+        """The input's share of the first layer's gates, (G*H,) or (G*H, S), of a step, or of those
+        of several streams, (S,), or (S, F)."""
+        if self.is_discrete:
+            return self.columns(steps) if several else self.row(steps)
+        first = self.layers[0]
+        share: Array = first.input_weight @ (steps.T if several else steps)
+        return first.input_share(share + beside(first.input_bias, share))
+
     def row(self, step: int) -> Array:
-        """The input's share of the first layer's gates, (G*H,)."""
+        """The share of a symbol, (G*H,)."""
         row = self._rows[step]
         if row is None:
             first = self.layers[0]
@@ -94,7 +112,7 @@ class Runtime:
         return row
 
     def columns(self, steps: NDArray[np.integer]) -> Array:
-        """The same of several streams, (G*H, S), for their steps, (S,)."""
+        """Those of several streams' symbols, (S,), as (G*H, S)."""
         if self.size <= FEW:
             return np.take(self._across, steps, 1)
         for step in set(steps.tolist()):
@@ -120,17 +138,25 @@ class Stream:
         self._runtime, self._shape, self._several = runtime, shape, bool(shape)
         self._cells = [CELLS[layer.cell](layer, shape) for layer in runtime.layers]
         logits = self._cells[-1].onward
+        if runtime.dense is not None:
+            self._hidden, logits = logits, np.empty((runtime.size, *shape), np.float32)
+        self._logits = logits
         self.logits: Array = logits.T if shape else logits  # (V,) or (S, V), written by `step`
 
     def step(self, steps: Any) -> Array:
-        """Read a step, or one of each stream, (S,).
+        """Read a step, or one of each stream, (S,); a step is an integer, or a frame, (F,).
 
         Returns:
-            `logits`, which the next step overwrites: (V,), or (S, V).
+            `logits`, which the next step overwrites: (V,), or (S, V); of frames the one that is
+            expected, (F,), or (S, F).
         """
-        x = self._runtime.columns(steps) if self._several else self._runtime.row(steps)
+        x = self._runtime.share(steps, several=self._several)
         for cell in self._cells:
             x = cell.read(x)
+        if self._runtime.dense is not None:
+            weight, bias = self._runtime.dense
+            np.dot(weight, np.maximum(x, 0), self._logits)
+            self._logits += beside(bias, self._logits)
         return self.logits
 
     def share_work(self) -> None:
@@ -142,7 +168,9 @@ class Stream:
         controller, most = _blas()
         times: dict[int, list[float]] = {count: [] for count in (1, most)}
         trial = Stream(self._runtime, self._shape)
-        steps = np.zeros(self._shape, np.int64) if self._shape else 0
+        steps: Any = np.zeros(self._shape, np.int64) if self._shape else 0
+        if not self._runtime.is_discrete:
+            steps = np.zeros((*self._shape, self._runtime.size), np.float32)
         for _ in range(TRIES):
             for count, seen in times.items():
                 controller.limit(limits=count)

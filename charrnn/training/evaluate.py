@@ -51,9 +51,10 @@ def evaluate(network: Network, steps: Steps) -> Evaluation:
         state = network.initial_state(batch)
         for index in range(lanes.segments):
             inputs, targets = (torch.from_numpy(part).to(device) for part in lanes.segment(index))
-            nats, state = network.loss(inputs, targets, state)
-            sums.append(nats * targets.numel())
-            count += targets.numel()
+            _, nats, state = network.loss(inputs, targets, state)
+            steps_here = targets.shape[0] * targets.shape[1]
+            sums.append(nats * steps_here)
+            count += steps_here
     finally:
         network.train(was_training)
     total = math.fsum(torch.stack(sums).cpu().tolist())  # one wait for the device

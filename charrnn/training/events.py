@@ -46,14 +46,15 @@ class Evaluated(Event):
     best_nats_per_step: float
     improved: bool
     elapsed_s: float
-    val_bits_per_character: float  # by the corpus's mean of characters in a step
+    val_bits_per_character: float | None  # by the corpus's mean of characters in a step
+    figures: dict[str, float] | None = None  # of sound: a free run against the recording
 
 
 @dataclass(frozen=True)
 class Sampled(Event):
     """A few steps drawn from the model as it stands."""
 
-    text: str
+    text: str  # of sound: where it can be heard
 
 
 @dataclass(frozen=True)

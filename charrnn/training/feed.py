@@ -12,14 +12,14 @@ from charrnn.config import Config
 from charrnn.data.corpus import Steps
 from charrnn.data.lanes import Lanes, epoch_lanes
 
-RESIDENT = 1 << 28  # steps that a GPU holds by itself, in at most 1 GiB
+RESIDENT = 1 << 28  # numbers that a GPU holds by itself, in at most 1 GiB
 
 
 class Feed:
     """The training part of a corpus, cut anew for each epoch.
 
     Args:
-        steps: (N,), may be memory-mapped.
+        steps: (N,) or (N, F), may be memory-mapped.
         config: of the run.
         device: where the segments are wanted.
         resident: whether the corpus is to lie there as a whole, so that the device never waits
@@ -32,10 +32,10 @@ class Feed:
         self._steps, self._config, self._device = steps, config, device
         self._lanes: tuple[int, Lanes] | None = None  # those of an epoch, made once
         if resident is None:
-            resident = device.type != "cpu" and len(steps) <= RESIDENT
+            resident = device.type != "cpu" and steps.size <= RESIDENT
         self._resident: Tensor | None = None
         if resident:
-            kind = np.uint8 if steps.dtype == np.uint8 else np.int32
+            kind = steps.dtype if steps.dtype.kind == "f" or steps.itemsize == 1 else np.int32
             with suppress(torch.OutOfMemoryError):
                 self._resident = torch.from_numpy(np.array(steps, kind)).to(device)
 
@@ -55,7 +55,7 @@ class Feed:
         return self._lanes[1]
 
     def segment(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
-        """Inputs and their successors, both (B, T), of one segment."""
+        """Inputs and their successors, both (B, T), or (B, T, F), of one segment."""
         lanes = self.lanes(epoch)
         if self._resident is None:
             inputs, targets = (torch.from_numpy(part) for part in lanes.segment(index))
@@ -63,5 +63,6 @@ class Feed:
         starts, width = lanes.places(index)
         rows = torch.from_numpy(starts).to(self._device, non_blocking=True).unsqueeze(1)
         columns = torch.arange(width + 1, device=self._device)
-        block = self._resident[rows + columns].long()  # (B, T + 1)
+        block = self._resident[rows + columns]  # (B, T + 1)
+        block = block if block.is_floating_point() else block.long()
         return block[:, :-1], block[:, 1:]

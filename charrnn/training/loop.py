@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from charrnn import checkpoint
@@ -35,6 +36,7 @@ from charrnn.training import optimizers, probe
 from charrnn.training.evaluate import evaluate
 from charrnn.training.events import Evaluated, Event, Sampled, Saved, Stepped, Stopped
 from charrnn.training.feed import Feed
+from charrnn.training.freerun import FreeRun, FreeRuns
 from charrnn.training.plan import Plan
 from charrnn.training.probe import SLOW, Pace
 from charrnn.training.progress import Meter, Progress, finite
@@ -66,6 +68,7 @@ class Trainer:
         self.state: State = self.network.initial_state(config.data.batch_size)
         self.progress = Progress(planned_steps=1, threads=1, corpus_crc32=corpus.checksum(encoded))
         self._pace = Pace()
+        self._free_runs: FreeRuns | None = None  # made at the first evaluation of sound
         self._is_stateful = config.data.bptt == "stateful"
         self._feed = Feed(self.train_steps, config, self.device)
 
@@ -202,7 +205,7 @@ class Trainer:
         with devices.out_of_memory(lanes.batch, lanes.length):
             inputs, targets = self._feed.segment(progress.epoch, progress.segment)
             with self._autocast():
-                nats, state = self.network.loss(
+                loss, nats, state = self.network.loss(
                     inputs,
                     targets,
                     self.state,
@@ -210,18 +213,19 @@ class Trainer:
                     last_only=self.config.data.targets == "last",
                 )
             self.optimizer.zero_grad(set_to_none=True)
-            nats.backward()
+            loss.backward()
         norm = optimizers.clip(self.network, training)
         if self.device.type == "cpu":  # elsewhere only when the log line waits for the device
-            self._refuse_divergence(float(nats.detach()), float(norm))
+            self._refuse_divergence(float(nats), float(norm))
         self.optimizer.step()
         self.state = state
         progress.step += 1
         progress.segment += 1
-        progress.steps_seen += inputs.numel()
+        seen = inputs.shape[0] * inputs.shape[1]
+        progress.steps_seen += seen
         if progress.segment == lanes.segments:
             progress.epoch, progress.segment = progress.epoch + 1, 0
-        return nats.detach(), norm, inputs.numel()
+        return nats, norm, seen
 
     def _autocast(self) -> torch.autocast:
         bf16 = self.config.training.precision == "bf16"
@@ -290,7 +294,13 @@ class Trainer:
         progress = self.progress
         with self._autocast():
             nats = evaluate(self.network, self.val_steps).nats_per_step
-        improved = progress.evaluated(nats, self.config.training.lr_patience)
+        free = None
+        if self.codec.medium == "sound":
+            with threadpool_limits(progress.threads, user_api="blas"):
+                free = self._free_run()
+                preview = self._write(free)
+        score = nats if free is None else free.distance
+        improved = progress.evaluated(nats, score, self.config.training.lr_patience)
         if improved:
             checkpoint.save(
                 self.run.best,
@@ -299,32 +309,55 @@ class Trainer:
                 training=self._summary(),
                 tensors=self._model_tensors(),
             )
-        bits = self.codec.bits_per_character(nats)
-        self.run.append_metrics(
-            _metrics(stepped) | {"val_nats_per_step": nats, "val_bits_per_character": bits}
-        )
+        measured: dict[str, Any] = {"val_nats_per_step": nats, "val_bits_per_character": None}
+        if self.codec.medium == "text":
+            measured["val_bits_per_character"] = self.codec.bits_per_character(nats)
+        else:
+            measured["figures"] = free and free.figures.to_dict()
+        self.run.append_metrics(_metrics(stepped) | measured)
         yield Evaluated(
             progress.step,
             epoch=stepped.epoch,
             steps_seen=progress.steps_seen,
             train_nats_per_step=train_nats,
-            val_nats_per_step=nats,
             best_nats_per_step=progress.best_nats_per_step,
             improved=improved,
             elapsed_s=progress.elapsed_s,
-            val_bits_per_character=bits,
+            **measured,
         )
-        yield Sampled(progress.step, self._preview())
+        yield Sampled(progress.step, self._preview() if free is None else preview)
+
+    def _runtime(self) -> Runtime:
+        weights = {name: _array(tensor) for name, tensor in self.network.state_dict().items()}
+        return Runtime(self.config.model, weights)
+
+    def _free_run(self) -> FreeRun:
+        """A few seconds of sound, and how they compare with the recording."""
+        assert self.codec.medium == "sound"
+        if self._free_runs is None:
+            self._free_runs = FreeRuns(self.codec, self.train_steps)
+        return self._free_runs.run(self._runtime(), self.config.sampling)
+
+    def _write(self, free: FreeRun) -> str:
+        """Leave the sound of a free run, and its picture, in the run directory."""
+        folder = self.run.previews
+        folder.mkdir(exist_ok=True)
+        path = folder / f"step-{self.progress.step:06}.flac"
+        try:
+            free.write(path)
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written ({error.strerror})") from None
+        return str(path)
 
     def _preview(self) -> str:
         """A sample; of documents, several."""
+        assert self.codec.medium == "text"
         between = self.codec.reading.between
-        weights = {name: _array(tensor) for name, tensor in self.network.state_dict().items()}
         texts: list[str] = []
         written = 0
         with suppress(SamplingError):  # a rule against loops has ruled out everything: no harm done
             streams = samples(
-                Runtime(self.config.model, weights),
+                self._runtime(),
                 self.codec,
                 length=PREVIEW,
                 num=PREVIEWS if between else 1,

@@ -22,8 +22,9 @@ from charrnn.training.progress import planned_steps
 
 MINUTES = 10.0  # at most, where no budget is given
 EVALUATIONS = 20  # in a run, at least
+EVALUATIONS_OF_SOUND = 10  # each makes and draws a few seconds
 EVALUATE_EVERY_S = 120.0  # at the most
-EVALUATION_SHARE = 0.04  # of the time, at most
+EVALUATION_SHARE = 0.08  # of the time, at most
 VALIDATION_STEPS = 200_000  # enough to tell models apart to 0.01
 LEAST_SEGMENTS = 4  # in an epoch
 LEAST_STEPS = 16  # a corpus shorter than this is a mistake
@@ -88,12 +89,19 @@ CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
         4_000_000,
         (
             Size(256, 0.05, 32, 64, 6e-3, 2, 64, 0.05, variational=True, hurried=True),
-            Size(256, 0.1, 32, 64, 4e-3, **DROPPED, passes=0.7),
+            Size(256, 0.1, 32, 64, 4e-3, **DROPPED, passes=0.85),
             Size(256, 0.1, 32, 64, 4e-3, **DROPPED, cell_norm="layer", passes=0.5),
             Size(256, 0.2, 32, 64, 4e-3, **DROPPED, cell_norm="layer"),
         ),
     ),
-    (math.inf, (Size(256, 0.1, 32, 64, 4e-3), Size(512, 0.2, 32, 96, 3e-3))),
+    (
+        math.inf,
+        (
+            Size(256, 0.0, 32, 64, 8e-3, hurried=True),
+            Size(256, 0.05, 32, 64, 6e-3, passes=0.4),
+            Size(512, 0.2, 32, 96, 3e-3),
+        ),
+    ),
 )
 GPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
     *CPU_SIZES[:2],
@@ -108,6 +116,16 @@ WORD_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
     (200_000, (Size(256, 0.5, 16, 32, 4e-3, embedding=256),)),
     (math.inf, (Size(256, 0.5, 32, 32, 4e-3, embedding=256), Size(512, 0.5, 32, 32, 4e-3, 2, 256))),
 )
+# Frames of sound: what is sampled has noise in it, so what is learnt from has too; pieces in random
+# order, since a recording of a minute has no room for lanes.
+SOUND_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
+    (math.inf, (Size(256, 0.0, 16, 64, 3e-3, embedding=0),)),
+)
+SOUND: Given = {
+    "data": {"bptt": "stateless"},
+    "model": {"head": "gaussian", "input_noise": 0.3},
+    "sampling": {"temperature": (1.0,)},
+}
 # What suits AdamW and an LSTM suits others when multiplied by this.
 RATES = {"sgd": 100.0, "rmsprop": 0.5, "rnn": 0.25}
 NORMED = {"cell", "cell_norm", "embedding", "input_dropout"}  # which have a say about that norm
@@ -116,7 +134,8 @@ FINE_TUNING = 1 / 3  # and so does what suits a network that begins with nothing
 
 def sizes(corpus_steps: int, codec: str, on_gpu: bool) -> tuple[Size, ...]:
     """The sizes that suit a corpus of this length, from small to large."""
-    table = WORD_SIZES if codec == "word" else GPU_SIZES if on_gpu else CPU_SIZES
+    tables = {"word": WORD_SIZES, "audio": SOUND_SIZES}
+    table = tables.get(codec, GPU_SIZES if on_gpu else CPU_SIZES)
     return next(row for limit, row in table if corpus_steps < limit)
 
 
@@ -135,7 +154,9 @@ def candidates(
 
 def useful_epochs(corpus_steps: int, unit: str = "character") -> float:
     """Passes after which more of the same hurts: 20 over 100 KB, 14 over 1 MB; of words, 11 over
-    30,000 and 6 over 300,000."""
+    30,000 and 6 over 300,000; of frames, 350 over 40 s of sound and 37 over an hour."""
+    if unit == "frame":
+        return float(round(min(500.0, max(10.0, 350 * (1800 / corpus_steps) ** 0.5))))
     if unit == "word":
         return float(round(min(30.0, max(3.0, 11 * (3e4 / corpus_steps) ** 0.25))))
     return float(round(min(60.0, max(4.0, 20 * (1e5 / corpus_steps) ** 0.15))))
@@ -179,6 +200,9 @@ def choose(
         "training": {"lr": values.pop("lr")},
         "model": values,
     }
+    _refuse_wrong_kind(given, unit)
+    if unit == "frame":
+        chosen = merge(chosen, SOUND)
     optimizer, cell = value(given, "optimizer"), value(given, "cell")
     chosen["training"]["lr"] *= RATES.get(optimizer, 1.0) * RATES.get(cell, 1.0)
     if fine_tuning:
@@ -187,7 +211,7 @@ def choose(
     chosen["training"]["lr_decay"] = 0.5 if value(given, "schedule") == "plateau" else 0.97
     filled = merge(chosen, given)
     filled["training"] |= _budget(given, corpus_steps, unit)
-    filled["data"], notices = _fitted(filled["data"], corpus_steps)
+    filled["data"], notices = _fitted(filled["data"], corpus_steps, unit)
     _refuse_unstable(filled)
     if value(filled, "norm") == "batch":
         _refuse_single_steps(filled["data"])
@@ -261,10 +285,28 @@ def has_room(
     return bool(seconds * corpus_steps * passes < 60 * minutes)
 
 
-def _fitted(data: dict[str, Any], corpus_steps: int) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _refuse_wrong_kind(given: Given, unit: str) -> None:
+    """A head says what kind of a step comes next; and only symbols are embedded."""
+    head = given["model"].get("head")
+    if unit == "frame":
+        if head == "categorical":
+            raise ConfigError("--head categorical is for text; of sound it is gaussian or mse")
+        if given["model"].get("embedding"):
+            raise ConfigError("--embedding is for text: frames of sound are read as they are")
+    elif head not in (None, "categorical"):
+        raise ConfigError(f"--head {head} is for sound, and this corpus is text")
+
+
+def _fitted(
+    data: dict[str, Any], corpus_steps: int, unit: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Shrink length and batch until the training part fills every lane a few times."""
     steps = corpus_steps - held_out(corpus_steps, data["val_fraction"])
     length = min(data["seq_length"], max(1, steps // (2 * LEAST_SEGMENTS)))
+    if unit == "frame":  # a batch that leaves no piece out
+        pieces = max(1, (steps - length) // length)
+        batch = pieces // -(-pieces // data["batch_size"])
+        return data | {"seq_length": length, "batch_size": batch}, ()
     batch = min(data["batch_size"], max(1, (steps - length) // (length * LEAST_SEGMENTS)))
     if (length, batch) == (data["seq_length"], data["batch_size"]):
         return data, ()
@@ -314,16 +356,20 @@ def finish(
     filled = filled | {"training": {"eval_every": 1, "patience": 0} | asked | chosen}
     config = Config.from_dict(filled)
     rules = config.sampling
-    codec.never(rules.allow, rules.forbid, rules.unk)  # or else the first preview would fail
+    if codec.medium == "text":
+        codec.never(rules.allow, rules.forbid, rules.unk)  # or else the first preview would fail
     segments = segments_of(config, corpus_steps)
     steps = planned_steps(config.training, segments, 1 / speed.seconds)
     validated = held_out(corpus_steps, config.data.val_fraction)
     batch_steps = config.data.batch_size * config.data.seq_length
     evaluation_s = speed.seconds * 0.35 * validated / batch_steps + 0.05
-    every = min(steps / EVALUATIONS, EVALUATE_EVERY_S / speed.seconds)
+    evaluations = EVALUATIONS_OF_SOUND if codec.medium == "sound" else EVALUATIONS
+    every = min(steps / evaluations, EVALUATE_EVERY_S / speed.seconds)
     every = max(1, round(max(every, evaluation_s / EVALUATION_SHARE / speed.seconds)))
     every = min(asked.get("eval_every", every), steps)
     patience = asked.get("patience", max(8, round(0.4 * steps / every)))
+    if codec.medium == "sound":  # what is to be heard is often best at the very end
+        patience = asked.get("patience", 0)
     training = replace(config.training, eval_every=every, patience=patience)
     seconds = steps * speed.seconds + steps / every * evaluation_s
     if training.minutes is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from charrnn import codec as codecs
 from charrnn import config
@@ -86,7 +87,9 @@ def prepared(
         run.sweep()
         encoded = run.path / ".corpus.npy.partial"
         try:
-            yield _planned(run, given, device, _encoded(sources, given, encoded), init_from)
+            with threadpool_limits(1, user_api="blas"):  # two wait for each other on a busy machine
+                found = _encoded(sources, given, encoded)
+            yield _planned(run, given, device, found, init_from)
         finally:
             encoded.unlink(missing_ok=True)
 
@@ -108,9 +111,10 @@ def _encoded(sources: Sources, given: Given, path: Path) -> _Encoded:
     count = corpus.write(path, learner)
     if not count:
         raise CorpusError(f"{', '.join(sources.files) or 'the corpus'}: empty")
+    if learner.settles:
+        corpus.rewrite(path, learner.settle)
+        count = len(corpus.read(path))
     codec = learner.codec
-    if (table := learner.table) is not None:
-        corpus.rewrite(path, lambda steps: corpus.translated(steps, table))
     if codec.end is None:
         return _Encoded(path, count, codec, reason, None)
     ends, seed = corpus.places(corpus.read(path), codec.end), value(given, "seed")
@@ -229,6 +233,6 @@ def train(
     if source is not None:
         asked["data"].setdefault("codec", source.codec.name)
     given = config.over_preset(preset, asked)
-    sources = find(paths, any_file=value(given, "codec") == "byte")
+    sources = find(paths, value(given, "codec"))
     with prepared(sources, Run(Path(out)), given, force=force, init_from=source) as ready:
         yield from ready.begin().events()

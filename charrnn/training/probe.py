@@ -11,6 +11,7 @@ from statistics import median
 import torch
 from torch import nn
 
+from charrnn.codec.steps import Discrete
 from charrnn.model.device import processors
 from charrnn.model.network import Network
 
@@ -60,9 +61,13 @@ def fastest(
     for module in scratch.modules():
         if isinstance(module, nn.RNNBase):
             module.flatten_parameters()  # cuDNN wants one piece of memory, a copy is many
-    size = scratch.head.linear.out_features
-    generator = torch.Generator().manual_seed(0)
-    block = torch.randint(size, (batch, length + 1), generator=generator).to(device)
+    generator, step = torch.Generator().manual_seed(0), network.step
+    shape = (batch, length + 1)
+    if isinstance(step, Discrete):
+        block = torch.randint(step.size, shape, generator=generator)
+    else:
+        block = torch.randn(*shape, step.size, generator=generator)
+    block = block.to(device)
     times: dict[tuple[int, str], list[float]] = {candidate: [] for candidate in candidates}
     before, began = torch.get_num_threads(), time.monotonic()
     try:
@@ -112,8 +117,8 @@ def _timed_step(
     started = time.monotonic()
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         inputs, targets = block[:, :-1], block[:, 1:]
-        nats, _ = network.loss(inputs, targets, state, generator, last_only=last_only)
-    nats.backward()
+        loss, *_ = network.loss(inputs, targets, state, generator, last_only=last_only)
+    loss.backward()
     _synchronise(device)
     seconds = time.monotonic() - started
     network.zero_grad(set_to_none=True)

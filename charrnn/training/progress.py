@@ -11,6 +11,7 @@ from torch import Tensor
 from charrnn.config import TrainingConfig
 
 MOST_THREADS = 1024
+MAY_BE_INFINITE = ("best_nats_per_step", "best_score")  # before the first evaluation
 
 
 @dataclasses.dataclass
@@ -35,7 +36,8 @@ class Progress:
     anchor_step: int = 0
     anchor_fraction: float = 0.0
     anchor_elapsed_s: float = 0.0
-    best_nats_per_step: float = math.inf
+    best_nats_per_step: float = math.inf  # of the best model, which of text is the lowest
+    best_score: float = math.inf
     best_step: int = 0
     stale: int = 0  # evaluations since the best one
     plateaus: int = 0  # times that the rate was lowered because the loss had stopped falling
@@ -48,15 +50,16 @@ class Progress:
         done = (self.step - self.anchor_step) / rest if rest > 0 else 1.0
         return min(1.0, self.anchor_fraction + (1 - self.anchor_fraction) * done)
 
-    def evaluated(self, nats_per_step: float, lr_patience: int) -> bool:
-        """Count an evaluation; whether it is the best so far."""
-        improved = nats_per_step < self.best_nats_per_step
+    def evaluated(self, nats_per_step: float, score: float, lr_patience: int) -> bool:
+        """Count an evaluation; whether its score, the lower the better, is the best so far."""
+        improved = score < self.best_score
         self.stale = 0 if improved else self.stale + 1
         self.waited = 0 if improved else self.waited + 1
         if self.waited >= lr_patience:
             self.plateaus, self.waited = self.plateaus + 1, 0
         if improved:
-            self.best_nats_per_step, self.best_step = nats_per_step, self.step
+            self.best_nats_per_step, self.best_score = nats_per_step, score
+            self.best_step = self.step
         return improved
 
     def left_s(self, training: TrainingConfig) -> float:
@@ -99,7 +102,7 @@ class Progress:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON: no infinity."""
         values = dataclasses.asdict(self)
-        return values | {"best_nats_per_step": finite(self.best_nats_per_step)}
+        return values | {name: finite(getattr(self, name)) for name in MAY_BE_INFINITE}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Progress:
@@ -109,14 +112,17 @@ class Progress:
             TypeError: a value is missing, too many, or of the wrong type.
             ValueError: a value is negative or not finite.
         """
-        best = values.get("best_nats_per_step")
-        progress = cls(**values | {"best_nats_per_step": math.inf if best is None else best})
+        if "best_score" not in values:  # as it was before sound
+            values = values | {"best_score": values.get("best_nats_per_step")}
+        infinite = {name for name in MAY_BE_INFINITE if values.get(name) is None}
+        progress = cls(**values | dict.fromkeys(infinite, math.inf))
         for field in dataclasses.fields(cls):
             value = getattr(progress, field.name)
             whole = isinstance(value, int) and not isinstance(value, bool)
             if not (whole or (field.type == "float" and isinstance(value, float))):
                 raise TypeError(f"{field.name} is {value!r}")
-            if not (value >= 0 and (math.isfinite(value) or field.name == "best_nats_per_step")):
+            fits = math.isfinite(value) or (value > 0 and field.name in MAY_BE_INFINITE)
+            if not (fits and (value >= 0 or field.name == "best_nats_per_step")):
                 raise ValueError(f"{field.name} is {value!r}")
         if not 1 <= progress.threads <= MOST_THREADS:
             raise ValueError(f"threads is {progress.threads}")

@@ -41,6 +41,11 @@ def inherited(given: Given, source: Checkpoint) -> Given:
         ConfigError: settings that ask for another network or codec than it has.
     """
     old, codec = asdict(source.config.model), source.codec
+    if codec.medium == "sound":
+        raise ConfigError(
+            f"{source.path}: is a model of sound, and --init-from begins with models of text; "
+            "train on all recordings together"
+        )
     wrong = [
         f"{name} {given['model'][name]} does not fit {source.path}, which has {old[name]}"
         for name in SHAPE
@@ -66,6 +71,7 @@ def transfer(network: Network, codec: Codec, source: Checkpoint) -> Transfer:
     Raises:
         CheckpointError: the source is damaged.
     """
+    assert codec.medium == source.codec.medium == "text"
     places = {symbol: place for place, symbol in enumerate(source.codec.symbols)}
     pairs = [(i, places[s]) for i, s in enumerate(codec.symbols) if s in places]
     to = torch.tensor([new for new, _ in pairs], dtype=torch.int64)

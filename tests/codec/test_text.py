@@ -42,7 +42,7 @@ def as_bytes(text: str) -> str:
 def learnt(name: str, *blocks: str, reading: Reading = PLAIN) -> tuple[np.ndarray, TextCodec]:
     learner = LEARNERS[name](list(blocks), reading)
     steps = np.concatenate([np.zeros(0, int), *learner])
-    return steps if learner.table is None else learner.table[steps], learner.codec
+    return np.concatenate([np.zeros(0, int), *learner.settle(steps)]), learner.codec
 
 
 @pytest.mark.parametrize("name", LEARNERS)

@@ -112,11 +112,18 @@ def test_documents_are_shuffled_whole(tmp_path: Path, documents: list[list[int]]
     assert sorted(found) == sorted(documents)
 
 
-def test_steps_are_translated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "_COPY", 3)
+def test_steps_are_rewritten(tmp_path: Path) -> None:
     path = tmp_path / "corpus.npy"
     corpus.write(path, [np.arange(300)])
-    table = np.arange(300)[::-1] % 7
-    corpus.rewrite(path, lambda steps: corpus.translated(steps, table))
-    assert corpus.read(path).tolist() == table.tolist()
+    corpus.rewrite(path, lambda steps: (steps[i : i + 3] % 7 for i in range(0, 300, 3)))
+    assert corpus.read(path).tolist() == (np.arange(300) % 7).tolist()
     assert corpus.read(path).dtype == np.uint8
+
+
+def test_frames_are_read_as_they_were_written(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
+    path = tmp_path / "corpus.npy"
+    assert corpus.write(path, [frames[:4], frames[4:4], frames[4:]]) == 11
+    assert np.array_equal(corpus.read(path), frames)
+    corpus.rewrite(path, lambda steps: [steps[:, :2] * 2])
+    assert np.array_equal(corpus.read(path), 2 * frames[:, :2])

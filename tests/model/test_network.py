@@ -81,7 +81,7 @@ def test_the_state_carries_everything(shape: dict[str, object]) -> None:
 def test_every_parameter_learns(shape: dict[str, object]) -> None:
     network = network_of(**shape)
     steps = steps_of()
-    nats, state = network.loss(
+    nats, _, state = network.loss(
         steps[:, :-1], steps[:, 1:], network.initial_state(B), torch.Generator().manual_seed(0)
     )
     nats.backward()
@@ -93,7 +93,7 @@ def test_loss_is_the_mean_of_surprises() -> None:
     network, steps = network_of(), steps_of()
     state = network.initial_state(B)
     logits, _ = network(steps[:, :-1], state)
-    nats, _ = network.loss(steps[:, :-1], steps[:, 1:], state)
+    nats, *_ = network.loss(steps[:, :-1], steps[:, 1:], state)
     expected = nn.functional.cross_entropy(logits.flatten(0, 1), steps[:, 1:].flatten())
     torch.testing.assert_close(nats, expected)
 
@@ -177,7 +177,7 @@ def test_only_the_last_step_is_predicted() -> None:
     network, steps = network_of(), steps_of()
     state = network.initial_state(B)
     logits, _ = network(steps[:, :-1], state)
-    nats, _ = network.loss(steps[:, :-1], steps[:, 1:], state, last_only=True)
+    nats, *_ = network.loss(steps[:, :-1], steps[:, 1:], state, last_only=True)
     torch.testing.assert_close(nats, nn.functional.cross_entropy(logits[:, -1], steps[:, -1]))
 
 
@@ -209,7 +209,7 @@ def test_dropout_between_layers() -> None:
 
 def test_state_survives_flattening() -> None:
     network = network_of(layers=3)
-    state = network.loss(steps_of(), steps_of(), network.initial_state(B))[1]
+    state = network.loss(steps_of(), steps_of(), network.initial_state(B))[2]
     flat = flattened(state)
     assert sorted(flat) == ["0.0", "0.1", "1.0", "1.1", "2.0", "2.1"]
     torch.testing.assert_close(unflattened(flat, network.initial_state(B)), state)

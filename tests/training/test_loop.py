@@ -28,6 +28,7 @@ from charrnn.training.loop import Trainer
 from charrnn.training.prepare import prepared
 from charrnn.training.probe import Speed
 from tests.conftest import TINY, flags, trained
+from tests.sounds import music, recorded
 
 NO_BUDGET = config.from_flags({})
 
@@ -356,6 +357,8 @@ def test_nothing_to_resume(run: Path, tmp_path: Path) -> None:
 def test_presets_train(corpus: Path, tmp_path: Path, preset: str) -> None:
     """Small, but with the optimizer, schedule and clipping of the preset."""
     sizes = {"hidden": 8, "batch_size": 4, "seq_length": 8, "steps": 6, "eval_every": 3}
+    if load_preset(preset)["data"].get("codec") == "audio":
+        corpus = recorded(tmp_path / "clip.wav", music(3.0))
     events = list(
         charrnn.train(corpus, tmp_path / "run", preset=preset, threads=1, device="cpu", **sizes)
     )

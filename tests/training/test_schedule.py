@@ -58,10 +58,10 @@ def test_linear_ends_at_nothing() -> None:
 def test_plateaus_are_counted() -> None:
     progress = Progress(planned_steps=100, threads=1, corpus_crc32=0)
     losses = [3.0, 2.0, 2.1, 2.0, 1.9, 1.9, 1.9, 1.9, 1.9]
-    seen = [(progress.evaluated(loss, 2), progress.plateaus) for loss in losses]
+    seen = [(progress.evaluated(7.0 + loss, loss, 2), progress.plateaus) for loss in losses]
     assert [improved for improved, _ in seen] == [True, True, False, False, True] + [False] * 4
     assert [plateaus for _, plateaus in seen] == [0, 0, 0, 1, 1, 1, 2, 2, 3]
-    assert (progress.best_nats_per_step, progress.stale) == (1.9, 4)
+    assert (progress.best_nats_per_step, progress.best_score, progress.stale) == (8.9, 1.9, 4)
     config = config_of(schedule="plateau", warmup=0.0, lr_decay=0.5)
     assert learning_rate(Place(0, 0.5, plateaus=3), config) == 0.125
 

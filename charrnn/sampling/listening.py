@@ -1,0 +1,140 @@
+"""What can be heard of a free run: whether it moves as the recording does, or stands still.
+
+A model of sound can predict the next frame well and still, fed with its own output, fade or circle
+in one place; no loss shows it.  So figures of a few seconds are compared with those of as long
+stretches of the recording: each is a ratio to their median, and 1 is as it should be.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from statistics import median
+
+import numpy as np
+import scipy.cluster.vq
+import scipy.signal
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+LOWEST_HZ, HIGHEST_HZ = 50.0, 11_025.0
+BANDS = 32
+FLOOR = 1e-9  # of the power of a full-scale sine: -90 dB
+CLUSTERS = 32
+REFERENCE_S = 300.0  # of a recording that are compared with, at most
+FADED = 3.0  # below the middle of the sample, in nats of power: 13 dB
+ALIKE = 0.2  # of the usual distance between two moments: the same moment again
+SHORTEST_LOOP_S = 0.2
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A free run against stretches of the recording, as ratios."""
+
+    flux: float  # what becomes louder from frame to frame, mean over the bands
+    onsets: float  # peaks of that a second
+    spread: float  # deviation in time, mean over the bands
+    variety: float  # of how many kinds of frame: a perplexity over clusters of the recording's
+    lasting: float  # flux of the second half over that of the first
+
+    @property
+    def distance(self) -> float:
+        """How far the ratios are from 1 together: the sum of their logarithms, made positive."""
+        return math.fsum(abs(math.log(min(max(v, 1e-3), 1e3))) for v in self.to_dict().values())
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain values, fit for JSON."""
+        return asdict(self)
+
+
+class Listener:
+    """Compares free runs with a recording.
+
+    Args:
+        recording: magnitudes of full scale, (N, bins).
+        rate: samples a second.
+        steps_per_s: frames a second.
+        seconds: of a free run.
+    """
+
+    def __init__(
+        self, recording: NDArray[np.float32], rate: int, steps_per_s: float, seconds: float = 10.0
+    ) -> None:
+        self._rate, self._steps_per_s = rate, steps_per_s
+        heard = bands(recording[: round(REFERENCE_S * steps_per_s)], rate)
+        self.steps = max(2, min(round(seconds * steps_per_s), len(heard)))
+        self._prominence = float(_flux(heard).std())
+        clusters = min(CLUSTERS, len(heard))
+        self._centres, _ = scipy.cluster.vq.kmeans2(heard, clusters, minit="++", rng=0)
+        places = range(0, len(heard) - self.steps + 1, max(1, self.steps // 2))
+        windows = [self._measured(heard[place : place + self.steps]) for place in places]
+        self._typical = [median(values) for values in zip(*windows, strict=True)]
+
+    def figures(self, free_run: NDArray[np.float32]) -> Figures:
+        """Of magnitudes, (`steps`, bins)."""
+        heard = bands(free_run, self._rate)
+        measured = self._measured(heard)
+        ratios = (a / max(b, 1e-9) for a, b in zip(measured, self._typical, strict=True))
+        flux, onsets, spread, variety = ratios
+        rises, half = _flux(heard), len(heard) // 2
+        lasting = float(rises[half:].mean() / max(rises[:half].mean(), 1e-9))
+        return Figures(flux, onsets, spread, variety, lasting)
+
+    def _measured(self, heard: Array) -> tuple[float, float, float, float]:
+        """Flux, onsets, spread and variety of a stretch, (n, BANDS)."""
+        flux = _flux(heard)
+        peaks = len(scipy.signal.find_peaks(flux, prominence=self._prominence)[0])
+        nearest, _ = scipy.cluster.vq.vq(heard, self._centres)
+        shares = np.bincount(nearest) / len(nearest)
+        shares = shares[shares > 0]
+        return (
+            float(flux.mean()),
+            peaks * self._steps_per_s / len(heard),
+            float(heard.std(0).mean()),
+            math.exp(-float(np.sum(shares * np.log(shares)))),
+        )
+
+
+def bands(magnitudes: NDArray[np.float32], rate: int) -> Array:
+    """The logarithm of the power in BANDS bands of like width in octaves, (n, BANDS), or fewer
+    where the bins are too few."""
+    bins = magnitudes.shape[1]
+    highest = min(HIGHEST_HZ, rate / 2)
+    edges = np.geomspace(LOWEST_HZ, highest, BANDS + 1) / (rate / 2) * (bins - 1)
+    starts = np.unique(np.clip(np.round(edges[:-1]).astype(int), 0, bins - 1))
+    power = np.square(magnitudes[:, : max(int(edges[-1]), starts[-1]) + 1], dtype=np.float64)
+    widths = np.diff(np.append(starts, power.shape[1]))
+    heard: Array = np.log(np.add.reduceat(power, starts, 1) / widths + FLOOR)
+    return heard
+
+
+def _flux(heard: Array) -> Array:
+    rises: Array = np.clip(np.diff(heard, axis=0), 0, None).mean(1)
+    return rises
+
+
+def trouble(magnitudes: NDArray[np.float32], rate: int, steps_per_s: float) -> str:
+    """What a listener would complain of: that it falls silent, or says the same over and over;
+    else nothing.
+
+    Args:
+        magnitudes: of full scale, (n, bins).
+        rate: samples a second.
+        steps_per_s: frames a second.
+    """
+    heard = bands(magnitudes, rate)
+    second = max(1, round(steps_per_s))
+    if len(heard) < 3 * second:
+        return ""
+    loudness = heard.max(1)
+    usual = float(np.median(loudness))
+    if loudness[-second:].max() < usual - FADED:
+        since = int(np.flatnonzero(loudness >= usual - FADED)[-1]) + 1
+        return f"it falls silent after {since / steps_per_s:.1f} s"
+    last = heard[len(heard) // 2 :]
+    usually = float(np.abs(last - last.mean(0)).mean()) * 2**0.5
+    for lag in range(round(SHORTEST_LOOP_S * steps_per_s), len(last) // 2):
+        if np.abs(last[lag:] - last[:-lag]).mean() < ALIKE * usually:
+            return f"it repeats itself every {lag / steps_per_s:.1f} s"
+    return ""

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+import charrnn
+from charrnn import checkpoint, config
+from charrnn.run import Run
+from charrnn.training.loop import Trainer
+from tests.conftest import Command, flags
+from tests.sounds import RATE, music, recorded
+
+SMALL = {
+    "hidden": 12,
+    "layers": 1,
+    "n_fft": 512,
+    "hop_length": 128,
+    "components": 16,
+    "batch_size": 4,
+    "seq_length": 16,
+    "threads": 1,
+    "precision": "fp32",
+    "device": "cpu",
+}
+AUDIO = SMALL | {"codec": "audio"}
+STEP_S = 128 / RATE
+
+
+@pytest.fixture(scope="session")
+def sound_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 20 steps on four seconds of sound, to be read only."""
+    folder = tmp_path_factory.mktemp("sound")
+    clip = recorded(folder / "clip.ogg", music(4.0))
+    list(charrnn.train(clip, folder / "run", **(AUDIO | {"steps": 20, "eval_every": 10})))
+    return folder / "run"
+
+
+def heard(path: Path | io.BytesIO) -> np.ndarray:
+    sound, rate = soundfile.read(path, dtype="float32")
+    assert rate == RATE
+    return sound
+
+
+def test_training_on_a_folder_of_recordings(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    recorded(folder / "a.wav", music(2.0))
+    recorded(folder / "b.flac", music(2.0, seed=1), 44_100)
+    (folder / "notes.txt").write_text("recorded on a Tuesday")
+    outcome = command("train", folder, "-o", "run", *flags(steps=4, **AUDIO))
+    assert outcome.returncode == 0, outcome.stderr
+    assert "passed over 1 files" in outcome.stderr
+    assert "free run flux" in outcome.stderr
+    run = tmp_path / "run"
+    previews = sorted(path.name for path in (run / "previews").iterdir())
+    assert previews == ["step-000004.flac", "step-000004.png"]
+    assert len(heard(run / "previews" / previews[0])) > RATE
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["figures"]["spread"] > 0
+    assert np.isfinite(last["val_nats_per_step"])
+
+
+def test_auto_finds_sound(command: Command, tmp_path: Path) -> None:
+    clip = recorded(tmp_path / "clip.mp3", music(3.0))
+    outcome = command("train", clip, "--dry-run")
+    assert outcome.returncode == 0, outcome.stderr
+    assert "audio (the corpus is sound)" in outcome.stderr
+    assert "gaussian head, input noise 0.3" in outcome.stderr
+
+
+def test_a_flag_of_sound_means_sound(command: Command, tmp_path: Path, corpus: Path) -> None:
+    clip = recorded(tmp_path / "clip.wav", music(3.0))
+    outcome = command("train", clip, "--components", 16, "--dry-run")
+    assert "frames of 16 numbers" in outcome.stderr
+    outcome = command("train", corpus, "--components", 16, "--dry-run")
+    assert outcome.returncode == 1
+    assert "cannot be read as sound" in outcome.stderr
+    outcome = command("train", corpus, "--codec", "char", "--components", 16, "--dry-run")
+    assert "--components has no effect without --codec audio" in outcome.stderr
+
+
+def test_a_run_of_sound_resumes_exactly(tmp_path: Path) -> None:
+    clip = recorded(tmp_path / "clip.wav", music(3.0))
+    settings = AUDIO | {"eval_every": 5}
+    list(charrnn.train(clip, tmp_path / "whole", **(settings | {"steps": 10})))
+    events = iter(charrnn.train(clip, tmp_path / "half", **(settings | {"steps": 10})))
+    for event in events:
+        if event.step == 5 and type(event).__name__ == "Saved":
+            events.close()  # type: ignore[attr-defined]
+            break
+    list(Trainer.resumed(Run(tmp_path / "half"), config.from_flags({})).events())
+    one, other = (
+        checkpoint.read(tmp_path / name / "last.safetensors").tensors()
+        for name in ("whole", "half")
+    )
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg"])
+def test_sound_of_the_length_that_was_asked_for(
+    command: Command, sound_run: Path, tmp_path: Path, name: str
+) -> None:
+    words = ["sample", sound_run, "-n", 1.5, "--seed", 3, "-o", name]
+    outcome = command(*words)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout == ""
+    sound = heard(tmp_path / name)
+    assert len(sound) == pytest.approx(1.5 * RATE, abs=128)
+    assert np.abs(sound).max() > 0.01
+    again = tmp_path / "again.wav"
+    assert command(*words[:-1], again).returncode == 0
+    if name != "a.ogg":
+        np.testing.assert_allclose(heard(again), sound, atol=4e-5)  # one rounds, the other cuts
+
+
+def test_a_pipe_gets_a_whole_stream(sound_run: Path, environment: dict[str, str]) -> None:
+    words = ["sample", sound_run, "-n", "1", "--seed", "3", "-q", "--bits", "24"]
+    outcome = subprocess.run(
+        [sys.executable, "-m", "charrnn", *map(str, words)],
+        capture_output=True,
+        env=environment,
+        check=True,
+    )
+    assert outcome.stderr == b""
+    assert int.from_bytes(outcome.stdout[4:8], "little") == len(outcome.stdout) - 8
+    assert len(heard(io.BytesIO(outcome.stdout))) == pytest.approx(RATE, abs=128)
+
+
+def test_a_prime_is_gone_on_after(command: Command, sound_run: Path, tmp_path: Path) -> None:
+    prime = recorded(tmp_path / "prime.wav", music(1.0, 44_100, seed=5), 44_100)
+    for extra in ([], ["--include-prime"]):
+        words = ["sample", sound_run, "-n", 1, "--seed", 3, "-p", prime, *extra]
+        assert command(*words, "-o", f"{len(extra)}.wav").returncode == 0
+    without, whole = heard(tmp_path / "0.wav"), heard(tmp_path / "1.wav")
+    assert len(whole) - len(without) == pytest.approx(RATE, rel=0.1)
+
+
+def test_several_samples_and_a_picture(command: Command, sound_run: Path, tmp_path: Path) -> None:
+    words = ["sample", sound_run, "-n", 1, "--seed", 3, "--num", 2, "-o", "a.wav", "--json"]
+    outcome = command(*words, "--picture", "a.png")
+    lines = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert [line["path"] for line in lines] == ["a-1.wav", "a-2.wav"]
+    assert [line["index"] for line in lines] == [0, 1]
+    assert all(line["seconds"] == pytest.approx(1, abs=STEP_S) for line in lines)
+    one, two = (heard(tmp_path / f"a-{number}.wav") for number in (1, 2))
+    assert not np.array_equal(one, two)
+    picture = np.asarray(Image.open(tmp_path / "a.png").convert("L"), float)
+    assert picture.shape[0] > picture.shape[1] / 4
+    assert picture.std() > 20
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--top-k", "3"], "--top-k is for text"),
+        (["--stop", "x", "--beam", "2"], "--beam, --stop is for text"),
+        (["-o", "a.mid"], ".wav, .flac, .ogg"),
+        (["--bits", "8", "-o", "a.wav"], "--bits must be 16 or 24"),
+        (["--num", "2", "-o", "-"], "a stream holds one sample"),
+        (["--json", "-o", "-"], "give -o FILE"),
+        (["-n", "1e9", "-o", "a.wav"], "--length"),
+        (["-p", "no.wav", "-o", "a.wav"], "no.wav"),
+        (["-o", "no/a.wav"], "cannot be written"),
+    ],
+)
+def test_what_cannot_be_made(
+    command: Command, sound_run: Path, words: list[str], message: str
+) -> None:
+    outcome = command("sample", sound_run, "--seed", 1, *words)
+    assert outcome.returncode in (1, 2)
+    assert message in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert outcome.stdout == ""
+
+
+def test_flags_of_sound_are_not_for_text(command: Command, run: Path) -> None:
+    outcome = command("sample", run, "--picture", "a.png")
+    assert outcome.returncode == 2
+    assert "--picture is for sound" in outcome.stderr
+    assert "whole characters" in command("sample", run, "-n", 1.5).stderr
+
+
+def test_a_recording_is_judged(command: Command, sound_run: Path, tmp_path: Path) -> None:
+    clip = recorded(tmp_path / "other.flac", music(2.0, seed=9))
+    values = json.loads(command("evaluate", sound_run, clip, "--json").stdout)
+    assert values["codec_db"] < -3
+    assert np.isfinite(values["nats_per_step"])
+    assert set(values["free_run"]) == {"flux", "onsets", "spread", "variety", "lasting"}
+    outcome = command("evaluate", sound_run, clip, "--picture", "a.png")
+    assert "left out" in outcome.stdout
+    assert np.asarray(Image.open(tmp_path / "a.png").convert("L"), float).std() > 20
+
+
+def test_a_picture_is_not_for_text(command: Command, run: Path, corpus: Path) -> None:
+    outcome = command("evaluate", run, corpus, "--picture", "a.png")
+    assert "--picture is for models of sound" in outcome.stderr
+
+
+def test_what_is_in_a_model_of_sound(command: Command, sound_run: Path) -> None:
+    outcome = command("inspect", sound_run)
+    assert "audio, 16 components of the log magnitude; 22,050 samples a second" in outcome.stdout
+    values = json.loads(command("inspect", sound_run, "--json").stdout)
+    assert values["codec"]["hop"] == 128
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--head", "categorical"], "--head categorical is for text"),
+        (["--embedding", "8"], "--embedding is for text"),
+        (["--documents", "file"], "--documents"),
+        (["--hop-length", "500"], "--hop-length"),
+    ],
+)
+def test_settings_that_are_not_for_sound(
+    command: Command, tmp_path: Path, words: list[str], message: str
+) -> None:
+    clip = recorded(tmp_path / "clip.wav", music(2.0))
+    outcome = command("train", clip, "--codec", "audio", *words, "-o", "run")
+    assert outcome.returncode == 1
+    assert message in outcome.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_head_of_sound_is_not_for_text(command: Command, corpus: Path) -> None:
+    outcome = command("train", corpus, "--head", "mse", "-o", "run")
+    assert "--head mse is for sound" in outcome.stderr
+
+
+def test_the_course_s_preset(command: Command, tmp_path: Path) -> None:
+    clip = recorded(tmp_path / "clip.wav", music(3.0))
+    outcome = command("train", clip, "-c", "magnet", "--steps", 3, "-o", "run", "--threads", 1)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "dense 1025, mse head, batch norm of the input" in outcome.stderr
+    assert command("sample", "run", "-n", 0.5, "-o", "a.wav").returncode == 0
+    assert "nats_per_step" not in command("evaluate", "run", clip, "--json").stdout

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from charrnn.codec import audio
+from charrnn.codec.audio import LEVEL, SoundFile, WaveStream, recording
+from charrnn.errors import CorpusError, SamplingError
+from tests.sounds import RATE, music, recorded
+
+
+def read(path: Path, rate: int = RATE) -> np.ndarray:
+    return np.concatenate(list(recording(str(path)).sound(rate)))
+
+
+def level(sound: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(sound, dtype=np.float64))))
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3", "aiff"])
+def test_kinds_of_file(tmp_path: Path, kind: str) -> None:
+    sound = music(2.0)
+    found = read(recorded(tmp_path / f"a.{kind}", sound))
+    assert len(found) == pytest.approx(len(sound), abs=3000)  # an mp3 has silence at its ends
+    assert level(found) == pytest.approx(LEVEL, rel=0.02)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8_000, 1), (44_100, 2), (192_000, 8)])
+def test_rates_and_channels(tmp_path: Path, rate: int, channels: int) -> None:
+    time = np.arange(rate) / rate
+    sound = np.stack([np.sin(2 * np.pi * 500 * time)] * channels, 1)
+    found = read(recorded(tmp_path / "a.wav", sound, rate))
+    expected = LEVEL * 2**0.5 * np.sin(2 * np.pi * 500 * np.arange(RATE) / RATE)
+    assert abs(len(found) - RATE) <= 1
+    middle = slice(RATE // 4, 3 * RATE // 4)
+    np.testing.assert_allclose(found[middle], expected[middle], atol=2e-3)
+
+
+def test_silence_at_both_ends_is_left_out(tmp_path: Path) -> None:
+    sound = music(1.0)
+    silence = np.zeros(RATE, np.float32)
+    found = read(recorded(tmp_path / "a.wav", np.concatenate([silence, sound, silence])))
+    assert len(sound) <= len(found) <= len(sound) + 2 * audio.CHUNK
+
+
+def test_blocks_are_one_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = recorded(tmp_path / "a.wav", music(1.0), 44_100)
+    whole = read(path)
+    monkeypatch.setattr(audio, "BLOCK", 2 * audio.CHUNK)
+    np.testing.assert_allclose(read(path), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sound", "message"),
+    [
+        (np.zeros(0), "has no samples"),
+        (np.zeros(5000), "silent from end to end"),
+        (np.array([0.1, np.nan, 0.1]), r"at 0\.000 s is not a number"),
+        (np.array([0.1] * 30_000 + [np.inf]), r"at 1\.361 s is not a number"),
+    ],
+    ids=["empty", "silent", "nan", "infinity"],
+)
+def test_sound_that_cannot_be_learnt_from(tmp_path: Path, sound: np.ndarray, message: str) -> None:
+    path = recorded(tmp_path / "a.wav", sound, subtype="FLOAT")
+    with pytest.raises(CorpusError, match=message) as error:
+        recording(str(path))
+    assert str(path) in str(error.value)
+
+
+def broken(data: bytes, kind: str) -> bytes:
+    if kind == "cut":
+        return data[: len(data) // 2]
+    if kind == "header":
+        return data[:20]
+    if kind == "rate 0":
+        return data[:24] + bytes(4) + data[28:]
+    if kind == "rate 2^31":
+        return data[:24] + (2**31).to_bytes(4, "little") + data[28:]
+    return b"\0\0\0\x20ftypM4A " + data[12:]
+
+
+@pytest.mark.parametrize("kind", ["cut", "header", "rate 0", "rate 2^31", "m4a"])
+def test_broken_files_are_refused_by_name(tmp_path: Path, kind: str) -> None:
+    path = recorded(tmp_path / "a.wav", music(1.0))
+    path.write_bytes(broken(path.read_bytes(), kind))
+    with pytest.raises(CorpusError) as error:
+        recording(str(path))
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    if kind == "m4a":
+        assert "ffmpeg -i a.wav" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg"])
+def test_sound_is_written(tmp_path: Path, name: str) -> None:
+    sound = music(1.0)
+    with open(tmp_path / name, "wb+") as stream:
+        file = SoundFile(stream, tmp_path / name, RATE, 24)
+        for part in np.array_split(2 * sound, 5):
+            file.write(part)
+        file.close()
+    found, rate = soundfile.read(tmp_path / name, dtype="float32")
+    assert rate == RATE
+    assert len(found) == len(sound)
+    if name != "a.ogg":
+        np.testing.assert_allclose(found, np.clip(2 * sound, -1, 1), atol=1e-6)
+
+
+def test_a_name_without_a_known_ending(tmp_path: Path) -> None:
+    with pytest.raises(SamplingError, match=r"\.wav, \.flac, \.ogg"):
+        SoundFile(io.BytesIO(), tmp_path / "a.mid", RATE)
+
+
+@pytest.mark.parametrize("bits", [16, 24])
+@pytest.mark.parametrize("length", [0, 1, 1001])
+def test_a_stream_of_wav_is_whole(bits: int, length: int) -> None:
+    sound, buffer = music(1.0)[:length], io.BytesIO()
+    stream = WaveStream(buffer, RATE, length, bits)
+    for part in np.array_split(sound, 3):
+        stream.write(part)
+    stream.close()
+    data = buffer.getvalue()
+    assert int.from_bytes(data[4:8], "little") == len(data) - 8
+    found, rate = soundfile.read(io.BytesIO(data), dtype="float32")
+    assert rate == RATE
+    np.testing.assert_allclose(found, sound, atol=2.0 ** (1 - bits))

@@ -13,7 +13,7 @@ from charrnn.cli import evaluate, failures, info, inspect, sample, train
 
 app = typer.Typer(
     name="charrnn",
-    help="Learn a text and go on with it.",
+    help="Learn a text or a piece of music and go on with it.",
     epilog="Begin with: charrnn train, then: charrnn sample",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -42,7 +42,7 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Learn a text and go on with it."""
+    """Learn a text or a piece of music and go on with it."""
     failures.debug = debug
 
 

@@ -8,6 +8,7 @@ stretches of the recording: each is a ratio to their median, and 1 is as it shou
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import asdict, dataclass
 from statistics import median
 
@@ -22,7 +23,7 @@ LOWEST_HZ, HIGHEST_HZ = 50.0, 11_025.0
 BANDS = 32
 FLOOR = 1e-9  # of the power of a full-scale sine: -90 dB
 CLUSTERS = 32
-REFERENCE_S = 300.0  # of a recording that are compared with, at most
+REFERENCE_S = 120.0  # of a recording that are compared with, at most
 FADED = 3.0  # below the middle of the sample, in nats of power: 13 dB
 ALIKE = 0.2  # of the usual distance between two moments: the same moment again
 SHORTEST_LOOP_S = 0.2
@@ -66,7 +67,9 @@ class Listener:
         self.steps = max(2, min(round(seconds * steps_per_s), len(heard)))
         self._prominence = float(_flux(heard).std())
         clusters = min(CLUSTERS, len(heard))
-        self._centres, _ = scipy.cluster.vq.kmeans2(heard, clusters, minit="++", rng=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an empty cluster does no harm
+            self._centres, _ = scipy.cluster.vq.kmeans2(heard, clusters, minit="++", rng=0)
         places = range(0, len(heard) - self.steps + 1, max(1, self.steps // 2))
         windows = [self._measured(heard[place : place + self.steps]) for place in places]
         self._typical = [median(values) for values in zip(*windows, strict=True)]

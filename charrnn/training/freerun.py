@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from charrnn.sampling.listening import Figures
 
 PREVIEW_S = 5.0  # of a free run that are written
-COMPARED_S = 300.0  # of the recording
+COMPARED_S = 120.0  # of the recording
 RUNS = 3  # one alone may be lucky
 
 

@@ -299,8 +299,8 @@ class SpectrogramLearner:
         for begin, end in learnt + held:
             if place not in (None, begin):
                 yield silence
-            for start in range(begin, end, BLOCK):
-                yield codec.features(raw[start : min(end, start + BLOCK)])
+            for block in _rows(raw, begin, end):
+                yield codec.features(block)
             place = end
         arrays["starts"] = _starts(codec, raw, learnt)
 
@@ -321,6 +321,16 @@ class SpectrogramLearner:
         return self._codec
 
 
+def _rows(raw: Frames, begin: int, end: int) -> Iterator[Frames]:
+    """Rows in blocks; each through a memory map of its own, for in one that stays all that was
+    read would count as this process's memory."""
+    for start in range(begin, end, BLOCK):
+        rows: NDArray[Any] = raw
+        if isinstance(raw, np.memmap) and raw.filename is not None:
+            rows = np.memmap(raw.filename, raw.dtype, "r", raw.offset, raw.shape)
+        yield np.array(rows[start : min(end, start + BLOCK)])
+
+
 def _fit(raw: Frames, parts: list[tuple[int, int]], components: int) -> Arrays:
     """What the features of these parts need to know of their frames."""
     bins = raw.shape[1]
@@ -329,8 +339,8 @@ def _fit(raw: Frames, parts: list[tuple[int, int]], components: int) -> Arrays:
     count, total, power = 0, np.zeros(bins), np.zeros(bins)
     products = np.zeros((bins, bins))
     for begin, end in parts:
-        for start in range(begin, end, BLOCK):
-            block = raw[start : min(end, start + BLOCK)].astype(np.float64)
+        for rows in _rows(raw, begin, end):
+            block = rows.astype(np.float64)
             count += len(block)
             total += block.sum(0)
             power += np.square(np.exp(block) - FLOOR).sum(0)
@@ -362,7 +372,8 @@ def _starts(codec: SpectrogramCodec, raw: Frames, parts: list[tuple[int, int]]) 
     length = min(START, max(end - begin for begin, end in parts))
     found = [range(begin, end - length + 1, max(1, length // 4)) for begin, end in parts]
     places = np.concatenate([np.array(places, int) for places in found])
-    loudness = np.array([raw[place : place + length].mean() for place in places])
+    loudness = np.concatenate([rows.mean(1) for rows in _rows(raw, 0, len(raw))])
+    loudness = np.array([loudness[place : place + length].mean() for place in places])
     places = places[loudness >= np.median(loudness)]
     chosen = places[np.linspace(0, len(places) - 1, min(STARTS, len(places))).astype(int)]
     return np.stack([codec.features(raw[place : place + length]) for place in chosen])

@@ -30,7 +30,8 @@ LEARNERS: dict[str, Callable[[list[str], Reading], Learner]] = {
     "word": lambda blocks, reading: WordLearner(blocks, reading, MANY, ONCE),
     "byte": lambda blocks, reading: ByteLearner([as_bytes(b) for b in blocks], reading),
 }
-TEXTS = [*corpora().values(), ROOT.parent / "shared" / "data" / "text" / "tinyshakespeare.txt"]
+TEXTS = [path for path in corpora().values() if path.suffix == ".txt"]
+TEXTS.append(ROOT.parent / "shared" / "data" / "text" / "tinyshakespeare.txt")
 WORDY = st.text(st.sampled_from("ab_1é'’ \n\t.,!?-\"\ufdd0ü日\u0301"), max_size=60) | st.text()
 
 

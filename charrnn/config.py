@@ -100,14 +100,14 @@ class DataConfig:
         "Samples in a frame of sound, even.",
         default=2048,
         least=64,
-        most=16_384,
+        most=8_192,
         needs=("codec", "audio"),
     )
     hop_length: int = setting(
         "Samples from one frame of sound to the next; --n-fft is a multiple of it.",
         default=512,
         least=16,
-        most=8_192,
+        most=4_096,
         needs=("codec", "audio"),
     )
     components: int = setting(

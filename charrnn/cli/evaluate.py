@@ -62,6 +62,10 @@ def command(
     sources = find(corpus, codec.name)
     chosen = pick(device)
     if codec.medium == "sound":
+        if typed(ctx, "encoding"):
+            raise UsageError("--encoding is for text, and this is a model of sound")
+        if picture is not None and picture.suffix.lower() != ".png":
+            raise UsageError(f"--picture {picture}: pictures are PNG; end the name in .png")
         _evaluate_sound(loaded, codec, sources, chosen, picture, as_json)
         return
     if picture is not None:

@@ -24,10 +24,11 @@ from charrnn.config import SamplingConfig
 from charrnn.errors import SamplingError, UsageError
 from charrnn.files import replacing
 from charrnn.sampling.frames import frames
-from charrnn.sampling.listening import trouble
+from charrnn.sampling.listening import bands, trouble
 from charrnn.sampling.runtime import Runtime
 
 LENGTH_S = 10.0  # where nothing is asked for
+BITS = 16  # of a sample of sound
 AT_ONCE = 16  # frames drawn before they are made into sound
 LONGEST_S = 24 * 3600.0
 
@@ -51,9 +52,10 @@ class Wish:
     prime: str  # a recording, "-", or empty
     include_prime: bool
     config: SamplingConfig
+    is_tempered: bool  # whether a temperature was typed
     seed: int
     out: Path | None
-    bits: int
+    bits: int | None
     picture: Path | None
     json_lines: bool
     quiet: bool
@@ -70,13 +72,14 @@ def write_samples(loaded: Checkpoint, codec: SpectrogramCodec, wish: Wish) -> No
     seconds = LENGTH_S if wish.length_s is None else wish.length_s
     if not 0 <= seconds <= LONGEST_S:
         raise SamplingError(f"--length {seconds:g}: from 0 to {LONGEST_S:g} seconds can be made")
+    _refuse_idle(loaded, wish, seconds)
     paths = _paths(loaded, wish)
     threadpool_limits(1, user_api="blas")  # until `frames` has measured
     runtime = Runtime.of(loaded)
     prime = _prime(codec, wish.prime)
     begin = len(prime) if wish.include_prime else 0
-    steps = begin + round(seconds * codec.steps_per_s)
-    length = steps * codec.stft.hop
+    length = begin * codec.stft.hop + round(seconds * codec.rate)
+    steps = -(-length // codec.stft.hop)
     panels: list[tuple[str, NDArray[np.float32], int]] = []
     if wish.picture is not None and len(prime):
         panels.append(("prime", codec.magnitudes(prime), codec.rate))
@@ -92,20 +95,25 @@ def write_samples(loaded: Checkpoint, codec: SpectrogramCodec, wish: Wish) -> No
         )
         whole = _joined(prime[:begin], drawn)
         decoder = codec.decoder(wish.seed, wish.config.griffin_lim)
-        made: list[NDArray[np.float32]] = []
-        with _writer(path, codec.rate, length, wish.bits) as writer:
+        drawn_bands: list[NDArray[np.float64]] = []
+        drawn_frames: list[NDArray[np.float32]] = []  # where a picture of them is wanted
+        left = length
+        with _writer(path, codec.rate, length, wish.bits or BITS) as writer:
             for block in _blocks(whole, steps):
-                made.append(block)
-                writer.write(decoder.push(block))
-            writer.write(decoder.flush())
-        features = np.concatenate([np.zeros((0, codec.step.size), np.float32), *made])
-        magnitudes = codec.magnitudes(features)
-        complaint = trouble(magnitudes / codec.stft.full_scale, codec.rate, codec.steps_per_s)
+                magnitudes = codec.magnitudes(block)
+                drawn_bands.append(bands(magnitudes / codec.stft.full_scale, codec.rate))
+                if wish.picture is not None:
+                    drawn_frames.append(magnitudes)
+                sound = decoder.push(block)
+                writer.write(sound)
+                left -= len(sound)
+            writer.write(decoder.flush()[:left])
+        complaint = trouble(np.concatenate(drawn_bands), codec.steps_per_s) if steps else ""
         name = str(path) if path else "standard output"
         if complaint:
             note(f"{name}: {complaint}; another --seed or --temperature may go on better")
-        if wish.picture is not None and len(features):
-            panels.append((Path(name).name, magnitudes, codec.rate))
+        if drawn_frames:
+            panels.append((Path(name).name, np.concatenate(drawn_frames), codec.rate))
         if wish.json_lines:
             values = {
                 "index": index,
@@ -126,6 +134,24 @@ def write_samples(loaded: Checkpoint, codec: SpectrogramCodec, wish: Wish) -> No
             draw(wish.picture, panels)
         except OSError as error:
             raise SamplingError(f"{wish.picture}: cannot be written ({error.strerror})") from None
+
+
+def _refuse_idle(loaded: Checkpoint, wish: Wish, seconds: float) -> None:
+    """Refuse what would have no effect.
+
+    Raises:
+        UsageError: names it.
+    """
+    if wish.include_prime and not wish.prime:
+        raise UsageError("--include-prime has no effect without --prime")
+    if wish.bits is not None and wish.out is not None and wish.out.suffix.lower() == ".ogg":
+        raise UsageError("--bits has no effect on .ogg, which has none")
+    if wish.is_tempered and loaded.config.model.head == "mse":
+        raise UsageError("--temperature has no effect: this model has no chance in it")
+    if wish.picture is not None and wish.picture.suffix.lower() != ".png":
+        raise UsageError(f"--picture {wish.picture}: pictures are PNG; end the name in .png")
+    if wish.picture is not None and not (seconds or wish.prime):
+        raise UsageError("--picture of nothing: give a --length")
 
 
 def _paths(loaded: Checkpoint, wish: Wish) -> list[Path]:
@@ -178,9 +204,11 @@ def _writer(path: Path | None, rate: int, length: int, bits: int) -> Iterator[Wr
         stream.close()
         return
     try:
-        with replacing(path) as temporary, open(temporary, "wb+") as binary:
-            file = audio.SoundFile(binary, path, rate, bits)
+        with (
+            replacing(path) as temporary,
+            open(temporary, "wb+") as binary,
+            audio.SoundFile(binary, path, rate, bits) as file,
+        ):
             yield file
-            file.close()
     except OSError as error:
         raise SamplingError(f"{path}: cannot be written ({error.strerror})") from None

@@ -105,11 +105,15 @@ def _sound_learner(sources: Sources, given: Given) -> SpectrogramLearner:
 
     if value(given, "documents") != "none" or value(given, "normalize") != "none":
         raise ConfigError("recordings have no --documents, and nothing to --normalize")
+    stft = Stft(value(given, "n_fft"), value(given, "hop_length"))
+    components = given["data"].get("components", min(value(given, "components"), stft.bins))
+    if value(given, "encoding") != "utf-8":
+        raise ConfigError("recordings have no --encoding")
     return SpectrogramLearner(
         sources,
         value(given, "sample_rate"),
-        Stft(value(given, "n_fft"), value(given, "hop_length")),
-        value(given, "components"),
+        stft,
+        components,
         given["data"].get("val_fraction", HELD_OUT),
     )
 

@@ -8,6 +8,7 @@ input, which is kept.
 from __future__ import annotations
 
 import io
+import shlex
 import struct
 import sys
 from collections.abc import Iterator
@@ -147,7 +148,7 @@ def _opened(name: str, held: bytes | None) -> Iterator[Any]:
 def _refuse_cut_short(stream: Any, shown: str) -> None:
     """Libsndfile reads what there is of a WAV file and says nothing of what is missing."""
     head = stream.read(12)
-    if head[:4] in (b"RIFF", b"RIFX") and head[8:12] == b"WAVE":
+    if head[:4] in (b"RIFF", b"RIFX", b"FORM") and head[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
         order = "little" if head[:4] == b"RIFF" else "big"
         promised = int.from_bytes(head[4:8], order) + 8  # type: ignore[arg-type]
         there = stream.seek(0, io.SEEK_END)
@@ -165,8 +166,7 @@ def _reason(error: Exception) -> str:
 
 
 def _remedy(name: str) -> str:
-    stem = Path(name).stem if name != STDIN else "sound"
-    return f"convert it: ffmpeg -i {Path(name).name if name != STDIN else '-'} {stem}.wav"
+    return f"convert it: ffmpeg -i {shlex.quote(name)} converted.wav"
 
 
 def _mono(file: Any, name: str) -> Iterator[Samples]:
@@ -199,6 +199,12 @@ class SoundFile:
         self._file = soundfile.SoundFile(
             stream, "w", rate, 1, subtype=subtype, format=FORMATS[kind], closefd=False
         )
+
+    def __enter__(self) -> SoundFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def write(self, sound: Samples) -> None:
         """Add samples, (n,); those beyond full scale are cut off."""

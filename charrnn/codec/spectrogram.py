@@ -13,6 +13,7 @@ The plain frame is the magnitude as it is, all bins of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -29,14 +30,22 @@ from charrnn.errors import CheckpointError, ConfigError
 Array = NDArray[np.float32]
 Frames = NDArray[np.float32]  # (N, F)
 Arrays = dict[str, Array]
+Part = tuple[int, int, int]  # of a recording: which, and where it begins and ends
 
 FLOOR = 1e-4  # of a full-scale sine: -80 dB
-GAP_S = 0.5  # of silence between two recordings
+GAP_S = 0.25  # of silence between two recordings
 BLOCK = 4096  # frames that are worked on at a time
 STARTS, START = 16, 32  # places to begin a sample after, and frames of each
 WEIGHT = 0.5  # the power of a bin's usual magnitude that weights it
 RANK = 1e-7  # of the largest variance: what is less is rounding
-MOST = 10**6  # that any size of a codec can be
+# What a checkpoint may say.
+LIMITS = {
+    "rate": (8_000, 48_000),
+    "n_fft": (64, 16_384),
+    "hop": (16, 8_192),
+    "features": (1, 8_193),
+}
+FARTHEST, NEAREST = 1e5, 1e-8
 LOUDEST = 1e2  # times a full-scale sine: what a model may ask for
 
 
@@ -155,11 +164,13 @@ class SpectrogramCodec:
         Raises:
             CheckpointError: it contradicts itself.
         """
-        sizes = [values.get(name) for name in ("rate", "n_fft", "hop", "features")]
-        for number in sizes:
-            if not isinstance(number, int) or not 1 <= number <= MOST:
-                raise CheckpointError(f"the audio codec has {number!r} where a size should be")
-        rate, n_fft, hop, size = map(int, sizes)  # type: ignore[arg-type]
+        sizes = []
+        for name, (least, most) in LIMITS.items():
+            number = values.get(name)
+            if type(number) is not int or not least <= number <= most:
+                raise CheckpointError(f"the audio codec's {name} is {number!r}")
+            sizes.append(number)
+        rate, n_fft, hop, size = sizes
         try:
             stft = Stft(n_fft, hop)
         except ConfigError as error:
@@ -180,10 +191,16 @@ class SpectrogramCodec:
                 raise CheckpointError(
                     f"the audio codec's {name} is {found}, not {wanted.get(name, 'there')}"
                 )
-            if arrays[name].dtype != np.float32 or not np.isfinite(arrays[name]).all():
+            if arrays[name].dtype != np.float32:
+                raise CheckpointError(f"the audio codec's {name} is {arrays[name].dtype}")
+            if not np.isfinite(arrays[name]).all():
                 raise CheckpointError(f"the audio codec's {name} is not of finite numbers")
         if any(arrays[name].min() <= 0 for name in ("weight", "scale") if name in arrays):
             raise CheckpointError("the audio codec divides by nothing")
+        if any(np.abs(array).max() > FARTHEST for array in arrays.values()):
+            raise CheckpointError("the audio codec has numbers that no sound has")
+        if any(arrays[name].min() < NEAREST for name in ("weight", "scale") if name in arrays):
+            raise CheckpointError("the audio codec divides by next to nothing")
         return cls(rate, stft, dict(arrays))
 
 
@@ -259,7 +276,8 @@ class SpectrogramLearner:
         rate: samples a second.
         stft: the transform.
         components: F; 0: magnitudes as they are.
-        val_fraction: share of each recording, its end, that is held out.
+        val_fraction: share of each recording, its end, that is held out; once the corpus is
+            settled, the share of it that is.
     """
 
     def __init__(
@@ -268,7 +286,7 @@ class SpectrogramLearner:
         if components > stft.bins:
             raise ConfigError(f"--components must be at most {stft.bins}, the bins of a frame")
         self._sources, self._rate, self._stft = sources, rate, stft
-        self._components, self._val_fraction = components, val_fraction
+        self._components, self.val_fraction = components, val_fraction
         self._counts: list[int] = []  # frames of each recording
         self._codec: SpectrogramCodec | None = None
 
@@ -292,27 +310,44 @@ class SpectrogramLearner:
             raw: all raw frames, (N, bins).
         """
         learnt, held = self._parts()
-        arrays = _fit(raw, learnt, self._components)
+        spans = [(begin, end) for _, begin, end in learnt]
+        arrays = _fit(raw, spans, self._components)
         self._codec = codec = SpectrogramCodec(self._rate, self._stft, arrays)
+        arrays["starts"] = _starts(codec, raw, spans)
         silence = codec.features(_silence(self._rate, self._stft, codec.is_linear))
-        place = None
-        for begin, end in learnt + held:
-            if place not in (None, begin):
+        count = before = 0
+        last: Part | None = None
+        for number, part in enumerate(learnt + held):
+            before = count if number == len(learnt) else before
+            recording, begin, end = part
+            if last is not None and (last[0], last[2]) != (recording, begin):
+                count += len(silence)
                 yield silence
             for block in _rows(raw, begin, end):
+                count += len(block)
                 yield codec.features(block)
-            place = end
-        arrays["starts"] = _starts(codec, raw, learnt)
+            last = part
+        self.val_fraction = (count - before) / count
 
-    def _parts(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """Where what is learnt from of each recording begins and ends, and what is held out."""
-        learnt, held, begin = [], [], 0
-        for count in self._counts:
-            kept = count - round(count * self._val_fraction)
-            learnt.append((begin, begin + kept))
-            held.append((begin + kept, begin + count))
-            begin += count
-        return learnt, held
+    def _parts(self) -> tuple[list[Part], list[Part]]:
+        """What is learnt from of each recording, and what is held out: its end, or where all are
+        too short for that, the last recordings."""
+        bounds = np.cumsum([0, *self._counts]).tolist()
+        whole = list(enumerate(pairwise(bounds)))
+        learnt, held = [], []
+        for recording, (begin, end) in whole:
+            cut = end - round((end - begin) * self.val_fraction)
+            learnt.append((recording, begin, cut))
+            held.append((recording, cut, end))
+        if all(begin == end for _, begin, end in held):
+            count = max(1, round(len(whole) * self.val_fraction))
+            parts = [(recording, begin, end) for recording, (begin, end) in whole]
+            if len(parts) == 1:
+                recording, begin, end = parts[0]
+                cut = max(begin + 1, end - 2)
+                return [(recording, begin, cut)], [(recording, cut, end)]
+            learnt, held = parts[:-count], parts[-count:]
+        return [p for p in learnt if p[1] < p[2]], [p for p in held if p[1] < p[2]]
 
     @property
     def codec(self) -> SpectrogramCodec:
@@ -352,7 +387,9 @@ def _fit(raw: Frames, parts: list[tuple[int, int]], components: int) -> Arrays:
     wanted = max(1, min(components, count - 1))
     variances, vectors = scipy.linalg.eigh(weighted, subset_by_index=(bins - wanted, bins - 1))
     variances, basis = variances[::-1], vectors.T[::-1]
-    is_there = variances > RANK * variances[0]
+    variances = np.maximum(variances, RANK)
+    is_there = variances >= max(RANK * variances[0], RANK)
+    is_there[1:] &= variances[1:] > RANK
     variances, basis = variances[is_there], basis[is_there]
     kept = np.sum(np.square(basis) * variances[:, np.newaxis], 0) / np.square(weight)
     deviations = np.sqrt(variances)

@@ -38,6 +38,7 @@ class Learner(abc.ABC):
     """
 
     settles: ClassVar[bool] = False
+    val_fraction: float | None = None  # what is held out, where the codec has a say in it
 
     @abc.abstractmethod
     def __iter__(self) -> Iterator[Steps]: ...

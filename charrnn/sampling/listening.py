@@ -24,9 +24,10 @@ BANDS = 32
 FLOOR = 1e-9  # of the power of a full-scale sine: -90 dB
 CLUSTERS = 32
 REFERENCE_S = 120.0  # of a recording that are compared with, at most
-FADED = 3.0  # below the middle of the sample, in nats of power: 13 dB
+FADED = 6.0  # below what is usual, in nats of power: 26 dB
+STILL = 0.25  # nats between two moments: nothing moves
 ALIKE = 0.2  # of the usual distance between two moments: the same moment again
-SHORTEST_LOOP_S = 0.2
+SHORTEST_LOOP_S, LONGEST_LOOP_S = 0.5, 20.0
 
 
 @dataclass(frozen=True)
@@ -117,27 +118,29 @@ def _flux(heard: Array) -> Array:
     return rises
 
 
-def trouble(magnitudes: NDArray[np.float32], rate: int, steps_per_s: float) -> str:
-    """What a listener would complain of: that it falls silent, or says the same over and over;
-    else nothing.
+def trouble(heard: Array, steps_per_s: float) -> str:
+    """What a listener would complain of: that a sample falls silent, holds one sound, or says the
+    same over and over at its end; else nothing.
 
     Args:
-        magnitudes: of full scale, (n, bins).
-        rate: samples a second.
+        heard: as `bands` gives it, (n, BANDS).
         steps_per_s: frames a second.
     """
-    heard = bands(magnitudes, rate)
     second = max(1, round(steps_per_s))
-    if len(heard) < 3 * second:
+    if len(heard) < 2 * second:
         return ""
     loudness = heard.max(1)
-    usual = float(np.median(loudness))
+    usual = float(np.quantile(loudness, 0.9))
+    if usual < math.log(FLOOR) + FADED:
+        return "it is silent"
     if loudness[-second:].max() < usual - FADED:
         since = int(np.flatnonzero(loudness >= usual - FADED)[-1]) + 1
         return f"it falls silent after {since / steps_per_s:.1f} s"
-    last = heard[len(heard) // 2 :]
-    usually = float(np.abs(last - last.mean(0)).mean()) * 2**0.5
-    for lag in range(round(SHORTEST_LOOP_S * steps_per_s), len(last) // 2):
-        if np.abs(last[lag:] - last[:-lag]).mean() < ALIKE * usually:
+    end = heard[-round(2 * LONGEST_LOOP_S * steps_per_s) :]
+    usually = float(np.abs(end - end.mean(0)).mean()) * 2**0.5
+    if usually < STILL:
+        return "it holds one sound"
+    for lag in range(round(SHORTEST_LOOP_S * steps_per_s), len(end) // 2):
+        if np.abs(end[-lag:] - end[-2 * lag : -lag]).mean() < ALIKE * usually:
             return f"it repeats itself every {lag / steps_per_s:.1f} s"
     return ""

@@ -48,10 +48,12 @@ class FreeRun:
         heard = self._features[:count]
         decoder = codec.decoder(rounds=self._rounds)
         sound = np.concatenate([decoder.push(heard), decoder.flush()])
-        with replacing(path) as temporary, open(temporary, "wb+") as stream:
-            file = audio.SoundFile(stream, path, codec.rate)
+        with (
+            replacing(path) as temporary,
+            open(temporary, "wb+") as stream,
+            audio.SoundFile(stream, path, codec.rate) as file,
+        ):
             file.write(sound)
-            file.close()
         self.draw(path.with_suffix(".png"), count)
 
     def draw(self, path: Path, count: int | None = None) -> None:

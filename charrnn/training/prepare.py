@@ -102,6 +102,7 @@ class _Encoded(NamedTuple):
     codec: codecs.Codec
     reason: str  # for this codec, if it was left open
     documents: int | None
+    val_fraction: float | None = None  # where the codec has a say
 
 
 def _encoded(sources: Sources, given: Given, path: Path) -> _Encoded:
@@ -116,7 +117,7 @@ def _encoded(sources: Sources, given: Given, path: Path) -> _Encoded:
         count = len(corpus.read(path))
     codec = learner.codec
     if codec.end is None:
-        return _Encoded(path, count, codec, reason, None)
+        return _Encoded(path, count, codec, reason, None, learner.val_fraction)
     ends, seed = corpus.places(corpus.read(path), codec.end), value(given, "seed")
     corpus.rewrite(path, lambda steps: corpus.shuffled(steps, ends, seed))
     return _Encoded(path, count, codec, reason, len(ends))
@@ -141,7 +142,9 @@ def _planned(
     init_from: Checkpoint | None,
 ) -> Prepared:
     """Choose and measure: the default size, then larger ones while there is time for them."""
-    path, count, codec, reason, documents = encoded
+    path, count, codec, reason, documents, val_fraction = encoded
+    if val_fraction is not None:
+        given = given | {"data": given["data"] | {"val_fraction": val_fraction}}
     on_gpu = device.type != "cpu"
     first, *larger = plan.candidates(given, count, codec.name, codec.unit, on_gpu=on_gpu)
     fine_tuning = init_from is not None

@@ -11,6 +11,7 @@ from charrnn import codec as codecs
 from charrnn.codec.sources import Sources
 from charrnn.codec.spectrogram import FLOOR, Loss, SpectrogramCodec, SpectrogramLearner, raw_frames
 from charrnn.codec.stft import Stft
+from charrnn.data.corpus import held_out
 from charrnn.errors import CheckpointError, ConfigError
 from tests.sounds import RATE, convergence, music, recorded
 
@@ -82,7 +83,28 @@ def test_recordings_are_not_joined(tmp_path: Path) -> None:
     quiet = loudness < 0.02 * np.median(loudness)
     starts = np.flatnonzero(np.diff(quiet.astype(int)) == 1)
     assert len(starts) == 5  # between three parts to learn from and three held out
-    assert quiet.sum() == pytest.approx(5 * 0.5 * RATE / SMALL.hop, rel=0.2)
+    assert quiet.sum() == pytest.approx(5 * 0.25 * RATE / SMALL.hop, rel=0.2)
+
+
+@pytest.mark.parametrize(("count", "seconds"), [(2, 2.0), (12, 0.1), (1, 0.05)])
+def test_what_is_validated_on_is_what_was_held_out(
+    tmp_path: Path, count: int, seconds: float
+) -> None:
+    paths = [recorded(tmp_path / f"{i:02}.wav", music(seconds, seed=i)) for i in range(count)]
+    learner = SpectrogramLearner(Sources(tuple(map(str, paths))), RATE, SMALL, 8, 0.1)
+    raw = np.concatenate(list(learner))
+    features = np.concatenate(list(learner.settle(raw)))
+    held = held_out(len(features), learner.val_fraction)
+    frames = learner.codec.features(raw)
+    ends = np.cumsum([len(raw) // count] * count)
+    expected = ends[-1] - 1 if count != 2 else len(raw) - 1
+    np.testing.assert_allclose(features[-1], frames[expected], atol=1e-4)
+    if count == 2:
+        first = ends[0] - round(0.1 * ends[0])
+        silence = len(features) - len(raw)
+        np.testing.assert_allclose(features[-held + silence // 3], frames[first], atol=1e-4)
+    loudness = learner.codec.magnitudes(features).max(1)
+    assert np.mean(loudness[-held:] > 0.02 * np.median(loudness)) > 0.4
 
 
 def test_held_out_frames_are_not_learnt_from(tmp_path: Path) -> None:

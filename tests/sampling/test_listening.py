@@ -52,17 +52,35 @@ def test_bands_of_few_bins() -> None:
     assert bands(np.ones((5, 9), np.float32), RATE).shape[0] == 5
 
 
-def test_music_is_no_trouble(recording: np.ndarray) -> None:
-    assert trouble(recording[: round(8 * PER_S)], RATE, PER_S) == ""
+def complaint(sound: np.ndarray) -> str:
+    return trouble(bands(magnitudes(sound.astype(np.float32)), RATE), PER_S)
 
 
-def test_a_fade_is_noticed() -> None:
-    sound = music(8.0)
-    sound *= np.exp(-np.maximum(0, np.arange(len(sound)) / RATE - 3) * 2).astype(np.float32)
-    assert "falls silent after" in trouble(magnitudes(sound), RATE, PER_S)
+def test_music_is_no_trouble() -> None:
+    assert complaint(music(8.0)) == ""
+    assert complaint(music(1.0)) == ""
 
 
-def test_a_loop_is_noticed() -> None:
-    bar = music(1.0, seed=3)
-    found = trouble(magnitudes(np.concatenate([music(2.0), *[bar] * 8])), RATE, PER_S)
-    assert found == "it repeats itself every 1.0 s"
+@pytest.mark.parametrize("since", [1, 3, 6])
+def test_a_fade_is_noticed(since: float) -> None:
+    sound = music(10.0)
+    sound *= np.exp(-np.maximum(0, np.arange(len(sound)) / RATE - since) * 2)
+    assert "falls silent after" in complaint(sound)
+
+
+def test_silence_is_noticed() -> None:
+    assert complaint(np.zeros(4 * RATE)) == "it is silent"
+    assert "falls silent after" in complaint(np.append(music(3.0), np.zeros(7 * RATE)))
+
+
+def test_a_drone_is_noticed() -> None:
+    drone = np.sin(2 * np.pi * 220 * np.arange(8 * RATE) / RATE)
+    assert complaint(drone + 0.0001 * music(8.0)) == "it holds one sound"
+
+
+@pytest.mark.parametrize("seconds", [1, 3.5])
+def test_a_loop_is_noticed(seconds: float) -> None:
+    bar = music(seconds, seed=3)
+    assert complaint(np.concatenate([music(2.0), *[bar] * 4])) == (
+        f"it repeats itself every {seconds:.1f} s"
+    )

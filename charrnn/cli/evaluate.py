@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn import config
-from charrnn.cli.options import typed
+from charrnn.cli.options import refuse_no_png, typed
 from charrnn.cli.terminal import note, table
 from charrnn.errors import CorpusError, SamplingError, UsageError
 
@@ -64,8 +64,7 @@ def command(
     if codec.medium == "sound":
         if typed(ctx, "encoding"):
             raise UsageError("--encoding is for text, and this is a model of sound")
-        if picture is not None and picture.suffix.lower() != ".png":
-            raise UsageError(f"--picture {picture}: pictures are PNG; end the name in .png")
+        refuse_no_png(picture)
         _evaluate_sound(loaded, codec, sources, chosen, picture, as_json)
         return
     if picture is not None:

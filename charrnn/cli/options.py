@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from charrnn import config
-from charrnn.errors import ConfigError
+from charrnn.errors import ConfigError, UsageError
 
 
 def setting(name: str, panel: str | None = None, short: str | None = None) -> Any:
@@ -32,6 +33,16 @@ def typed(ctx: typer.Context, name: str) -> bool:
     """Whether a parameter was typed, and does not come from the environment."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def refuse_no_png(picture: Path | None) -> None:
+    """Refuse a picture whose name says that it is something else.
+
+    Raises:
+        UsageError: it does not end in .png.
+    """
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise UsageError(f"--picture {picture}: pictures are PNG; end the name in .png")
 
 
 def numbers(text: str | None, flag: str) -> Sequence[float] | None:

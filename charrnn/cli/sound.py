@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from charrnn.checkpoint import Checkpoint
+from charrnn.cli.options import refuse_no_png
 from charrnn.cli.terminal import note
 from charrnn.codec import audio
 from charrnn.codec.sources import find
@@ -93,7 +94,7 @@ def write_samples(loaded: Checkpoint, codec: SpectrogramCodec, wish: Wish) -> No
             seed=wish.seed,
             index=index,
         )
-        whole = _joined(prime[:begin], drawn)
+        whole = chain(prime[:begin], drawn)
         decoder = codec.decoder(wish.seed, wish.config.griffin_lim)
         drawn_bands: list[NDArray[np.float64]] = []
         drawn_frames: list[NDArray[np.float32]] = []  # where a picture of them is wanted
@@ -148,8 +149,7 @@ def _refuse_idle(loaded: Checkpoint, wish: Wish, seconds: float) -> None:
         raise UsageError("--bits has no effect on .ogg, which has none")
     if wish.is_tempered and loaded.config.model.head == "mse":
         raise UsageError("--temperature has no effect: this model has no chance in it")
-    if wish.picture is not None and wish.picture.suffix.lower() != ".png":
-        raise UsageError(f"--picture {wish.picture}: pictures are PNG; end the name in .png")
+    refuse_no_png(wish.picture)
     if wish.picture is not None and not (seconds or wish.prime):
         raise UsageError("--picture of nothing: give a --length")
 
@@ -181,11 +181,6 @@ def _prime(codec: SpectrogramCodec, name: str) -> NDArray[np.float32]:
     """The features of a recording to go on after, (N, F)."""
     nothing = np.zeros((0, codec.step.size), np.float32)
     return np.concatenate([nothing, *codec.encode(find([name], "audio"))]) if name else nothing
-
-
-def _joined(prime: NDArray[np.float32], drawn: Iterator[Any]) -> Iterator[Any]:
-    yield from prime
-    yield from drawn
 
 
 def _blocks(whole: Iterator[Any], steps: int) -> Iterator[NDArray[np.float32]]:

@@ -56,7 +56,7 @@ class Recording:
         with _opened(self.name, self._held) as file:
             resampler = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32", quality="HQ")
             place = 0
-            for block in _mono(file, self.name):
+            for block in _mono(file):
                 heard = block[max(0, self.begin - place) : max(0, self.end - place)]
                 place += len(block)
                 is_last = place >= self.end
@@ -84,7 +84,7 @@ def recording(name: str) -> Recording:
     count = 0
     with _opened(name, held) as file:
         rate = file.samplerate
-        for block in _mono(file, name):
+        for block in _mono(file):
             bad = np.flatnonzero(~np.isfinite(block))
             if len(bad):
                 raise CorpusError(
@@ -169,7 +169,7 @@ def _remedy(name: str) -> str:
     return f"convert it: ffmpeg -i {shlex.quote(name)} converted.wav"
 
 
-def _mono(file: Any, name: str) -> Iterator[Samples]:
+def _mono(file: Any) -> Iterator[Samples]:
     """The mean of the channels, in blocks, (n,)."""
     for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
         mono: Samples = block.mean(axis=1, dtype=np.float32)

@@ -13,7 +13,7 @@ The plain frame is the magnitude as it is, all bins of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -116,8 +116,7 @@ class SpectrogramCodec:
         for index, name in enumerate(sources.files):
             if index:
                 yield self.features(_silence(self.rate, self.stft, self.is_linear))
-            found = audio.recording(name)
-            for block in raw_frames(found.sound(self.rate), self.stft, linear=self.is_linear):
+            for block in _recorded(name, self.rate, self.stft, self.is_linear):
                 features = self.features(block)
                 if loss is not None:
                     loss.add(self.loudness(block), self.magnitudes(features))
@@ -195,8 +194,6 @@ class SpectrogramCodec:
                 raise CheckpointError(f"the audio codec's {name} is {arrays[name].dtype}")
             if not np.isfinite(arrays[name]).all():
                 raise CheckpointError(f"the audio codec's {name} is not of finite numbers")
-        if any(arrays[name].min() <= 0 for name in ("weight", "scale") if name in arrays):
-            raise CheckpointError("the audio codec divides by nothing")
         if any(np.abs(array).max() > FARTHEST for array in arrays.values()):
             raise CheckpointError("the audio codec has numbers that no sound has")
         if any(arrays[name].min() < NEAREST for name in ("weight", "scale") if name in arrays):
@@ -242,7 +239,7 @@ def raw_frames(sound: Iterable[Samples], stft: Stft, *, linear: bool = False) ->
     """Log magnitudes of full scale with a floor, or magnitudes as they are, (n, bins), of a sound
     in blocks."""
     rest = np.zeros(stft.n_fft // 2, np.float32)
-    for block in _ending(sound, np.zeros(stft.n_fft // 2, np.float32)):
+    for block in chain(sound, [rest]):  # as much silence behind it as before it
         rest = np.concatenate([rest, block])
         count = (len(rest) - stft.n_fft) // stft.hop + 1
         if count > 0:
@@ -254,9 +251,9 @@ def raw_frames(sound: Iterable[Samples], stft: Stft, *, linear: bool = False) ->
             rest = rest[count * stft.hop :]
 
 
-def _ending(blocks: Iterable[Samples], last: Samples) -> Iterator[Samples]:
-    yield from blocks
-    yield last
+def _recorded(name: str, rate: int, stft: Stft, linear: bool) -> Iterator[Frames]:
+    """The raw frames of a recording, in blocks."""
+    return raw_frames(audio.recording(name).sound(rate), stft, linear=linear)
 
 
 def _silence(rate: int, stft: Stft, linear: bool) -> Frames:
@@ -293,10 +290,7 @@ class SpectrogramLearner:
     def __iter__(self) -> Iterator[Frames]:
         for name in self._sources.files:
             self._counts.append(0)
-            found = audio.recording(name)
-            for block in raw_frames(
-                found.sound(self._rate), self._stft, linear=not self._components
-            ):
+            for block in _recorded(name, self._rate, self._stft, not self._components):
                 self._counts[-1] += len(block)
                 yield block
 

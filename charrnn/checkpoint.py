@@ -147,8 +147,9 @@ def save(
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata=metadata)
     except (OSError, SafetensorError) as error:
+        reason = str(error).rpartition("I/O error: ")[2]
         raise CheckpointError(
-            f"{path}: cannot be written ({error}); what was there before is unharmed"
+            f"{path}: cannot be written ({reason}); what was there before is unharmed"
         ) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,11 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     flush_directory(path.parent)
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that this user may still write on the disk of `path`, which exists."""
+    return shutil.disk_usage(path).free
 
 
 def _umask() -> int:

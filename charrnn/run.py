@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,9 @@ from typing import Any
 
 from charrnn.checkpoint import Checkpoint, read
 from charrnn.errors import CheckpointError, RunError
-from charrnn.files import replacing
+from charrnn.files import free_bytes, replacing
 
+OTHER_BYTES = 4 << 20  # of a run's files beside its models: headers, metrics
 CHECKPOINTS = Path("checkpoints")  # where runs go that are given no directory
 
 
@@ -74,6 +76,21 @@ class Run:
                 "choose another directory (--out) or overwrite it (--force)"
             )
 
+    def refuse_full_disk(self, model_bytes: int, last_bytes: int) -> None:
+        """Raise unless there is room for the run's files, each beside the one that it replaces.
+
+        Raises:
+            RunError: says what is needed and what is free.
+        """
+        there = sum(path.stat().st_size for path in (self.best, self.last) if path.exists())
+        needed = 2 * (model_bytes + last_bytes) + OTHER_BYTES
+        free = free_bytes(self.path) + there
+        if free < needed:
+            raise RunError(
+                f"{self.path}: the run needs {needed / 1e6:,.0f} MB and its disk has "
+                f"{free / 1e6:,.0f} MB left; make room, or choose another --out"
+            )
+
     def sweep(self) -> None:
         """Remove what writers that were killed have left half-written."""
         for pattern in (".*.tmp", ".corpus.npy.partial*"):
@@ -120,25 +137,40 @@ class Run:
             lock.release()
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
-        """Add one line to the metrics."""
-        with open(self.metrics, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        """Add one line to the metrics.
+
+        Raises:
+            RunError: the disk is full, or the directory has gone.
+        """
+        try:
+            with open(self.metrics, "a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise RunError(f"{self.metrics}: cannot be written ({error.strerror})") from None
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All whole lines of the metrics."""
+        """All whole lines of the metrics that tell their step."""
         if not self.metrics.exists():
             return []
         lines = []
         for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 lines.append(json.loads(line))
-            except ValueError:  # cut short by a kill
+            except (ValueError, RecursionError):  # cut short by a kill
                 continue
-        return [line for line in lines if isinstance(line, dict)]
+        return [
+            line for line in lines if isinstance(line, dict) and isinstance(line.get("step"), int)
+        ]
+
+    def elapsed_s(self, step: int) -> float:
+        """Seconds of training up to `step`, as far as the metrics know."""
+        lines = [line for line in self.read_metrics() if line["step"] <= step]
+        seconds = lines[-1].get("elapsed_s") if lines else 0.0
+        return seconds if isinstance(seconds, float) and 0 <= seconds < math.inf else 0.0
 
     def rewind_metrics(self, step: int) -> None:
         """Drop the lines after `step`: training goes on from there and writes them again."""
-        kept = [line for line in self.read_metrics() if line.get("step", 0) <= step]
+        kept = [line for line in self.read_metrics() if line["step"] <= step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         with replacing(self.metrics) as temporary:
             temporary.write_text(text, encoding="utf-8")

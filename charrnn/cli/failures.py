@@ -56,8 +56,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except OSError as error:
             if debug:
                 raise
-            where = f"{error.filename}: " if error.filename else ""
-            _say(f"{where}{error.strerror}")
+            _say(f"{error.filename or 'standard output'}: {error.strerror or error}")
             raise typer.Exit(1) from None
         except MemoryError:
             _say("out of memory; try a smaller --hidden or --batch-size")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.terminal import amount, duration, printable, table
+from charrnn.cli.terminal import amount, printable, table
 from charrnn.config import Given, matters
 
 if TYPE_CHECKING:
@@ -87,8 +87,6 @@ def _setting(whole: Given, name: str, value: Any) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    if name == "elapsed_s" and isinstance(value, int | float):
-        return duration(value)
     if isinstance(value, float):
         return f"{value:.4f}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -240,13 +240,13 @@ def _walk(trainer: Trainer, screen: Screen, interrupts: Interrupts, quiet: bool)
     """Show the events of a run until it ends, or a signal or a reader that has gone stops it."""
     from charrnn.cli.screen import describe_stop
 
-    gone: list[BrokenPipeError] = []
+    gone: list[OSError] = []
     with screen:
         for event in trainer.events(should_stop=lambda: bool(gone) or interrupts()):
             try:
                 if not gone:
                     screen.show(event)
-            except BrokenPipeError as error:
+            except OSError as error:  # the reader has gone, or its disk is full
                 gone.append(error)
     if gone:
         note(f"nobody reads the events; {describe_stop(trainer.run.path)}", quiet)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -60,27 +61,51 @@ def keep_freed_memory() -> None:
         mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be had where tensors of this device live."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available + psutil.swap_memory().free)
+
+
 @contextmanager
-def out_of_memory(batch: int, length: int) -> Iterator[None]:
+def out_of_memory(batch: int, length: int, fits: Callable[[int], bool]) -> Iterator[None]:
     """Turn a failed allocation, on whichever device, into an error that says what to do.
 
+    Args:
+        batch: B.
+        length: T.
+        fits: tries a smaller batch.
+
     Raises:
-        DeviceError: out of memory.
+        DeviceError: out of memory; names a batch that was tried and fits.
     """
     try:
         yield
+        return
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
-        raise DeviceError(
-            f"out of memory at batch {batch} and length {length}; "
-            f"try --batch-size {max(1, batch // 2)}, or a smaller --hidden"
-        ) from None
+        traceback.clear_frames(error.__traceback__)  # what they hold is needed for the trial
+    size = batch // 2
+    while size and not fits(size):
+        size //= 2
+    raise too_large(batch, length, size)
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """PyTorch's CPU allocator and oneDNN raise plain RuntimeErrors."""
+def too_large(batch: int, length: int, fitting: int) -> DeviceError:
+    """The error of a batch that finds no room; `fitting`: one that would, or 0."""
+    remedy = f"--batch-size {fitting} fits" if fitting else "no batch fits: give a smaller --hidden"
+    return DeviceError(f"out of memory at batch {batch} and length {length}; {remedy}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed; PyTorch's CPU allocator and oneDNN raise plain
+    RuntimeErrors."""
     text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        phrase in text for phrase in ("can't allocate memory", "out of memory", "bad_alloc")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        phrase in text
+        for phrase in ("allocate memory", "out of memory", "bad_alloc", "could not create a memory")
     )

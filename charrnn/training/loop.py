@@ -78,7 +78,8 @@ class Trainer:
         trainer = cls(run, plan.config, codec, network, encoded)
         trainer.progress.planned_steps = plan.planned_steps
         trainer.progress.threads = plan.threads
-        trainer.progress.expected_s = plan.seconds_per_step
+        if not plan.config.training.threads:  # or else nobody asks
+            trainer.progress.expected_s = plan.seconds_per_step
         return trainer
 
     @classmethod
@@ -91,7 +92,7 @@ class Trainer:
 
         Raises:
             CheckpointError: there is nothing to go on from, or it is broken.
-            RunError: the corpus is not the one that the run began with.
+            RunError: the corpus is not the one that the run began with, or the disk is full.
             ConfigError: the budget is used up.
         """
         if not run.last.exists():
@@ -116,6 +117,7 @@ class Trainer:
                 f"{trainer.epochs_done:.4g} epochs and {progress.elapsed_s / 60:.3g} minutes; "
                 "to go on, give more in all: --steps, --epochs or --minutes"
             )
+        trainer.refuse_full_disk()
         run.rewind_metrics(progress.step)
         if budget["training"]:
             trainer.save()  # the new budget stands, whatever happens next
@@ -202,22 +204,21 @@ class Trainer:
             self.state = self.network.initial_state(lanes.batch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
-        with devices.out_of_memory(lanes.batch, lanes.length):
+        last_only = self.config.data.targets == "last"
+        with devices.out_of_memory(
+            lanes.batch,
+            lanes.length,
+            lambda batch: probe.fits(self.network, batch, lanes.length, last_only),
+        ):
             inputs, targets = self._feed.segment(progress.epoch, progress.segment)
             with self._autocast():
                 loss, nats, state = self.network.loss(
-                    inputs,
-                    targets,
-                    self.state,
-                    self.generator,
-                    last_only=self.config.data.targets == "last",
+                    inputs, targets, self.state, self.generator, last_only=last_only
                 )
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
-        norm = optimizers.clip(self.network, training)
-        if self.device.type == "cpu":  # elsewhere only when the log line waits for the device
-            self._refuse_divergence(float(nats), float(norm))
-        self.optimizer.step()
+            norm = optimizers.clip(self.network, training)
+            self._update(nats, norm)
         self.state = state
         progress.step += 1
         progress.segment += 1
@@ -227,14 +228,26 @@ class Trainer:
             progress.epoch, progress.segment = progress.epoch + 1, 0
         return nats, norm, seen
 
+    def _update(self, nats: Tensor, norm: Tensor) -> None:
+        """Take the optimizer's step, unless the loss or the norm is not finite.
+
+        On a GPU nobody waits to know: there its kernels leave the weights as they are, and the
+        next log line, or save, tells.
+        """
+        if optimizers.can_skip(self.optimizer, self.device):
+            optimizers.skip(self.optimizer, ~torch.isfinite(nats + norm))
+        else:
+            self._refuse_divergence(self.progress.step + 1, float(nats), float(norm))
+        self.optimizer.step()
+
     def _autocast(self) -> torch.autocast:
         bf16 = self.config.training.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
 
-    def _refuse_divergence(self, nats: float, norm: float) -> None:
-        if not (finite(nats) is not None and finite(norm) is not None):
+    def _refuse_divergence(self, step: int, nats: float, norm: float) -> None:
+        if finite(nats) is None or finite(norm) is None:
             raise DivergenceError(
-                f"step {self.progress.step + 1}: loss {nats:g}, gradient norm {norm:g} at a "
+                f"step {step}: loss {nats:g}, gradient norm {norm:g} at a "
                 f"learning rate of {self.rate:.2g}; try a lower --lr or --clip. "
                 f"{self.run.last} holds the last good state"
             )
@@ -242,8 +255,8 @@ class Trainer:
     def _stepped(self, meter: Meter) -> Stepped:
         """What the steps since the last log line have come to."""
         progress, training = self.progress, self.config.training
+        self._look(meter)
         nats, norm, speed = meter.read(progress.elapsed_s)
-        self._refuse_divergence(nats, norm)
         return Stepped(
             progress.step,
             epoch=self.epochs_done,
@@ -373,10 +386,27 @@ class Trainer:
         return between.join(texts)
 
     def _save_sound(self, meter: Meter) -> None:
-        """Save, unless the last step was not finite, which on a GPU nobody has looked at yet."""
-        if meter.latest:
-            self._refuse_divergence(*meter.latest)
+        """Save, unless a step was not finite, which on a GPU nobody has looked at yet."""
+        self._look(meter)
         self.save()
+
+    def _look(self, meter: Meter) -> None:
+        """Raise if a step since the last log line was not finite."""
+        unread = meter.unread
+        for step, (nats, norm) in enumerate(unread, self.progress.step + 1 - len(unread)):
+            self._refuse_divergence(step, nats, norm)
+
+    def refuse_full_disk(self) -> None:
+        """Look at the room on the disk before time is spent.
+
+        Raises:
+            RunError: there is too little.
+        """
+        model = sum(tensor.nbytes for tensor in self.network.state_dict().values())
+        model += sum(array.nbytes for array in self.codec.arrays.values())
+        moments = len(optimizers.moments(self.optimizer) - {"step"}) * model
+        state = sum(tensor.nbytes for tensor in flattened(self.state).values())
+        self.run.refuse_full_disk(model, model + moments + state)
 
     def save(self) -> None:
         """Write `last.safetensors`: the model and everything that resuming needs."""
@@ -392,7 +422,7 @@ class Trainer:
             codec=self.codec,
             training=self._summary(),
             tensors=tensors,
-            progress=self.progress.to_dict(),
+            progress=self.progress.to_dict(clock=self.config.training.minutes is not None),
         )
 
     def _restore(self, tensors: Tensors, progress: dict[str, Any]) -> None:
@@ -416,6 +446,9 @@ class Trainer:
             generator = {"generator": torch.from_numpy(tensors["generator"])}
             _compare(generator, {"generator": self.generator.get_state()})
             self.generator.set_state(generator["generator"])
+            self.progress.elapsed_s = self.progress.elapsed_s or self.run.elapsed_s(
+                self.progress.step
+            )
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{self.run.last}: cannot be resumed from ({error})") from None
 
@@ -430,7 +463,6 @@ class Trainer:
             "steps_seen": self.progress.steps_seen,
             "best_nats_per_step": finite(self.progress.best_nats_per_step),
             "best_step": self.progress.best_step,
-            "elapsed_s": round(self.progress.elapsed_s, 1),
             "corpus_steps": len(self.train_steps) + len(self.val_steps),
         }
 

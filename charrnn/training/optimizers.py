@@ -38,7 +38,7 @@ OPTIMIZERS: dict[str, Callable[[Groups, TrainingConfig], torch.optim.Optimizer]]
 }
 
 
-def _moments(optimizer: torch.optim.Optimizer) -> set[str]:
+def moments(optimizer: torch.optim.Optimizer) -> set[str]:
     """The names of what an optimizer keeps for each parameter."""
     if isinstance(optimizer, torch.optim.SGD):
         return {"momentum_buffer"} if optimizer.defaults["momentum"] else set()
@@ -49,6 +49,17 @@ def _moments(optimizer: torch.optim.Optimizer) -> set[str]:
 
 def _can_fuse(groups: Groups) -> bool:
     return all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
+
+
+def can_skip(optimizer: torch.optim.Optimizer, device: torch.device) -> bool:
+    """Whether it leaves out a step by itself where `found_inf` is 1: the fused kernels can, and
+    on a GPU that saves waiting for it at each step."""
+    return device.type == "cuda" and bool(optimizer.defaults.get("fused"))
+
+
+def skip(optimizer: Any, where: Tensor) -> None:
+    """Have the next step change nothing if `where`, (), is true."""
+    optimizer.found_inf = where.float()
 
 
 def optimizer_of(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -98,16 +109,16 @@ def load_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) 
         ValueError: a tensor that is missing, too many, or of the wrong shape or type.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    moments: dict[int, dict[str, Tensor]] = {index: {} for index in range(len(parameters))}
+    found: dict[int, dict[str, Tensor]] = {index: {} for index in range(len(parameters))}
     for name, tensor in tensors.items():
         index, _, key = name.partition(".")
-        if not index.isdecimal() or int(index) not in moments:
+        if not index.isdecimal() or int(index) not in found:
             raise ValueError(f"optimizer.{name} belongs to no parameter")
         wanted = () if key == "step" else parameters[int(index)].shape
         if tensor.shape != wanted or tensor.dtype != torch.float32:
             raise ValueError(f"optimizer.{name} has the wrong shape or type")
-        moments[int(index)][key] = tensor
-    for number, values in moments.items():
-        if values.keys() != _moments(optimizer):
+        found[int(index)][key] = tensor
+    for number, values in found.items():
+        if values.keys() != moments(optimizer):
             raise ValueError(f"optimizer.{number} has {', '.join(values) or 'no'} moments")
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": found})

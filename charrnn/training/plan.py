@@ -12,23 +12,31 @@ from typing import Any
 import numpy as np
 
 from charrnn.codec import Codec
-from charrnn.config import BUDGET, Config, Given, merge, value
+from charrnn.config import BUDGET, Config, Given, ModelConfig, merge, value
 from charrnn.data.corpus import held_out
 from charrnn.data.lanes import Lanes
 from charrnn.errors import ConfigError, CorpusError
+from charrnn.model.device import too_large
 from charrnn.model.network import Network
+from charrnn.model.shapes import shapes
 from charrnn.training.probe import Speed
 from charrnn.training.progress import planned_steps
 
 MINUTES = 10.0  # at most, where no budget is given
 EVALUATIONS = 20  # in a run, at least
 EVALUATIONS_OF_SOUND = 10  # each makes and draws a few seconds
-EVALUATE_EVERY_S = 120.0  # at the most
+EVALUATE_EVERY_S = 120.0  # at the most, by a budget of minutes
+EVALUATE_EVERY = 2_000  # optimizer steps at the most, by another: the clock must not tip it
 EVALUATION_SHARE = 0.08  # of the time, at most
 VALIDATION_STEPS = 200_000  # enough to tell models apart to 0.01
 LEAST_SEGMENTS = 4  # in an epoch
 LEAST_STEPS = 16  # a corpus shorter than this is a mistake
 BASE_BYTES = 320 << 20  # Python, PyTorch and its buffers, before the first tensor of ours
+PARAMETER_BYTES = 40  # weight, gradient, moments; copies to measure, to preview and in bf16
+# Numbers that a layer keeps for each hidden unit and step until it has gone backward, measured.
+KEPT = {"lstm": 20, "gru": 20, "rnn": 8, "peephole": 36}
+KEPT_IN_A_LOOP = 36  # where the fused kernel cannot be had
+SURE = 0.7  # share of the estimate that is needed in any case
 
 
 @dataclass(frozen=True)
@@ -362,10 +370,14 @@ def finish(
     steps = planned_steps(config.training, segments, 1 / speed.seconds)
     validated = held_out(corpus_steps, config.data.val_fraction)
     batch_steps = config.data.batch_size * config.data.seq_length
-    evaluation_s = speed.seconds * 0.35 * validated / batch_steps + 0.05
+    cost = 0.35 * validated / batch_steps  # of an evaluation, in optimizer steps
+    evaluation_s = speed.seconds * cost + 0.05
     evaluations = EVALUATIONS_OF_SOUND if codec.medium == "sound" else EVALUATIONS
-    every = min(steps / evaluations, EVALUATE_EVERY_S / speed.seconds)
-    every = max(1, round(max(every, evaluation_s / EVALUATION_SHARE / speed.seconds)))
+    every = min(steps / evaluations, EVALUATE_EVERY)
+    if config.training.minutes is not None:
+        every = min(steps / evaluations, EVALUATE_EVERY_S / speed.seconds)
+        cost = evaluation_s / speed.seconds
+    every = max(1, round(max(every, cost / EVALUATION_SHARE)))
     every = min(asked.get("eval_every", every), steps)
     patience = asked.get("patience", max(8, round(0.4 * steps / every)))
     if codec.medium == "sound":  # what is to be heard is often best at the very end
@@ -388,7 +400,9 @@ def finish(
         vocabulary=codec.step.size,
         threads=speed.threads,
         seconds=seconds,
-        memory_bytes=_memory(config, network.parameter_count, codec.step.size),
+        memory_bytes=memory(
+            config.model, config.data.batch_size, config.data.seq_length, codec.step.size
+        ),
         steps_per_s=batch_steps / speed.seconds,
         unit=codec.unit,
         codec=codec.name + "".join(f" ({text})" for text in (reason, codec.remark) if text),
@@ -397,8 +411,33 @@ def finish(
     )
 
 
-def _memory(config: Config, parameters: int, vocabulary: int) -> int:
-    """Bytes at the peak: weights, gradients and moments, and what backpropagation keeps."""
-    batch_steps = config.data.batch_size * config.data.seq_length
-    units = config.model.layers * 16 * config.model.hidden + 4 * vocabulary
-    return BASE_BYTES + 20 * parameters + 4 * batch_steps * units
+def memory(model: ModelConfig, batch: int, length: int, size: int) -> int:
+    """Bytes at the peak: weights and all that goes with them, and what backpropagation keeps.
+
+    Args:
+        model: the network's shape.
+        batch: B.
+        length: T.
+        size: V, or numbers in a frame.
+    """
+    parameters = sum(map(math.prod, shapes(model, size).values()))
+    is_looped = model.cell_norm != "none" or model.recurrent_dropout > 0
+    kept = KEPT_IN_A_LOOP if is_looped else KEPT[model.cell]
+    units = model.layers * kept * model.hidden + 4 * size
+    return BASE_BYTES + PARAMETER_BYTES * parameters + 4 * batch * length * units
+
+
+def refuse_too_large(
+    model: ModelConfig, batch: int, length: int, size: int, free_bytes: int
+) -> None:
+    """Raise where memory cannot suffice, before any of it is asked for: systems give more than
+    they have, and then kill.
+
+    Raises:
+        DeviceError: names a batch that fits.
+    """
+    if SURE * memory(model, batch, length, size) <= free_bytes:
+        return
+    none = memory(model, 0, length, size)
+    each = memory(model, 1, length, size) - none
+    raise too_large(batch, length, max(0, min(batch - 1, (free_bytes - none) // each)))

@@ -42,8 +42,12 @@ class Prepared:
         """Overwrite an earlier run, save the new one before its first step, give its trainer.
 
         All that takes time is done before anything is overwritten.
+
+        Raises:
+            RunError: there is no room on the disk.
         """
         trainer = Trainer.new(self.run, self.plan, self.codec, self.network, self._corpus)
+        trainer.refuse_full_disk()
         self.run.clear()
         os.replace(self._corpus, self.run.corpus)
         trainer.save()
@@ -185,15 +189,18 @@ def _measured(
     filled["training"]["device"] = device.type
     model = ModelConfig(**filled["model"])
     batch, length = filled["data"]["batch_size"], filled["data"]["seq_length"]
-    with devices.out_of_memory(batch, length):
+    plan.refuse_too_large(model, batch, length, codec.step.size, devices.free_memory(device))
+    last_only = value(filled, "targets") == "last"
+    with devices.out_of_memory(batch, length, lambda _: False):  # the weights alone
         network = initial_network(model, codec, value(filled, "seed")).to(device)
+    with devices.out_of_memory(batch, length, lambda b: probe.fits(network, b, length, last_only)):
         speed = probe.fastest(
             network,
             batch,
             length,
             threads=value(filled, "threads"),
             precision=value(filled, "precision"),
-            last_only=value(filled, "targets") == "last",
+            last_only=last_only,
         )
     return _Attempt(filled, notices, network, speed)
 

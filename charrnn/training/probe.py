@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from charrnn.codec.steps import Discrete
-from charrnn.model.device import processors
+from charrnn.model.device import is_out_of_memory, processors
 from charrnn.model.network import Network
 
 ROUNDS = 3  # every candidate is timed so often, in turns
@@ -57,17 +58,7 @@ def fastest(
     counts = [threads] if threads else sorted({1, processors() if on_cpu else 1})
     precisions = _precisions(device) if precision == "auto" else [precision]
     candidates = [(count, kind) for kind in precisions for count in counts]
-    scratch = copy.deepcopy(network).train()
-    for module in scratch.modules():
-        if isinstance(module, nn.RNNBase):
-            module.flatten_parameters()  # cuDNN wants one piece of memory, a copy is many
-    generator, step = torch.Generator().manual_seed(0), network.step
-    shape = (batch, length + 1)
-    if isinstance(step, Discrete):
-        block = torch.randint(step.size, shape, generator=generator)
-    else:
-        block = torch.randn(*shape, step.size, generator=generator)
-    block = block.to(device)
+    scratch, block = _scratch(network), _block(network, batch, length)
     times: dict[tuple[int, str], list[float]] = {candidate: [] for candidate in candidates}
     before, began = torch.get_num_threads(), time.monotonic()
     try:
@@ -84,6 +75,39 @@ def fastest(
     cost = {candidate: median(seen[1:] or seen) for candidate, seen in times.items()}
     choice = _cheapest(candidates, cost)
     return Speed(*choice, cost[choice])
+
+
+def fits(network: Network, batch: int, length: int, last_only: bool = False) -> bool:
+    """Whether there is memory for a training step with this batch."""
+    try:
+        block = _block(network, batch, length)
+        _timed_step(_scratch(network), block, torch.get_num_threads(), "fp32", last_only)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+        return False
+    return True
+
+
+def _scratch(network: Network) -> Network:
+    """A copy to train that nobody misses."""
+    scratch = copy.deepcopy(network).train()
+    for module in scratch.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()  # cuDNN wants one piece of memory, a copy is many
+    return scratch
+
+
+def _block(network: Network, batch: int, length: int) -> torch.Tensor:
+    """Steps, or frames, to try it on, (B, T + 1)."""
+    generator, step = torch.Generator().manual_seed(0), network.step
+    shape = (batch, length + 1)
+    if isinstance(step, Discrete):
+        block = torch.randint(step.size, shape, generator=generator)
+    else:
+        block = torch.randn(*shape, step.size, generator=generator)
+    return block.to(next(network.parameters()).device)
 
 
 def _precisions(device: torch.device) -> Sequence[str]:

@@ -12,6 +12,7 @@ from charrnn.config import TrainingConfig
 
 MOST_THREADS = 1024
 MAY_BE_INFINITE = ("best_nats_per_step", "best_score")  # before the first evaluation
+READINGS = ("elapsed_s", "anchor_elapsed_s")  # of the clock
 
 
 @dataclasses.dataclass
@@ -99,9 +100,15 @@ class Progress:
         self.stale = 0
         return self.over(training) is None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON: no infinity."""
+    def to_dict(self, *, clock: bool = True) -> dict[str, Any]:
+        """Plain values, fit for JSON: no infinity.
+
+        `clock`: with what it reads.  Where the budget does not depend on it, it is left out, so
+        that the same seed gives the same file.
+        """
         values = dataclasses.asdict(self)
+        if not clock:
+            values |= dict.fromkeys(READINGS, 0.0)
         return values | {name: finite(getattr(self, name)) for name in MAY_BE_INFINITE}
 
     @classmethod
@@ -181,9 +188,9 @@ class Meter:
         self._seen += seen
 
     @property
-    def latest(self) -> tuple[float, float] | None:
-        """Nats per step and gradient norm of the last step that was not read yet."""
-        return (float(self._nats[-1]), float(self._norms[-1])) if self._nats else None
+    def unread(self) -> list[tuple[float, float]]:
+        """Nats per step and gradient norm of the steps since the last reading."""
+        return [(float(a), float(b)) for a, b in zip(self._nats, self._norms, strict=True)]
 
     def read(self, elapsed_s: float) -> tuple[float, float, float]:
         """Mean nats per step, mean gradient norm and sequence steps per second since last read."""

@@ -168,7 +168,7 @@ def test_a_closed_standard_input_is_named(run: Path, environment: dict[str, str]
 def test_a_full_disk_is_one_line(run: Path, environment: dict[str, str]) -> None:
     outcome = shell(f"{sys.executable} -m charrnn sample {run} -n 30 -q > /dev/full", environment)
     assert outcome.returncode == 1
-    assert outcome.stderr == b"charrnn: No space left on device\n"
+    assert outcome.stderr == b"charrnn: standard output: No space left on device\n"
 
 
 @pytest.mark.parametrize(

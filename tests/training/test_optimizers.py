@@ -88,7 +88,7 @@ def test_state_survives(name: str) -> None:
     optimizers.load_state(second, tensors)
     again = dict(optimizers.state_tensors(second))
     assert tensors.keys() == again.keys()
-    assert len(tensors) == 2 * len(optimizers._moments(first))
+    assert len(tensors) == 2 * len(optimizers.moments(first))
     assert all(torch.equal(tensors[key], again[key]) for key in tensors)
 
 

@@ -292,7 +292,12 @@ def describe_end(event: Stopped, unit: str) -> str:
 
 def describe_stop(run: Path) -> str:
     """How to go on with a run that was stopped."""
-    return f"saved; go on with: charrnn train --resume {shlex.quote(str(run))}"
+    return f"saved; {resume_with(run)}"
+
+
+def resume_with(run: Path) -> str:
+    """The command that goes on with a run."""
+    return f"go on with: charrnn train --resume {shlex.quote(str(run))}"
 
 
 class _Both(Screen):

@@ -238,16 +238,20 @@ def _resume(
 
 def _walk(trainer: Trainer, screen: Screen, interrupts: Interrupts, quiet: bool) -> None:
     """Show the events of a run until it ends, or a signal or a reader that has gone stops it."""
-    from charrnn.cli.screen import describe_stop
+    from charrnn.cli.screen import describe_stop, resume_with
 
     gone: list[OSError] = []
-    with screen:
-        for event in trainer.events(should_stop=lambda: bool(gone) or interrupts()):
-            try:
-                if not gone:
-                    screen.show(event)
-            except OSError as error:  # the reader has gone, or its disk is full
-                gone.append(error)
+    try:
+        with screen:
+            for event in trainer.events(should_stop=lambda: bool(gone) or interrupts()):
+                try:
+                    if not gone:
+                        screen.show(event)
+                except OSError as error:  # the reader has gone, or its disk is full
+                    gone.append(error)
+    except Interrupted:
+        note(f"left at once; the last save stands: {resume_with(trainer.run.path)}", quiet)
+        raise
     if gone:
         note(f"nobody reads the events; {describe_stop(trainer.run.path)}", quiet)
         raise gone[0]

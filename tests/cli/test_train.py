@@ -127,6 +127,25 @@ def test_signals_save_and_say_how_to_go_on(
     assert progress["step"] >= 3
 
 
+def test_a_second_ctrl_c_leaves_at_once(
+    corpus: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """However soon after the first, while it saves too, and what was saved before stands."""
+    settings = TINY | {"eval_every": 3, "steps": 1_000_000}
+    words = ["train", corpus, "-o", tmp_path / "run", "--json", *flags(**settings)]
+    child = started(words, environment)
+    assert child.stdout is not None
+    next(line for line in child.stdout if json.loads(line)["event"] == "saved")
+    for _ in range(2):
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.003)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert f"go on with: charrnn train --resume {tmp_path / 'run'}" in errors
+    assert "Traceback" not in errors
+    checkpoint.read(tmp_path / "run" / "last.safetensors").network()
+
+
 def test_ctrl_c_as_soon_as_it_is_promised(
     corpus: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:

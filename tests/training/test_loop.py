@@ -2,11 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import random
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +22,7 @@ from charrnn.training.events import Evaluated, Sampled, Saved, Stepped, Stopped
 from charrnn.training.loop import Trainer
 from charrnn.training.prepare import prepared
 from charrnn.training.probe import Speed
-from tests.conftest import TINY, flags, trained
+from tests.conftest import TINY, trained
 from tests.sounds import music, recorded
 
 NO_BUDGET = config.from_flags({})
@@ -138,37 +133,6 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert_same_end(tmp_path / "whole", tmp_path / "parts")
     metrics = [Run(tmp_path / part).read_metrics() for part in ("whole", "parts")]
     assert [m["step"] for m in metrics[0]] == [m["step"] for m in metrics[1]]
-
-
-def test_killed_at_a_random_step_and_resumed(
-    corpus: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
-    """SIGKILL, several times in one run, each after another number of events."""
-    settings = TINY | {"steps": 120, "eval_every": 7}
-    list(charrnn.train(corpus, tmp_path / "whole", **settings))
-    chance = random.Random(int.from_bytes(os.urandom(4)))
-    first = ["train", corpus, "-o", tmp_path / "killed", *flags(**settings)]
-    again = ["train", "--resume", tmp_path / "killed"]
-    killed_at = []
-    for words in (first, again, again, again):
-        child = subprocess.Popen(
-            [sys.executable, "-m", "charrnn", *map(str, words), "--json", "-q"],
-            stdout=subprocess.PIPE,
-            env=environment,
-            text=True,
-        )
-        assert child.stdout is not None
-        wanted = chance.randrange(2, 40)
-        for count, line in enumerate(child.stdout):
-            if count == wanted:
-                killed_at.append(json.loads(line).get("step", 0))
-                break
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
-    list(Trainer.resumed(Run(tmp_path / "killed"), NO_BUDGET).events())
-    print("killed at steps", killed_at)
-    assert_same_end(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_minutes_plan_the_steps_and_end_in_time(corpus: Path, tmp_path: Path) -> None:

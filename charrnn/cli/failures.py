@@ -45,8 +45,10 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             _say(str(error))
             raise typer.Exit(error.exit_code) from None
         except Interrupted as stop:
+            _hear_no_more()
             raise typer.Exit(stop.exit_code) from None
         except KeyboardInterrupt:
+            _hear_no_more()
             raise typer.Exit(128 + signal.SIGINT) from None
         except BrokenPipeError:
             # The reader has had enough.  What is still buffered has nowhere to go.
@@ -68,6 +70,12 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 def _say(message: str) -> None:
     """One line, whatever stands in the names it mentions."""
     print("charrnn: " + printable(message).replace("\n", "\u240a"), file=sys.stderr)
+
+
+def _hear_no_more() -> None:
+    """While Python takes itself down, another signal would only end in a traceback."""
+    for number in (signal.SIGINT, *ENDING):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _end(number: int, frame: object) -> None:

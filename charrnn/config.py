@@ -13,6 +13,7 @@ import dataclasses
 import difflib
 import math
 import operator
+import reprlib
 import tomllib
 import types
 import typing
@@ -68,7 +69,7 @@ class DataConfig:
         "Words that the word codec knows at most, the most frequent; the rest are <unk>.",
         default=20_000,
         least=4,
-        most=2**24,
+        most=1_000_000,
         needs=("codec", "word"),
     )
     min_count: int = setting(
@@ -353,7 +354,7 @@ class SamplingConfig:
         "Rounds of the Griffin-Lim algorithm that make the phases of sound agree.",
         default=32,
         least=0,
-        most=10_000,
+        most=1_000,
         needs=("codec", "audio"),
     )
     unk: bool = setting(
@@ -410,6 +411,16 @@ _TYPES: dict[str, Any] = {
 
 
 BUDGET = ("epochs", "steps", "minutes")
+MISTAKES = 10  # that are named; a file that is no configuration has no end of them
+LONGEST_NAME = 60
+MOST_TEMPERATURES = 1_000
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = LONGEST_NAME
+
+
+def _said(value: Any) -> str:
+    """A value as it is quoted in an error, which stays a line."""
+    return _SHORT.repr(value)
 
 
 def doc(name: str) -> str:
@@ -427,6 +438,8 @@ def _mistake(name: str, value: Any) -> str | None:
     wanted = next(kind for kind in kinds if kind is not type(None))
     if wanted == tuple[float, ...]:
         values = value if isinstance(value, list | tuple) else [value]
+        if len(values) > MOST_TEMPERATURES:
+            return f"must be at most {MOST_TEMPERATURES:,} numbers, not {len(values):,}"
         problems = [_mistake_of(float, number, meta) for number in values]
         return next(filter(None, problems), None if values else "must have a number at least")
     return _mistake_of(wanted, value, meta)
@@ -440,13 +453,13 @@ def _mistake_of(wanted: Any, value: Any, meta: Mapping[str, Any]) -> str | None:
     if number and abs(value) > 1e300:  # TOML has whole numbers that no float can hold
         return f"must be a finite number, not {str(value)[:20]}"
     if wanted is int and not (number and isinstance(value, int)):
-        return f"must be a whole number, not {value!r}"
+        return f"must be a whole number, not {_said(value)}"
     if wanted is float and not (number and math.isfinite(value)):
-        return f"must be a finite number, not {value!r}"
+        return f"must be a finite number, not {_said(value)}"
     if wanted is str and not isinstance(value, str):
-        return f"must be text, not {value!r}"
+        return f"must be text, not {_said(value)}"
     if meta["choices"] and value not in meta["choices"]:
-        return f"must be one of {', '.join(meta['choices'])}, not {value!r}"
+        return f"must be one of {', '.join(meta['choices'])}, not {_said(value)}"
     for limit, phrase, holds in (
         (meta["least"], "at least", operator.ge),
         (meta["above"], "above", operator.gt),
@@ -454,7 +467,7 @@ def _mistake_of(wanted: Any, value: Any, meta: Mapping[str, Any]) -> str | None:
         (meta["below"], "below", operator.lt),
     ):
         if limit is not None and not holds(value, limit):
-            return f"must be {phrase} {limit:g}, not {value!r}"
+            return f"must be {phrase} {limit:g}, not {_said(value)}"
     return None
 
 
@@ -475,20 +488,25 @@ def check(values: Mapping[str, Any], where: str, name_of: Naming = "{0}.{1}".for
         if section == "description" and isinstance(entries, str):
             continue
         if section not in SECTIONS:
-            mistakes.append(f"unknown section [{section}]{_closest(section, SECTIONS)}")
+            mistakes.append(
+                f"unknown section [{section:.{LONGEST_NAME}}]{_closest(section, SECTIONS)}"
+            )
         elif not isinstance(entries, Mapping):
             mistakes.append(f"{section} must be a table of settings")
         else:
             known = {field.name for field in dataclasses.fields(SECTIONS[section])}
             for name, value in entries.items():
                 if name not in known:
-                    mistakes.append(f"unknown setting {section}.{name}{_closest(name, FIELDS)}")
+                    hint = _closest(name, FIELDS) if len(mistakes) < MISTAKES else ""
+                    mistakes.append(f"unknown setting {section}.{name:.{LONGEST_NAME}}{hint}")
                 elif problem := _mistake(name, value):
                     mistakes.append(f"{name_of(section, name)} {problem}")
                 else:
                     given[section][name] = _plain(name, value)
     if mistakes:
-        raise ConfigError(f"{where}: {'; '.join(mistakes)}" if where else "; ".join(mistakes))
+        more = f"; and {len(mistakes) - MISTAKES} more" if len(mistakes) > MISTAKES else ""
+        named = "; ".join(mistakes[:MISTAKES]) + more
+        raise ConfigError(f"{where}: {named}" if where else named)
     return given
 
 
@@ -547,7 +565,7 @@ def value(given: Given, name: str) -> Any:
 
 def _closest(name: str, known: Mapping[str, Any]) -> str:
     """A hint at the name that was probably meant."""
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, known, n=1) if len(name) < LONGEST_NAME else []
     if not near:
         return ""
     full = f"{FIELDS[near[0]][0]}.{near[0]}" if near[0] in FIELDS else near[0]

@@ -16,6 +16,7 @@ from charrnn.checkpoint import Checkpoint, read
 from charrnn.errors import CheckpointError, RunError
 from charrnn.files import free_bytes, replacing
 
+MOST_OF_OWNER = 200  # bytes of what a process says of itself
 OTHER_BYTES = 4 << 20  # of a run's files beside its models: headers, metrics
 CHECKPOINTS = Path("checkpoints")  # where runs go that are given no directory
 
@@ -56,8 +57,12 @@ class Run:
         """Whether something has been trained here."""
         return self.last.exists() or self.best.exists()
 
-    def refuse_existing(self, force: bool) -> None:
+    def refuse_existing(self, force: bool, *, locked: bool = False) -> None:
         """Raise unless a new run may be written here.
+
+        Args:
+            force: a run that is here may be overwritten.
+            locked: this process holds the lock.
 
         Raises:
             RunError: a run is here and `force` is not given, or the path is a file.
@@ -71,6 +76,9 @@ class Run:
                         f"{path}: would be overwritten; choose another --out, or --force"
                     )
         if self.exists and not force:
+            if not locked:
+                with self.locked():  # one that is being written says so
+                    pass
             raise RunError(
                 f"{self.path}: holds a run already; go on with it (--resume {self.path}), "
                 "choose another directory (--out) or overwrite it (--force)"
@@ -119,6 +127,9 @@ class Run:
         import filelock
 
         owner = self.path / ".owner.json"
+        for path in (self.last, self.best, self.metrics, self.corpus):
+            if path.exists() and not path.is_file():
+                raise RunError(f"{path}: is not a file; remove it, or choose another directory")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / ".lock", timeout=0)
@@ -129,11 +140,12 @@ class Run:
             raise RunError(f"{self.path}: cannot be written ({error.strerror})") from None
         try:
             started = time.strftime("%Y-%m-%d %H:%M:%S")
-            with suppress(OSError):  # it is a courtesy to others
-                owner.write_text(json.dumps({"pid": os.getpid(), "started_at": started}))
+            with suppress(OSError), replacing(owner) as temporary:  # it is a courtesy to others
+                temporary.write_text(json.dumps({"pid": os.getpid(), "started_at": started}))
             yield
         finally:
-            owner.unlink(missing_ok=True)
+            with suppress(OSError):
+                owner.unlink()
             lock.release()
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
@@ -178,11 +190,11 @@ class Run:
 
 def _described(owner: Path) -> str:
     """The process that holds a lock, as far as it has said who it is."""
-    try:
-        values = json.loads(owner.read_text())
-        return f"process {values['pid']}, since {values['started_at']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if owner.is_file() and owner.stat().st_size < MOST_OF_OWNER:
+            values = json.loads(owner.read_text())
+            return f"process {values['pid']}, since {values['started_at']}"
+    return "another process"
 
 
 def fresh(name: str) -> Run:

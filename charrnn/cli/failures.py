@@ -14,6 +14,7 @@ import typer
 from charrnn.cli.terminal import printable
 from charrnn.errors import CharrnnError
 
+LONGEST = 2_000  # characters of a message
 debug = False  # set by `charrnn --debug`
 
 
@@ -69,6 +70,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 def _say(message: str) -> None:
     """One line, whatever stands in the names it mentions."""
+    if len(message) > LONGEST:  # what a hostile file has in it is no line
+        message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
     print("charrnn: " + printable(message).replace("\n", "\u240a"), file=sys.stderr)
 
 

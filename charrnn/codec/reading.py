@@ -17,6 +17,7 @@ MARK = "\ufdd0"
 FORMS: dict[str, Callable[[str], str]] = {"none": str} | {
     form: partial(unicodedata.normalize, form) for form in ("NFC", "NFD", "NFKC", "NFKD")
 }
+LONGEST = 256  # characters of a separator
 DOCUMENTS = ("none", "line", "file", "record")
 
 
@@ -35,8 +36,11 @@ class Reading:
     separator: str = ""
 
     def __post_init__(self) -> None:
-        if self.documents == "record" and not self.separator:
-            raise ConfigError("--documents record needs a --separator that is not empty")
+        if self.documents == "record" and not 0 < len(self.separator) <= LONGEST:
+            raise ConfigError(
+                f"--documents record needs a --separator of 1 to {LONGEST} characters, "
+                f"not {len(self.separator):,}"
+            )
 
     @property
     def has_documents(self) -> bool:
@@ -114,10 +118,20 @@ class Reading:
             reading["normalize"] in FORMS
             and reading["documents"] in DOCUMENTS
             and isinstance(reading["separator"], str)
-            and (reading["separator"] or reading["documents"] != "record")
+            and is_unicode(reading["separator"])
+            and (0 < len(reading["separator"]) <= LONGEST or reading["documents"] != "record")
         ):
             raise CheckpointError(f"the codec's reading is broken: {reading!r:.200}")
         return cls(**reading)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it has no half of a surrogate pair, which no file could hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _without_mark(block: str) -> str:

@@ -41,9 +41,9 @@ RANK = 1e-7  # of the largest variance: what is less is rounding
 # What a checkpoint may say.
 LIMITS = {
     "rate": (8_000, 48_000),
-    "n_fft": (64, 16_384),
-    "hop": (16, 8_192),
-    "features": (1, 8_193),
+    "n_fft": (64, 8_192),
+    "hop": (16, 4_096),
+    "features": (1, 4_097),
 }
 FARTHEST, NEAREST = 1e5, 1e-8
 LOUDEST = 1e2  # times a full-scale sine: what a model may ask for

@@ -18,6 +18,7 @@ from charrnn.errors import ConfigError
 
 Samples = NDArray[np.float32]
 Spectrum = NDArray[np.complex64]
+MOST_OVERLAP = 32  # frames that cover a sample: more cost time and say nothing new
 LEAST_WINDOW = 1e-3  # of the squared windows' sum, by which the edges of a sound are divided
 
 
@@ -27,7 +28,7 @@ class Stft:
 
     Args:
         n_fft: samples in a frame, even.
-        hop: samples from one frame to the next; divides `n_fft` and is at most half of it.
+        hop: samples from one frame to the next; divides `n_fft` and is from a 32nd to half of it.
 
     Raises:
         ConfigError: sizes that do not fit each other.
@@ -41,6 +42,11 @@ class Stft:
             raise ConfigError(
                 f"a frame of {self.n_fft} samples every {self.hop} cannot be turned back into "
                 "sound: --n-fft must be even, a multiple of --hop-length and at least twice as much"
+            )
+        if self.n_fft > MOST_OVERLAP * self.hop:
+            raise ConfigError(
+                f"a frame of {self.n_fft} samples every {self.hop}: --n-fft may be at most "
+                f"{MOST_OVERLAP} times --hop-length"
             )
 
     @property

@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.codec.reading import MARK, Reading
+from charrnn.codec.reading import MARK, Reading, is_unicode
 from charrnn.codec.steps import Discrete
 from charrnn.errors import CheckpointError, SamplingError
 
 Steps = NDArray[np.integer]
 CODE_POINTS = 0x110000
+LONGEST = 256  # characters of a symbol, which of words are at most half as many
 UNKNOWN = -1
 # Where a text may begin, the best first: after a paragraph, a line, a word.
 STARTS = ("\r\n\r\n", "\n\n", "\r\n", "\n", " ")
@@ -205,10 +206,14 @@ def common(values: Mapping[str, Any], symbols: Sequence[str]) -> dict[str, Any]:
         raise CheckpointError(f"the {name} codec has a symbol twice")
     if reading.has_documents and MARK not in symbols:
         raise CheckpointError(f"the {name} codec's documents contradict its vocabulary")
-    if not isinstance(start, str) or len(start) > 100:
-        raise CheckpointError(f"the {name} codec has a start that is no text")
-    if not (isinstance(per_step, float | int) and 0 < per_step < 1e9):
-        raise CheckpointError(f"the {name} codec has {per_step!r} characters a step")
+    if any(len(symbol) > LONGEST for symbol in symbols):
+        raise CheckpointError(f"the {name} codec has a symbol of more than {LONGEST} characters")
+    if not is_unicode("".join(symbols)):
+        raise CheckpointError(f"the {name} codec has a symbol that is no Unicode text")
+    if start not in ("", *STARTS, symbols[0]):
+        raise CheckpointError(f"the {name} codec has a start that no text has")
+    if not (isinstance(per_step, float | int) and 0.1 < per_step < 1e6):
+        raise CheckpointError(f"the {name} codec has {per_step!r:.40} characters a step")
     return {"start": start, "reading": reading, "characters_per_step": float(per_step)}
 
 

@@ -185,7 +185,7 @@ class WordCodec(TextCodec):
         if words[0] != UNK or GLUE not in words:
             raise CheckpointError("the word codec lacks its special words")
         if not isinstance(spelling, dict) or not all(
-            isinstance(n, int) and n >= 0 for n in spelling.values()
+            type(n) is int and 0 <= n < 2**53 for n in spelling.values()
         ):
             raise CheckpointError("the word codec has no spelling")
         if not (isinstance(rare, float | int) and 0 <= rare <= 1):

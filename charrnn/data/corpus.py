@@ -6,6 +6,7 @@ floats.
 
 from __future__ import annotations
 
+import tokenize
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -15,10 +16,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.codec.steps import Discrete, Step
 from charrnn.errors import CorpusError, RunError
 
 Steps = NDArray[Any]
 DType = np.dtype[Any]
+HEADER = b"\x93NUMPY\x01\x00v\x00"  # of version 1.0, and 118 bytes to come
 _COPY = 1 << 22  # steps copied at a time when the array has to grow wider
 
 
@@ -110,10 +113,17 @@ def read(path: Path) -> Steps:
     Raises:
         RunError: the file is missing, or is not such an array.
     """
+    if path.exists() and not path.is_file():
+        raise RunError(f"{path}: not a file; start the run anew")
     try:
+        with open(path, "rb") as stream:  # NumPy would also open what was never written here
+            if stream.read(len(HEADER)) != HEADER:
+                raise ValueError("another kind of file")
         steps = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, OverflowError, TypeError, SyntaxError) as error:
         raise RunError(f"{path}: not a readable corpus ({error}); start the run anew") from None
+    except tokenize.TokenError:
+        raise RunError(f"{path}: not a readable corpus; start the run anew") from None
     if (steps.ndim, steps.dtype.kind) not in ((1, "u"), (2, "f")):
         raise RunError(f"{path}: not an array of steps; start the run anew")
     return steps  # type: ignore[no-any-return]
@@ -155,15 +165,33 @@ def shuffled(steps: Steps, ends: NDArray[np.int64], seed: int) -> Iterator[Steps
         yield np.concatenate(gathered)
 
 
-def checksum(path: Path) -> int:
-    """CRC-32 of a corpus: whether it is the one that a run began with.
+def checked(path: Path, steps: Steps, step: Step) -> int:
+    """Look whether all of a corpus is such steps.
 
     Read as a plain file: through the memory map, all of it would count as this process's memory.
+
+    Args:
+        path: the file.
+        steps: what is in it, as `read` gives it.
+        step: what a codec makes.
+
+    Returns:
+        CRC-32 of the file: whether it is the one that a run began with.
+
+    Raises:
+        RunError: a step that the codec cannot have made.
     """
-    value = 0
+    frame = () if isinstance(step, Discrete) else (step.size,)
+    if steps.shape[1:] != frame or (frame and steps.dtype != np.float32):
+        raise RunError(f"{path}: is not of this model's steps; start the run anew")
     with open(path, "rb") as stream:
+        header = stream.read(steps.offset if isinstance(steps, np.memmap) else 0)
+        value = zlib.crc32(header)
         while block := stream.read(_COPY):
             value = zlib.crc32(block, value)
+            found = np.frombuffer(block, steps.dtype)
+            if not frame and len(found) and found.max() >= step.size:
+                raise RunError(f"{path}: has a step {found.max()} of {step.size}")
     return value
 
 

@@ -44,6 +44,11 @@ def processors() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def most_threads() -> int:
+    """Threads that are still of use to somebody; with more the machine does little else."""
+    return 4 * processors()
+
+
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -23,6 +24,7 @@ from charrnn.data.lanes import Lanes
 from charrnn.errors import (
     CheckpointError,
     ConfigError,
+    DeviceError,
     DivergenceError,
     RunError,
     SamplingError,
@@ -59,6 +61,7 @@ class Trainer:
         self, run: Run, config: Config, codec: Codec, network: Network, encoded: Path
     ) -> None:
         steps = corpus.read(encoded)
+        corpus_crc32 = corpus.checked(encoded, steps, codec.step)
         self.run, self.config, self.codec = run, config, codec
         self.device = devices.pick(config.training.device)
         self.network = network.to(self.device).train()
@@ -66,7 +69,7 @@ class Trainer:
         self.generator = torch.Generator(self.device).manual_seed(config.training.seed)
         self.train_steps, self.val_steps = corpus.split(steps, config.data.val_fraction)
         self.state: State = self.network.initial_state(config.data.batch_size)
-        self.progress = Progress(planned_steps=1, threads=1, corpus_crc32=corpus.checksum(encoded))
+        self.progress = Progress(planned_steps=1, threads=1, corpus_crc32=corpus_crc32)
         self._pace = Pace()
         self._free_runs: FreeRuns | None = None  # made at the first evaluation of sound
         self._is_stateful = config.data.bptt == "stateful"
@@ -101,6 +104,11 @@ class Trainer:
         if saved.progress is None:
             raise CheckpointError(f"{run.last}: a model without the state to resume from")
         config = saved.config
+        if config.training.device not in (here := devices.available()):
+            raise DeviceError(
+                f"{run.path}: was begun on {config.training.device}, here is {', '.join(here)}; "
+                f"begin a new run with its weights: --init-from {run.path}"
+            )
         if budget["training"]:
             fresh: dict[str, Any] = dict.fromkeys(BUDGET)
             training = dataclasses.replace(config.training, **(fresh | budget["training"]))
@@ -435,6 +443,7 @@ class Trainer:
         checksum = self.progress.corpus_crc32
         try:
             self.progress = Progress.from_dict(progress)
+            self.progress.threads = min(self.progress.threads, devices.most_threads())
             if self.progress.corpus_crc32 != checksum:
                 raise RunError(f"{self.run.corpus}: is not the corpus that this run began with")
             if self.progress.segment >= self.lanes.segments:
@@ -449,11 +458,24 @@ class Trainer:
             self.progress.elapsed_s = self.progress.elapsed_s or self.run.elapsed_s(
                 self.progress.step
             )
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise CheckpointError(f"{self.run.last}: cannot be resumed from ({error})") from None
 
     def _model_tensors(self) -> Tensors:
-        return {MODEL + name: _array(t) for name, t in self.network.state_dict().items()}
+        """The network as it is saved.
+
+        Raises:
+            DivergenceError: it has a number that is not finite.
+        """
+        tensors = {MODEL + name: _array(t) for name, t in self.network.state_dict().items()}
+        for name, array in tensors.items():
+            if not np.isfinite(array).all():
+                raise DivergenceError(
+                    f"step {self.progress.step}: {name} is not finite at a learning rate of "
+                    f"{self.rate:.2g}; try a lower --lr or --clip. "
+                    f"{self.run.last} holds the last good state"
+                )
+        return tensors
 
     def _summary(self) -> dict[str, Any]:
         """For people: what this model has been through."""

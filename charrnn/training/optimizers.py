@@ -112,7 +112,7 @@ def load_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) 
     found: dict[int, dict[str, Tensor]] = {index: {} for index in range(len(parameters))}
     for name, tensor in tensors.items():
         index, _, key = name.partition(".")
-        if not index.isdecimal() or int(index) not in found:
+        if index not in map(str, found):
             raise ValueError(f"optimizer.{name} belongs to no parameter")
         wanted = () if key == "step" else parameters[int(index)].shape
         if tensor.shape != wanted or tensor.dtype != torch.float32:

@@ -18,7 +18,7 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.codec.sources import Sources, find
 from charrnn.config import Given, ModelConfig, value
 from charrnn.data import corpus
-from charrnn.errors import CorpusError
+from charrnn.errors import ConfigError, CorpusError
 from charrnn.model import device as devices
 from charrnn.model.network import Network
 from charrnn.run import Run, load
@@ -83,11 +83,16 @@ def prepared(
     """
     run.refuse_existing(force)  # before the corpus is read, and again once nobody else can write
     device = devices.pick(value(given, "device"))
+    if (threads := value(given, "threads")) > devices.most_threads():
+        raise ConfigError(
+            f"--threads {threads}: this machine has {devices.processors()} processors; "
+            "auto takes as many as are of use"
+        )
     devices.keep_freed_memory()
     if init_from is not None:
         given = inherited(given, init_from)
     with _removed_if_unused(run), run.locked():
-        run.refuse_existing(force)
+        run.refuse_existing(force, locked=True)
         run.sweep()
         encoded = run.path / ".corpus.npy.partial"
         try:

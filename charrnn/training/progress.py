@@ -11,6 +11,7 @@ from torch import Tensor
 from charrnn.config import TrainingConfig
 
 MOST_THREADS = 1024
+LARGEST = 1e15  # of what is counted
 MAY_BE_INFINITE = ("best_nats_per_step", "best_score")  # before the first evaluation
 READINGS = ("elapsed_s", "anchor_elapsed_s")  # of the clock
 
@@ -128,6 +129,8 @@ class Progress:
             whole = isinstance(value, int) and not isinstance(value, bool)
             if not (whole or (field.type == "float" and isinstance(value, float))):
                 raise TypeError(f"{field.name} is {value!r}")
+            if abs(value) >= LARGEST and not (value == math.inf and field.name in MAY_BE_INFINITE):
+                raise ValueError(f"{field.name} is {value!r:.40}")
             fits = math.isfinite(value) or (value > 0 and field.name in MAY_BE_INFINITE)
             if not (fits and (value >= 0 or field.name == "best_nats_per_step")):
                 raise ValueError(f"{field.name} is {value!r}")

@@ -240,7 +240,7 @@ def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
             1,
             "without --documents record",
         ),
-        (["corpus.txt", "--separator", ""], 1, "needs a --separator that is not empty"),
+        (["corpus.txt", "--separator", ""], 1, "needs a --separator of 1 to 256 characters"),
         (["corpus.txt", "--codec", "byte", "--normalize", "NFC"], 1, "bytes are read as they are"),
         (["corpus.txt", "--codec", "morse"], 1, "--codec must be one of auto, char, word, byte"),
         (["corpus.txt", "--init-from", "nowhere"], 1, "nowhere: no such file or run"),

@@ -151,9 +151,8 @@ def save(
             save_file(tensors, temporary, metadata=metadata)
     except (OSError, SafetensorError) as error:
         reason = str(error).rpartition("I/O error: ")[2]
-        raise CheckpointError(
-            f"{path}: cannot be written ({reason}); what was there before is unharmed"
-        ) from None
+        before = "; what was there before is unharmed" if path.exists() else ""
+        raise CheckpointError(f"{path}: cannot be written ({reason}){before}") from None
 
 
 def read(path: Path) -> Checkpoint:

@@ -458,6 +458,8 @@ def _mistake_of(wanted: Any, value: Any, meta: Mapping[str, Any]) -> str | None:
         return f"must be a finite number, not {_said(value)}"
     if wanted is str and not isinstance(value, str):
         return f"must be text, not {_said(value)}"
+    if wanted is str and any("\ud800" <= character <= "\udfff" for character in value):
+        return f"must be UTF-8 text, not {_said(value)}"
     if meta["choices"] and value not in meta["choices"]:
         return f"must be one of {', '.join(meta['choices'])}, not {_said(value)}"
     for limit, phrase, holds in (
@@ -629,6 +631,6 @@ def load_preset(name: str) -> Given:
         raise ConfigError(f"no preset or file {name!r}; presets: {', '.join(known)}") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not a TOML file ({error})") from None
     return check(values, str(path))

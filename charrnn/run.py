@@ -106,8 +106,8 @@ class Run:
                 path.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove what an earlier run left here, but not the corpus."""
-        for path in (self.last, self.best, self.metrics, *self.previews.glob("step-*")):
+        """Remove what an earlier run left here beside the corpus and the state."""
+        for path in (self.best, self.metrics, *self.previews.glob("step-*")):
             path.unlink(missing_ok=True)
 
     def remove_if_empty(self, made: list[Path]) -> None:
@@ -158,7 +158,8 @@ class Run:
             with open(self.metrics, "a", encoding="utf-8") as stream:
                 stream.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise RunError(f"{self.metrics}: cannot be written ({error.strerror})") from None
+            reason = error.strerror if self.path.is_dir() else "the run's directory has gone"
+            raise RunError(f"{self.metrics}: cannot be written ({reason})") from None
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All whole lines of the metrics that tell their step."""

@@ -67,7 +67,7 @@ def test_the_wheel_carries_what_it_needs(built: Path) -> None:
     assert "charrnn/py.typed" in names
     assert not any("checkpoint" in name and "safetensors" in name for name in names)
     entry = next(name for name in names if name.endswith("entry_points.txt"))
-    assert b"charrnn = charrnn.cli.main:main" in zipfile.ZipFile(wheel).read(entry)
+    assert b"charrnn = charrnn.__main__:main" in zipfile.ZipFile(wheel).read(entry)
 
 
 def test_the_source_archive_carries_no_checkpoints(built: Path) -> None:

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 def command(
     ctx: typer.Context,
-    model: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="Run directory or model file.")],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="RUN|FILE", help="Run directory or model file.", readable=False),
+    ],
     corpus: Annotated[
         list[str], typer.Argument(help="Files, directories, or - for standard input.")
     ],

@@ -6,14 +6,16 @@ import functools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import typer
 
-from charrnn.cli.terminal import printable
+from charrnn.cli.terminal import mute, note, one_line
 from charrnn.errors import CharrnnError
 
+GRACE_S = 0.3  # for Python to leave by itself
 LONGEST = 2_000  # characters of a message
 debug = False  # set by `charrnn --debug`
 
@@ -36,14 +38,17 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         for number in ENDING:
-            signal.signal(number, _end)
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup, and shells, ask for that
+                signal.signal(number, _end)
+        if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             command(*args, **kwargs)
             sys.stdout.flush()
         except CharrnnError as error:
             if debug:
                 raise
-            _say(str(error))
+            say(str(error))
             raise typer.Exit(error.exit_code) from None
         except Interrupted as stop:
             _hear_no_more()
@@ -53,26 +58,28 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(128 + signal.SIGINT) from None
         except BrokenPipeError:
             # The reader has had enough.  What is still buffered has nowhere to go.
-            for stream in (sys.stdout, sys.stderr):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            mute(sys.stdout)
+            mute(sys.stderr)
             raise typer.Exit(0) from None
         except OSError as error:
             if debug:
                 raise
-            _say(f"{error.filename or 'standard output'}: {error.strerror or error}")
+            say(f"{error.filename or 'standard output'}: {error.strerror or error}")
+            if not error.filename:
+                mute(sys.stdout)  # what it still holds would fail once more
             raise typer.Exit(1) from None
         except MemoryError:
-            _say("out of memory; try a smaller --hidden or --batch-size")
+            say("out of memory; try a smaller --hidden or --batch-size")
             raise typer.Exit(1) from None
 
     return run
 
 
-def _say(message: str) -> None:
-    """One line, whatever stands in the names it mentions."""
+def say(message: str) -> None:
+    """An error in one line, whatever stands in the names it mentions."""
     if len(message) > LONGEST:  # what a hostile file has in it is no line
         message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
-    print("charrnn: " + printable(message).replace("\n", "\u240a"), file=sys.stderr)
+    note("charrnn: " + one_line(message))
 
 
 def _hear_no_more() -> None:
@@ -86,21 +93,41 @@ def _end(number: int, frame: object) -> None:
 
 
 class Interrupts:
-    """Ctrl-C and SIGTERM while training: the first asks to stop, the second Ctrl-C stops at once.
+    """Ctrl-C and SIGTERM while training: the first asks to stop, the second stops at once.
 
     Before `polling` is set there is nothing to save, and the first ends the command as well.
+    Python looks at signals between two of its own instructions only, and a step of training is
+    one of those: where the second finds it there, a thread ends the process.
+
+    Attributes:
+        polling: whether the first signal is asked for between two steps.
+        farewell: what is said when the second one leaves the run as it is.
     """
 
     def __init__(self) -> None:
         self.polling = False
+        self.farewell = ""
         self.number = 0
 
     def __enter__(self) -> Interrupts:
         numbers = (signal.SIGINT, *ENDING)
-        self._before = {number: signal.signal(number, self._caught) for number in numbers}
+        heard = [n for n in numbers if signal.getsignal(n) != signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._caught) for number in heard}
+        self._ends: tuple[int, int] = os.pipe()
+        os.set_blocking(self._ends[1], False)
+        self._fd_before = signal.set_wakeup_fd(self._ends[1], warn_on_full_buffer=False)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
+        signal.set_wakeup_fd(self._fd_before)
+        os.write(self._ends[1], b"\0")
+        self._thread.join()
+        for end in self._ends:
+            os.close(end)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -112,3 +139,13 @@ class Interrupts:
         if self.number or not self.polling:
             raise Interrupted(number)
         self.number = number
+
+    def _watch(self) -> None:
+        """Wait for signals, whose numbers the system writes into the pipe as they come."""
+        came = 0
+        while number := os.read(self._ends[0], 1)[0]:
+            came += 1
+            if came > 1 and not self._over.wait(GRACE_S):
+                if self.farewell:
+                    os.write(2, f"{self.farewell}\n".encode())
+                os._exit(128 + number)

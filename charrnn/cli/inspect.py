@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="Run directory or model file.")],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="RUN|FILE", help="Run directory or model file.", readable=False),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show what is in a model: its shape, codec, training and digest."""

@@ -10,6 +10,7 @@ import typer
 
 import charrnn
 from charrnn.cli import evaluate, failures, info, inspect, sample, train
+from charrnn.cli.terminal import mute
 
 app = typer.Typer(
     name="charrnn",
@@ -54,4 +55,9 @@ def main() -> None:
         stream = getattr(sys, name)
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace", newline="")
-    app(prog_name="charrnn")
+    try:
+        app(prog_name="charrnn")
+    except OSError as error:  # of what is shown without a command, as --help
+        failures.say(f"standard output: {error.strerror}")
+        mute(sys.stdout)
+        sys.exit(1)

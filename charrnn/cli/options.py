@@ -39,10 +39,12 @@ def refuse_no_png(picture: Path | None) -> None:
     """Refuse a picture whose name says that it is something else.
 
     Raises:
-        UsageError: it does not end in .png.
+        UsageError: it does not end in .png, or cannot be there.
     """
     if picture is not None and picture.suffix.lower() != ".png":
         raise UsageError(f"--picture {picture}: pictures are PNG; end the name in .png")
+    if picture is not None and not picture.parent.is_dir():
+        raise UsageError(f"--picture {picture}: there is no directory {picture.parent}")
 
 
 def numbers(text: str | None, flag: str) -> Sequence[float] | None:

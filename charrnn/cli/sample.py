@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,6 +43,7 @@ def command(
             metavar="[RUN|FILE]",
             help="Run directory or model file; none: the newest run under checkpoints/.",
             show_default=False,
+            readable=False,
         ),
     ] = None,
     length: Annotated[
@@ -64,7 +66,7 @@ def command(
         ),
     ] = None,
     prime_file: Annotated[
-        Path | None, typer.Option(help="File with the text to go on after.")
+        Path | None, typer.Option(help="File with the text to go on after.", readable=False)
     ] = None,
     griffin_lim: Annotated[int | None, setting("griffin_lim", SOUND)] = None,
     include_prime: Annotated[
@@ -110,6 +112,7 @@ def command(
         float | None,
         typer.Option(
             min=0,
+            max=100,
             help="Beam search: texts of different length are compared by log p / steps to the "
             "power of this; 0 favours short ones. [default: 1]",
             rich_help_panel=BEAM,
@@ -255,7 +258,7 @@ def _whole(length: float | None) -> int:
     """Steps of a text."""
     if length is None:
         return LENGTH
-    if length != int(length):
+    if not math.isfinite(length) or length != int(length):
         raise UsageError(f"--length {length:g}: text is written by whole characters")
     return int(length)
 

@@ -202,7 +202,7 @@ def _writer(path: Path | None, rate: int, length: int, bits: int) -> Iterator[Wr
         with (
             replacing(path) as temporary,
             open(temporary, "wb+") as binary,
-            audio.SoundFile(binary, path, rate, bits) as file,
+            audio.SoundFile(binary, path, rate, bits, length) as file,
         ):
             yield file
     except OSError as error:

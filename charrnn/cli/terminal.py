@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from contextlib import suppress
 from typing import TextIO
 
 _FLUSH_EVERY_S = 0.05
@@ -18,9 +20,25 @@ def printable(text: str) -> str:
 
 
 def note(text: str, quiet: bool = False) -> None:
-    """A line for the user on stderr, unless quiet."""
-    if not quiet:
+    """A line for the user on stderr, unless quiet; where stderr cannot be written, nobody looks,
+    and that is no reason to lose a run."""
+    if quiet:
+        return
+    try:
         print(printable(text), file=sys.stderr, flush=True)
+    except OSError:
+        mute(sys.stderr)
+
+
+def mute(stream: TextIO) -> None:
+    """Have a stream go nowhere from here on, with what it still holds."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def one_line(text: str) -> str:
+    """The text without line ends: names of files may have some."""
+    return text.replace("\n", "\u240a")
 
 
 class TextOut:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,7 @@ import typer
 from charrnn import config
 from charrnn.cli.failures import Interrupted, Interrupts
 from charrnn.cli.options import setting, typed, unescaped
-from charrnn.cli.terminal import note
+from charrnn.cli.terminal import note, one_line
 from charrnn.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -51,11 +53,15 @@ def command(
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(help="Go on with this run, exactly; only the budget may be raised."),
+        typer.Option(
+            help="Go on with this run, exactly; only the budget may be raised.", readable=False
+        ),
     ] = None,
     init_from: Annotated[
         Path | None,
-        typer.Option(help="Begin with the weights of this model or run, on another corpus."),
+        typer.Option(
+            help="Begin with the weights of this model or run, on another corpus.", readable=False
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
@@ -178,27 +184,32 @@ def _train(
     from charrnn.codec.sources import find
     from charrnn.run import Run, fresh
 
-    if out is not None and str(out) in (".", "-"):
-        raise UsageError("--out wants a directory of its own for the run")
+    if out is not None and (str(out) == "-" or Path.cwd().is_relative_to(out.resolve())):
+        raise UsageError(f"--out {out}: wants a directory of its own for the run")
     sources = find(corpus, config.value(given, "codec"))
     if sources.skipped:
         shown = ", ".join(sources.skipped[:3]) + (", ..." if len(sources.skipped) > 3 else "")
-        note(f"passed over {len(sources.skipped)} files of another kind: {shown}", quiet)
+        note(one_line(f"passed over {len(sources.skipped)} files of another kind: {shown}"), quiet)
     run = Run(out) if out else fresh(sources.name)
     if not dry_run:
         run.refuse_existing(force)
-    note(f"reading {', '.join(sources.files[:3])}{' ...' if len(sources.files) > 3 else ''}", quiet)
-    with tempfile.TemporaryDirectory(prefix="charrnn-") as scratch:
-        from charrnn.training.prepare import prepared
+    more = " ..." if len(sources.files) > 3 else ""
+    note(one_line(f"reading {', '.join(sources.files[:3])}{more}"), quiet)
+    from charrnn.training.prepare import prepared
 
-        place = Run(Path(scratch) / "run") if dry_run else run
+    with ExitStack() as scratch:
+        place = run
+        if dry_run:
+            folder = scratch.enter_context(tempfile.TemporaryDirectory(prefix="charrnn-"))
+            place = Run(Path(folder) / "run")
         with prepared(sources, place, given, force=force, init_from=source) as ready:
             screen = screen_for(json_lines, quiet)
             interrupts.polling = not dry_run  # from here on a signal saves: the plan promises it
-            screen.planned(ready.plan, run.path)
             if dry_run:
+                screen.planned(ready.plan, run.path)
                 return
-            _walk(ready.begin(), screen, interrupts, quiet)
+            trainer = ready.begin()
+            _walk(trainer, screen, interrupts, quiet, lambda: screen.planned(ready.plan, run.path))
 
 
 def _resume(
@@ -232,25 +243,37 @@ def _resume(
         interrupts.polling = True
         trainer = Trainer.resumed(run, budget)
         screen = screen_for(json_lines, quiet)
-        screen.resumed(trainer)
-        _walk(trainer, screen, interrupts, quiet)
+        _walk(trainer, screen, interrupts, quiet, lambda: screen.resumed(trainer))
 
 
-def _walk(trainer: Trainer, screen: Screen, interrupts: Interrupts, quiet: bool) -> None:
-    """Show the events of a run until it ends, or a signal or a reader that has gone stops it."""
+def _walk(
+    trainer: Trainer,
+    screen: Screen,
+    interrupts: Interrupts,
+    quiet: bool,
+    begin: Callable[[], None],
+) -> None:
+    """Show the beginning and the events of a run until it ends, or a signal or a reader that has
+    gone stops it; what was begun is saved in any case."""
     from charrnn.cli.screen import describe_stop, resume_with
 
+    farewell = f"left at once; the last save stands: {resume_with(trainer.run.path)}"
+    interrupts.farewell = "" if quiet else farewell
     gone: list[OSError] = []
     try:
         with screen:
+            try:
+                begin()
+            except OSError as error:  # the reader has gone, or its disk is full
+                gone.append(error)
             for event in trainer.events(should_stop=lambda: bool(gone) or interrupts()):
                 try:
                     if not gone:
                         screen.show(event)
-                except OSError as error:  # the reader has gone, or its disk is full
+                except OSError as error:
                     gone.append(error)
     except Interrupted:
-        note(f"left at once; the last save stands: {resume_with(trainer.run.path)}", quiet)
+        note(farewell, quiet)
         raise
     if gone:
         note(f"nobody reads the events; {describe_stop(trainer.run.path)}", quiet)

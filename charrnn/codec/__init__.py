@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from charrnn.codec.byte import ByteCodec, ByteLearner
 from charrnn.codec.char import CharCodec, CharLearner
 from charrnn.codec.reading import Reading
-from charrnn.codec.sources import STDIN, Sources, binary, decoded, is_sound, is_utf8
+from charrnn.codec.sources import Sources, binary, decoded, is_pipe, is_sound, is_utf8
 from charrnn.codec.text import Decoder, Learner, TextCodec, shown
 from charrnn.codec.word import WordCodec, WordLearner
 from charrnn.config import Given, value
@@ -61,8 +61,8 @@ def choose(name: str, sources: Sources, encoding: str) -> tuple[str, str]:
         return AUDIO, "the corpus is sound"
     if is_utf8(encoding) and (odd := binary(sources)):
         return "byte", f"{odd} has NUL bytes, so it is no text"
-    if STDIN in sources.files:
-        return "char", "standard input is taken as text"
+    if any(map(is_pipe, sources.files)):
+        return "char", "what comes through a pipe is taken as text"
     return "char", "the corpus is text"
 
 

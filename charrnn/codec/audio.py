@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from charrnn.codec.sources import STDIN
+from charrnn.codec.sources import STDIN, is_pipe, shown
 from charrnn.codec.stft import Samples
 from charrnn.errors import CorpusError, SamplingError
 
@@ -31,6 +31,8 @@ SILENCE = 1e-3  # of the loudest sample: -60 dB
 LEVEL = 0.1  # root mean square of every recording: -20 dB of full scale
 RATES = (2_000, 768_000)  # samples a second that a file may have
 FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}
+OGG, OGG_PAGE, OGG_LAST = b"OggS", 1 << 16, 4  # how a page begins, its most bytes, the end's flag
+FAINT = 1e-8  # of full scale: no recording is made of less
 NEVER_WRITTEN = 0x7FFFF000  # a length from here on stands for "unknown" in a stream of WAV
 
 
@@ -65,7 +67,7 @@ class Recording:
                     yield resampler.resample_chunk(louder, last=is_last)
                 if is_last:
                     return
-        raise CorpusError(f"{_shown(self.name)}: changed while it was being read")
+        raise CorpusError(f"{shown(self.name)}: changed while it was being read")
 
 
 def recording(name: str) -> Recording:
@@ -77,8 +79,7 @@ def recording(name: str) -> Recording:
     Raises:
         CorpusError: not a sound file, cut short, silent, or with samples that are no numbers.
     """
-    held = _standard_input() if name == STDIN else None
-    shown = _shown(name)
+    held = _through(name) if is_pipe(name) else None
     loudest: list[float] = []
     squares: list[float] = []
     count = 0
@@ -88,8 +89,8 @@ def recording(name: str) -> Recording:
             bad = np.flatnonzero(~np.isfinite(block))
             if len(bad):
                 raise CorpusError(
-                    f"{shown}: the sample at {(count + bad[0]) / rate:.3f} s is not a number; "
-                    "mend it, or leave the file out"
+                    f"{shown(name)}: the sample at {(count + bad[0]) / rate:.3f} s is not a finite "
+                    "number; mend it, or leave the file out"
                 )
             for start in range(0, len(block), CHUNK):
                 chunk = block[start : start + CHUNK]
@@ -97,21 +98,20 @@ def recording(name: str) -> Recording:
                 squares.append(float(np.square(chunk, dtype=np.float64).sum()))
             count += len(block)
     if not count:
-        raise CorpusError(f"{shown}: has no samples")
-    heard = np.flatnonzero(np.array(loudest) > SILENCE * max(loudest))
+        raise CorpusError(f"{shown(name)}: has no samples")
+    heard = np.flatnonzero(np.array(loudest) > max(FAINT, SILENCE * max(loudest)))
     if not len(heard):
-        raise CorpusError(f"{shown}: is silent from end to end")
+        raise CorpusError(f"{shown(name)}: is silent from end to end")
     first, last = int(heard[0]), int(heard[-1]) + 1
     begin, end = first * CHUNK, min(count, last * CHUNK)
     level = float(np.sqrt(np.sum(squares[first:last]) / (end - begin)))
     return Recording(name, begin, end, LEVEL / level, held)
 
 
-def _shown(name: str) -> str:
-    return "standard input" if name == STDIN else name
-
-
-def _standard_input() -> bytes:
+def _through(name: str) -> bytes:
+    """All that comes through a pipe, or standard input."""
+    if name != STDIN:
+        return Path(name).read_bytes()
     if sys.stdin is None:
         raise CorpusError("standard input (-) is closed")
     return sys.stdin.buffer.read()
@@ -124,40 +124,54 @@ def _opened(name: str, held: bytes | None) -> Iterator[Any]:
     Raises:
         CorpusError: it cannot be read.
     """
-    shown = _shown(name)
     try:
         stream = io.BytesIO(held) if held is not None else open(name, "rb")  # noqa: SIM115
     except OSError as error:
-        raise CorpusError(f"{shown}: cannot be read ({error.strerror})") from None
+        raise CorpusError(f"{shown(name)}: cannot be read ({error.strerror})") from None
     with stream:
-        _refuse_cut_short(stream, shown)
+        _refuse_cut_short(stream, shown(name))
         try:
             with soundfile.SoundFile(stream) as file:
                 if not RATES[0] <= file.samplerate <= RATES[1]:
                     raise CorpusError(
-                        f"{shown}: {file.samplerate:,} samples a second cannot be right; "
+                        f"{shown(name)}: {file.samplerate:,} samples a second cannot be right; "
                         f"from {RATES[0]:,} to {RATES[1]:,} are read"
                     )
                 yield file
         except soundfile.SoundFileError as error:
             raise CorpusError(
-                f"{shown}: cannot be read as sound ({_reason(error)}); {_remedy(name)}"
+                f"{shown(name)}: cannot be read as sound ({_reason(error)}); {_remedy(name)}"
             ) from None
 
 
-def _refuse_cut_short(stream: Any, shown: str) -> None:
-    """Libsndfile reads what there is of a WAV file and says nothing of what is missing."""
+def _refuse_cut_short(stream: Any, name: str) -> None:
+    """Libsndfile reads what there is of a file and says nothing of what is missing."""
     head = stream.read(12)
+    there = stream.seek(0, io.SEEK_END)
+    missing = ""
     if head[:4] in (b"RIFF", b"RIFX", b"FORM") and head[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
         order = "little" if head[:4] == b"RIFF" else "big"
         promised = int.from_bytes(head[4:8], order) + 8  # type: ignore[arg-type]
-        there = stream.seek(0, io.SEEK_END)
         if there + 1 < promised < NEVER_WRITTEN:
-            raise CorpusError(
-                f"{shown}: cut short: its header promises {promised:,} bytes, {there:,} are there; "
-                "ffmpeg -i FILE whole.wav makes a file of what there is"
-            )
+            missing = f"its header promises {promised:,} bytes, {there:,} are there"
+    elif head[:4] == OGG:
+        stream.seek(max(0, there - OGG_PAGE))
+        tail = stream.read()
+        if not _is_end(tail[tail.rfind(OGG) :]):
+            missing = "its stream does not end"
     stream.seek(0)
+    if missing:
+        raise CorpusError(
+            f"{name}: cut short: {missing}; ffmpeg -i FILE whole.wav makes a file of what there is"
+        )
+
+
+def _is_end(page: bytes) -> bool:
+    """Whether a page of Ogg (RFC 3533, section 6) is whole and the last of its stream."""
+    if len(page) < 27 or not page[5] & OGG_LAST:
+        return False
+    sizes = page[27 : 27 + page[26]]
+    return len(page) >= 27 + page[26] + sum(sizes)
 
 
 def _reason(error: Exception) -> str:
@@ -176,6 +190,42 @@ def _mono(file: Any) -> Iterator[Samples]:
         yield mono
 
 
+def refuse_too_long(rate: int, length: int, bits: int) -> None:
+    """Raise where a sound is longer than a file of WAV can say.
+
+    Raises:
+        SamplingError: names the longest.
+    """
+    most = (2**32 - 64) // (bits // 8)
+    if length > most:
+        raise SamplingError(
+            f"--length {length / rate:,.0f}: WAV holds 4 GB, {most // rate:,} seconds of this; "
+            "give -o FILE.flac"
+        )
+
+
+class _Kept:
+    """A stream for libsndfile, which has no way to hand on what goes wrong in it.
+
+    Attributes:
+        error: the first thing that did.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+        self.read, self.seek, self.tell = stream.read, stream.seek, stream.tell
+
+    def write(self, data: bytes) -> int:
+        """Write; nothing where something has gone wrong."""
+        try:
+            if self.error is None:
+                return self._stream.write(data)
+        except OSError as error:
+            self.error = error
+        return 0
+
+
 class SoundFile:
     """Sound being written to a file, whose name says the format.
 
@@ -184,21 +234,29 @@ class SoundFile:
         path: whose ending is .wav, .flac or .ogg.
         rate: samples a second.
         bits: of a sample, 16 or 24; .ogg has none.
+        length: samples there will be, if that is known.
 
     Raises:
-        SamplingError: another ending.
+        SamplingError: another ending, or more than such a file holds.
+        OSError: the disk is full.
     """
 
-    def __init__(self, stream: BinaryIO, path: Path, rate: int, bits: int = 16) -> None:
+    def __init__(
+        self, stream: BinaryIO, path: Path, rate: int, bits: int = 16, length: int = 0
+    ) -> None:
         kind = path.suffix.lower()
         if kind not in FORMATS:
             raise SamplingError(
                 f"{path}: sound is written as {', '.join(FORMATS)}; end the name in one of them"
             )
+        if kind == ".wav":
+            refuse_too_long(rate, length, bits)
         subtype = "VORBIS" if kind == ".ogg" else f"PCM_{bits}"
-        self._file = soundfile.SoundFile(
-            stream, "w", rate, 1, subtype=subtype, format=FORMATS[kind], closefd=False
-        )
+        self._stream = _Kept(stream)
+        with self._told():
+            self._file = soundfile.SoundFile(
+                self._stream, "w", rate, 1, subtype=subtype, format=FORMATS[kind], closefd=False
+            )
 
     def __enter__(self) -> SoundFile:
         return self
@@ -209,11 +267,24 @@ class SoundFile:
     def write(self, sound: Samples) -> None:
         """Add samples, (n,); those beyond full scale are cut off."""
         for start in range(0, len(sound), BLOCK):  # long ones in one call can crash the encoder
-            self._file.write(np.clip(sound[start : start + BLOCK], -1, 1))
+            with self._told():
+                self._file.write(np.clip(sound[start : start + BLOCK], -1, 1))
 
     def close(self) -> None:
         """Write what is left and the lengths in the header."""
-        self._file.close()
+        with self._told():
+            self._file.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Raise what went wrong in the stream, and not what libsndfile makes of it."""
+        try:
+            yield
+        except (AssertionError, soundfile.SoundFileError):
+            if self._stream.error is None:
+                raise
+        if self._stream.error is not None:
+            raise self._stream.error
 
 
 class WaveStream:
@@ -229,6 +300,7 @@ class WaveStream:
     def __init__(self, stream: BinaryIO, rate: int, length: int, bits: int = 16) -> None:
         self._stream, self._bytes = stream, bits // 8
         size = length * self._bytes
+        refuse_too_long(rate, length, bits)
         layout = struct.pack("<HHIIHH", 1, 1, rate, rate * self._bytes, self._bytes, bits)
         stream.write(b"RIFF" + struct.pack("<I", 36 + size + size % 2) + b"WAVEfmt ")
         stream.write(struct.pack("<I", len(layout)) + layout + b"data" + struct.pack("<I", size))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import os
+import shlex
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -19,9 +21,11 @@ STDIN = "-"
 RUN_MARK = "last.safetensors"  # a directory with this in it is a run, and no corpus
 _BOM = codecs.BOM_UTF8
 _BOM_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_BOM_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)  # of which the first begins as UTF-16 does
 # How a file of sound begins, whether we can read it or have to say how to convert it.
 _SOUNDS = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"caff", b".snd")
 _FORMS = (b"WAVE", b"AIFF", b"AIFC")  # behind RIFF, RIFX, RF64 or FORM and a length
+_HEAD = 12  # bytes that tell
 _FILM = b"ftyp"  # behind a length: m4a, mp4, mov
 
 
@@ -29,7 +33,7 @@ _FILM = b"ftyp"  # behind a length: m4a, mp4, mov
 class Sources:
     """The files of a corpus in reading order, and what was passed over on the way."""
 
-    files: tuple[str, ...]  # paths, or "-" for standard input
+    files: tuple[str, ...]  # paths, of files or pipes, or "-" for standard input
     skipped: tuple[str, ...] = ()  # files in a directory that are of another kind
     name: str = field(default="corpus")  # for naming a run
 
@@ -52,7 +56,7 @@ def find(arguments: Iterable[str | os.PathLike[str]], codec: str = "auto") -> So
         codec: whose files to take from a directory; auto: those of the kind that is there.
 
     Raises:
-        CorpusError: an argument that names nothing, or a directory without such files.
+        CorpusError: an argument that names nothing, a device, or a directory without such files.
     """
     names = [os.fspath(argument) for argument in arguments]
     files: list[str] = []
@@ -69,8 +73,13 @@ def find(arguments: Iterable[str | os.PathLike[str]], codec: str = "auto") -> So
             wanted = _wanted(argument, _walk(path), codec)
             files += [name for name, is_wanted in wanted.items() if is_wanted]
             skipped += [name for name, is_wanted in wanted.items() if not is_wanted]
-        elif path.exists():
+        elif path.is_file() or is_pipe(argument):
             files.append(argument)
+        elif path.exists():
+            raise CorpusError(
+                f"{argument}: is a device; pipe what is to be learnt of it: "
+                f"head -c 1000000 {shlex.quote(argument)} | charrnn train -"
+            )
         elif argument in corpora():
             files.append(str(corpora()[argument]))
         else:
@@ -81,6 +90,21 @@ def find(arguments: Iterable[str | os.PathLike[str]], codec: str = "auto") -> So
     first = names[0] if names else "corpus"
     name = "stdin" if first == STDIN else (Path(first).resolve().stem or "corpus")
     return Sources(tuple(files), tuple(skipped), name)
+
+
+def is_pipe(name: str) -> bool:
+    """Whether a source can be read only once: standard input, or a pipe that has a name."""
+    if name == STDIN:
+        return True
+    try:
+        return stat.S_ISFIFO(os.stat(name).st_mode)
+    except OSError:
+        return False
+
+
+def shown(name: str) -> str:
+    """A source as errors name it."""
+    return "standard input" if name == STDIN else name
 
 
 def _wanted(directory: str, names: list[str], codec: str) -> dict[str, bool]:
@@ -126,20 +150,24 @@ def _looks_like_text(path: str) -> bool:
 
 
 def is_sound(path: str) -> bool:
-    """Whether a file begins as recordings do; standard input is not looked at."""
-    if path == STDIN:
+    """Whether a file begins as recordings do; standard input and pipes are not looked at."""
+    if is_pipe(path):
         return False
     try:
         with open(path, "rb") as stream:
-            head = stream.read(12)
+            return _begins_as_sound(stream.read(_HEAD))
     except OSError:
         return False  # reading it will name the trouble
+
+
+def _begins_as_sound(head: bytes) -> bool:
     return head.startswith(_SOUNDS) or head[8:12] in _FORMS or head[4:8] == _FILM
 
 
 def binary(sources: Sources) -> str | None:
-    """The first file that is no text, if there is one; standard input is not looked at."""
-    names = (name for name in sources.files if name != STDIN)
+    """The first file that is no text, if there is one; standard input and pipes are not looked
+    at."""
+    names = (name for name in sources.files if not is_pipe(name))
     return next((name for name in names if not _looks_like_text(name)), None)
 
 
@@ -160,13 +188,12 @@ def decoded(sources: Sources, encoding: str = "utf-8") -> Iterator[Iterator[str]
 
 def _decoded(name: str, decoder: codecs.IncrementalDecoder, encoding: str) -> Iterator[str]:
     """The text of one file, in blocks."""
-    shown = "standard input" if name == STDIN else name
     offset, pending, begins = 0, 0, b""
     try:
         with _opened(name) as stream:
-            begins = head = stream.read(len(_BOM))
-            if is_utf8(encoding) and head == _BOM:
-                head, offset = b"", len(_BOM)
+            begins = head = stream.read(_HEAD)
+            if is_utf8(encoding) and head.startswith(_BOM):
+                head, offset = head[len(_BOM) :], len(_BOM)
             while True:
                 block, head = head + stream.read(BLOCK), b""
                 pending = len(decoder.getstate()[0])
@@ -177,18 +204,33 @@ def _decoded(name: str, decoder: codecs.IncrementalDecoder, encoding: str) -> It
                     break
                 offset += len(block)
     except OSError as error:
-        raise CorpusError(f"{shown}: cannot be read ({error.strerror})") from None
+        raise CorpusError(f"{shown(name)}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         where = offset - pending + error.start
-        byte = error.object[error.start]
-        likely = "utf-16" if begins.startswith(_BOM_16) else "cp1252"
         raise CorpusError(
-            f"{shown}: byte 0x{byte:02x} at offset {where} is not {encoding} text; give its "
-            f"encoding, e.g. --encoding {likely} (--encoding latin-1 accepts every byte), or learn "
-            "it byte by byte with --codec byte"
+            f"{shown(name)}: byte 0x{error.object[error.start]:02x} at offset {where} is not "
+            f"{encoding} text; {_remedy(begins, encoding)}"
         ) from None
-    except UnicodeError as error:  # UTF-16 and its like without a mark, or cut short
-        raise CorpusError(f"{shown}: not {encoding} text ({error})") from None
+    except UnicodeError as error:  # UTF-16 and its like without a mark
+        raise CorpusError(
+            f"{shown(name)}: not {encoding} text ({error}); give its order of bytes too, "
+            f"--encoding {encoding}-le or {encoding}-be"
+        ) from None
+
+
+def _remedy(begins: bytes, encoding: str) -> str:
+    """What to do with bytes that are not text, from how the file begins."""
+    if _begins_as_sound(begins):
+        return "it begins as a recording does, which --codec audio learns"
+    likely = "utf-32" if begins.startswith(_BOM_32) else "utf-16"
+    if not begins.startswith(_BOM_16 + _BOM_32):
+        likely = "cp1252"
+    if codecs.lookup(encoding).name.startswith(likely):
+        return "is it cut short?"
+    return (
+        f"give its encoding, e.g. --encoding {likely} (--encoding latin-1 accepts every byte), or "
+        "learn it byte by byte with --codec byte"
+    )
 
 
 def is_utf8(encoding: str) -> bool:

@@ -137,8 +137,9 @@ class WordCodec(TextCodec):
 
     def surprise(self, nats: float, unknown: Mapping[str, int]) -> float:
         """Nats with the spelling of the unknown words."""
+        total = sum(self.spelling.values())
         return nats + sum(
-            count * spelling_nats(word, self.spelling) for word, count in unknown.items()
+            count * spelling_nats(word, self.spelling, total) for word, count in unknown.items()
         )
 
     @property
@@ -195,10 +196,10 @@ class WordCodec(TextCodec):
         return cls(words, spelling, float(rare), float(extra), **shared)
 
 
-def spelling_nats(word: str, spelling: Mapping[str, int]) -> float:
-    """Nats of a word and its end, character by character, by how often each occurs; a character
-    that never did shares one count with all of its kind."""
-    total = sum(spelling.values()) + 1
+def spelling_nats(word: str, spelling: Mapping[str, int], total: int) -> float:
+    """Nats of a word and its end, character by character, by how often each occurs of `total`; a
+    character that never did shares one count with all of its kind."""
+    total += 1
     known = (math.log(total / spelling[c]) for c in ("", *word) if spelling.get(c))
     new = sum(not spelling.get(c) for c in ("", *word))
     return math.fsum(known) + new * (math.log(total) + math.log(CODE_POINTS))
@@ -301,7 +302,10 @@ class WordLearner(Learner):
         spelling[""] = len(own)
         rare = np.flatnonzero(table == 0)[1:].tolist()
         total = max(1, int(self._counts.sum()))
-        nats = (int(self._counts[step]) * spelling_nats(words[step], spelling) for step in rare)
+        letters = spelling.total()
+        nats = (
+            int(self._counts[step]) * spelling_nats(words[step], spelling, letters) for step in rare
+        )
         return WordCodec(
             kept,
             spelling,

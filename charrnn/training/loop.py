@@ -416,8 +416,9 @@ class Trainer:
         state = sum(tensor.nbytes for tensor in flattened(self.state).values())
         self.run.refuse_full_disk(model, model + moments + state)
 
-    def save(self) -> None:
-        """Write `last.safetensors`: the model and everything that resuming needs."""
+    def save(self, path: Path | None = None) -> None:
+        """Write `last.safetensors`, or another file: the model and everything that resuming
+        needs."""
         tensors = self._model_tensors()
         for name, tensor in optimizers.state_tensors(self.optimizer):
             tensors[f"optimizer.{name}"] = _array(tensor)
@@ -425,7 +426,7 @@ class Trainer:
             tensors[f"state.{name}"] = _array(tensor)
         tensors["generator"] = _array(self.generator.get_state())
         checkpoint.save(
-            self.run.last,
+            path or self.run.last,
             config=self.config,
             codec=self.codec,
             training=self._summary(),

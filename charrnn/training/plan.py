@@ -15,7 +15,7 @@ from charrnn.codec import Codec
 from charrnn.config import BUDGET, Config, Given, ModelConfig, merge, value
 from charrnn.data.corpus import held_out
 from charrnn.data.lanes import Lanes
-from charrnn.errors import ConfigError, CorpusError
+from charrnn.errors import ConfigError
 from charrnn.model.device import too_large
 from charrnn.model.network import Network
 from charrnn.model.shapes import shapes
@@ -189,14 +189,7 @@ def choose(
 
     Returns:
         Settings that lack only what `finish` adds, and notices for the user.
-
-    Raises:
-        CorpusError: the corpus is too short to learn from.
     """
-    if corpus_steps < LEAST_STEPS:
-        raise CorpusError(
-            f"the corpus has {corpus_steps} {unit}s; {LEAST_STEPS} are the least to learn from"
-        )
     values = asdict(size)
     del values["passes"], values["hurried"]
     chosen: Given = {
@@ -387,6 +380,9 @@ def finish(
     if training.minutes is not None:
         seconds = min(seconds, 60 * training.minutes)
     wished = given["training"].get("minutes")
+    if documents == 1 and config.data.documents != "file":
+        kind = "line" if config.data.documents == "line" else "record"
+        notices += (f"the corpus is a single {kind}; is that what --documents was to say?",)
     if wished is not None and _is_free(given) and seconds < 0.8 * 60 * wished:
         notices += (
             f"{training.epochs:g} epochs are as many as help a text of this length; "

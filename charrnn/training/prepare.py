@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from charrnn import codec as codecs
 from charrnn import config
 from charrnn.checkpoint import Checkpoint
-from charrnn.codec.sources import Sources, find
+from charrnn.codec.sources import Sources, find, shown
 from charrnn.config import Given, ModelConfig, value
 from charrnn.data import corpus
 from charrnn.errors import ConfigError, CorpusError
@@ -39,18 +39,22 @@ class Prepared:
     _corpus: Path
 
     def begin(self) -> Trainer:
-        """Overwrite an earlier run, save the new one before its first step, give its trainer.
+        """Save the new run before its first step, put it into the place of an earlier one, give
+        its trainer.
 
-        All that takes time is done before anything is overwritten.
+        All that takes time or room is done before anything is overwritten.
 
         Raises:
             RunError: there is no room on the disk.
+            CheckpointError: it cannot be written.
         """
         trainer = Trainer.new(self.run, self.plan, self.codec, self.network, self._corpus)
         trainer.refuse_full_disk()
-        self.run.clear()
+        fresh = self.run.path / ".fresh.tmp"
+        trainer.save(fresh)
         os.replace(self._corpus, self.run.corpus)
-        trainer.save()
+        os.replace(fresh, self.run.last)
+        self.run.clear()
         return trainer
 
 
@@ -119,8 +123,12 @@ def _encoded(sources: Sources, given: Given, path: Path) -> _Encoded:
     name, reason = codecs.choose(value(given, "codec"), sources, value(given, "encoding"))
     learner = codecs.learn(name, sources, given)
     count = corpus.write(path, learner)
-    if not count:
-        raise CorpusError(f"{', '.join(sources.files) or 'the corpus'}: empty")
+    if count < plan.LEAST_STEPS:
+        unit = learner.codec.unit if count else "step"
+        raise CorpusError(
+            f"{', '.join(map(shown, sources.files))}: {f'{count} {unit}s' if count else 'empty'}; "
+            f"{plan.LEAST_STEPS} {unit}s are the least to learn from"
+        )
     if learner.settles:
         corpus.rewrite(path, learner.settle)
         count = len(corpus.read(path))

@@ -205,7 +205,7 @@ def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
     [
         (["nothing.txt"], 1, "nothing.txt: no such file or directory"),
         (["empty"], 1, "empty: empty"),
-        (["short"], 1, "5 characters; 16 are the least"),
+        (["short"], 1, "5 characters; 16 characters are the least"),
         (["binary"], 1, "binary: byte 0xff at offset 0 is not utf-8 text"),
         (["corpus.txt", "--hidden", "0"], 1, "--hidden must be at least 1, not 0"),
         (["corpus.txt", "--threads", "many"], 1, "--threads must be auto or a number"),
@@ -215,7 +215,7 @@ def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
         (["corpus.txt", "--encoding", "utf-9"], 1, "unknown encoding 'utf-9'"),
         (["corpus.txt", "-o", "corpus.txt"], 1, "corpus.txt: is a file"),
         (["corpus.txt", "-o", "corpus.txt/x"], 1, "corpus.txt/x: cannot be written"),
-        (["corpus.txt", "-o", ""], 2, "--out wants a directory of its own"),
+        (["corpus.txt", "-o", ""], 2, "wants a directory of its own"),
         (["corpus.txt", "-o", "mine"], 1, "mine/metrics.jsonl: would be overwritten"),
         ([""], 1, "a corpus has no name"),
         (

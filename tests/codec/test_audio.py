@@ -59,8 +59,8 @@ def test_blocks_are_one_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     [
         (np.zeros(0), "has no samples"),
         (np.zeros(5000), "silent from end to end"),
-        (np.array([0.1, np.nan, 0.1]), r"at 0\.000 s is not a number"),
-        (np.array([0.1] * 30_000 + [np.inf]), r"at 1\.361 s is not a number"),
+        (np.array([0.1, np.nan, 0.1]), r"at 0\.000 s is not a finite number"),
+        (np.array([0.1] * 30_000 + [np.inf]), r"at 1\.361 s is not a finite number"),
     ],
     ids=["empty", "silent", "nan", "infinity"],
 )

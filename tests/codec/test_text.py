@@ -201,10 +201,11 @@ def test_a_text_without_spaces_is_not_held_back() -> None:
 def test_spellings_are_a_distribution(words: list[str]) -> None:
     """Of the next character: all that were seen, the end, and a share for all others."""
     _, codec = word_codec(" ".join(words))
-    end = spelling_nats("", codec.spelling)
+    total = sum(codec.spelling.values())
+    end = spelling_nats("", codec.spelling, total)
     known = sorted(set(codec.spelling) - {""})
-    chances = [math.exp(end - spelling_nats(c, codec.spelling)) for c in known]
-    new = math.exp(end - spelling_nats("日", codec.spelling)) * 0x110000
+    chances = [math.exp(end - spelling_nats(c, codec.spelling, total)) for c in known]
+    new = math.exp(end - spelling_nats("日", codec.spelling, total)) * 0x110000
     assert sum(chances) + math.exp(-end) + new == pytest.approx(1)
 
 

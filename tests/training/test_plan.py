@@ -74,11 +74,6 @@ def test_what_cannot_work_is_refused_before_training(corpus: Path, tmp_path: Pat
     assert not (tmp_path / "run").exists()
 
 
-def test_too_short() -> None:
-    with pytest.raises(CorpusError, match="16 are the least"):
-        plan.choose(NOTHING, 15, SIZE)
-
-
 def test_what_is_asked_for_stands() -> None:
     asked = config.from_flags({"hidden": 7, "lr": 0.5, "epochs": 3, "eval_every": 4, "patience": 2})
     filled, _ = plan.choose(asked, 10**6, SIZE)

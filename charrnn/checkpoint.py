@@ -226,7 +226,7 @@ def _summary(values: Any) -> dict[str, Any]:
     if not isinstance(values, dict) or len(values) > MOST_OF_SUMMARY:
         raise TypeError("training must be an object of a few numbers")
     for name, value in values.items():
-        is_number = isinstance(value, int | float) and abs(value) < WIDEST
+        is_number = type(value) in (int, float) and abs(value) < WIDEST
         if not (name.isidentifier() and name.isascii() and len(name) < MOST_OF_SUMMARY):
             raise ValueError(f"training has an entry {name!r:.40}")
         if not (is_number or value is None):

@@ -413,6 +413,7 @@ _TYPES: dict[str, Any] = {
 BUDGET = ("epochs", "steps", "minutes")
 MISTAKES = 10  # that are named; a file that is no configuration has no end of them
 LONGEST_NAME = 60
+LONGEST_TEXT = 10_000
 MOST_TEMPERATURES = 1_000
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = LONGEST_NAME
@@ -458,6 +459,8 @@ def _mistake_of(wanted: Any, value: Any, meta: Mapping[str, Any]) -> str | None:
         return f"must be a finite number, not {_said(value)}"
     if wanted is str and not isinstance(value, str):
         return f"must be text, not {_said(value)}"
+    if wanted is str and len(value) > LONGEST_TEXT:
+        return f"must be at most {LONGEST_TEXT:,} characters, not {len(value):,}"
     if wanted is str and any("\ud800" <= character <= "\udfff" for character in value):
         return f"must be UTF-8 text, not {_said(value)}"
     if meta["choices"] and value not in meta["choices"]:

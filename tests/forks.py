@@ -5,20 +5,24 @@ What runs in one must be a function of a module, and one thread is all that it m
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import resource
 import sys
+import time
+import traceback
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
         *("charrnn.training.prepare", "charrnn.cli.sound", "tests.conftest"),
-        *("torch._dynamo", "psutil", "filelock"),  # which would be imported when they are needed
+        # Which would be imported when they are needed.
+        *("torch._dynamo", "psutil", "filelock", "typer._adapters", "charrnn.training.evaluate"),
     ]
 )
 TIMEOUT_S = 120.0  # for a child that hangs; nothing is measured by it
@@ -43,27 +47,46 @@ def ended(child: BaseProcess) -> int:
     return code
 
 
-def command(words: list[str], said: Path, grow_bytes: int = 0, cpu_s: int = 0) -> None:
-    """`charrnn` with these words; what it says on both streams goes into a file.
+class Call(NamedTuple):
+    """A command to be run in a fork."""
+
+    words: list[str]  # of the command line
+    said: Path  # the file for what it says on both streams, and then its exit code on a line
+    moved: tuple[Path, Path] | None = None  # a file that has to be elsewhere before
+
+
+def commands(calls: list[Call], grow_bytes: int, cpu_s: int) -> None:
+    """`charrnn` with one command line after the other.
 
     Args:
-        words: of the command line.
-        said: the file.
-        grow_bytes: how much memory the process may take, beyond what a fork begins with.
-        cpu_s: how many seconds of a processor.
+        calls: what to run.
+        grow_bytes: how much memory each may take, beyond what there was before.
+        cpu_s: how many seconds of a processor each may take, rounded up.
     """
-    stream = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for number, descriptor in ((nothing, 0), (stream, 1), (stream, 2)):
-        os.dup2(number, descriptor)
-    if cpu_s:
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-    if grow_bytes:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * os.sysconf("SC_PAGE_SIZE") + grow_bytes
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     from charrnn.cli.main import main
 
-    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115 - a fork's are closed
-    sys.argv = ["charrnn", *words]
-    main()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115 - a fork's is closed
+    for words, said, moved in calls:
+        if moved is not None:
+            os.replace(*moved)
+        stream = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(stream, 1)
+        os.dup2(stream, 2)
+        os.close(stream)
+        seconds = math.ceil(time.process_time()) + cpu_s
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+        status = Path("/proc/self/status").read_text()
+        limit = 1024 * int(status.partition("VmData:")[2].split()[0]) + grow_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
+        sys.argv = ["charrnn", *words]
+        code: object = "traceback"
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        print(code, flush=True)

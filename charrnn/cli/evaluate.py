@@ -17,12 +17,11 @@ from charrnn.cli.terminal import note, table
 from charrnn.errors import CorpusError, SamplingError, UsageError
 
 if TYPE_CHECKING:
-    import torch
-
     from charrnn.checkpoint import Checkpoint
     from charrnn.codec import TextCodec
     from charrnn.codec.sources import Sources
     from charrnn.codec.spectrogram import SpectrogramCodec
+    from charrnn.model.network import Network
 
 
 def command(
@@ -64,11 +63,12 @@ def command(
     codec = loaded.codec
     sources = find(corpus, codec.name)
     chosen = pick(device)
+    network = loaded.network()  # whatever is wrong with it comes before the work
     if codec.medium == "sound":
         if typed(ctx, "encoding"):
             raise UsageError("--encoding is for text, and this is a model of sound")
         refuse_no_png(picture)
-        _evaluate_sound(loaded, codec, sources, chosen, picture, as_json)
+        _evaluate_sound(loaded, codec, sources, network.to(chosen), picture, as_json)
         return
     if picture is not None:
         raise UsageError("--picture is for models of sound")
@@ -94,7 +94,7 @@ def command(
             )
         steps = arrays.read(path)
         characters -= len(codec.decode(steps[:1].tolist()))  # the first step is not predicted
-        evaluation = evaluate(loaded.network().to(chosen), steps)
+        evaluation = evaluate(network.to(chosen), steps)
     if unknown:
         note(_describe(codec, unknown))
     values = {
@@ -120,7 +120,7 @@ def _evaluate_sound(
     loaded: Checkpoint,
     codec: SpectrogramCodec,
     sources: Sources,
-    device: torch.device,
+    network: Network,
     picture: Path | None,
     as_json: bool,
 ) -> None:
@@ -141,7 +141,7 @@ def _evaluate_sound(
         if count < 2:
             raise CorpusError(f"{', '.join(sources.files)}: too short to be judged")
         steps = arrays.read(path)
-        evaluation = evaluate(loaded.network().to(device), steps)
+        evaluation = evaluate(network, steps)
         free = FreeRuns(codec, steps).run(Runtime.of(loaded), loaded.config.sampling)
     if picture is not None:
         try:

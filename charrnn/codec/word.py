@@ -100,7 +100,11 @@ class WordCodec(TextCodec):
     ) -> None:
         super().__init__(words, start, reading, characters_per_step)
         self.spelling, self.rare, self._extra = dict(spelling), rare, extra
-        self._index = {word: step for step, word in enumerate(words)}
+
+    @functools.cached_property
+    def _index(self) -> dict[str, int]:
+        """The steps of the words, once there is something to read."""
+        return {word: step for step, word in enumerate(self.symbols)}
 
     def _encode(self, text: str) -> tuple[Steps, list[str]]:
         """Unknown words are read as UNK, step 0."""

@@ -128,7 +128,7 @@ def large(scratch: Path, minutes: float) -> bool:
 def checkpoint(scratch: Path, minutes: float) -> bool:
     """A large model, and what it takes to save and load it."""
     out = scratch / "heavy"
-    shape = ["--layers", "3", "--hidden", "2304", "--batch-size", "1", "--seq-length", "8"]
+    shape = ["--layers", "3", "--hidden", "2560", "--batch-size", "1", "--seq-length", "8"]
     command = [*CHARRNN, "train", "tales", "-o", str(out), "-q", "--steps", "1", *shape]
     trained = Seen([*command, "--val-fraction", "0.01"])
     size = (out / "best.safetensors").stat().st_size

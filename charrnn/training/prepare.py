@@ -124,7 +124,7 @@ def _encoded(sources: Sources, given: Given, path: Path) -> _Encoded:
     learner = codecs.learn(name, sources, given)
     count = corpus.write(path, learner)
     if count < plan.LEAST_STEPS:
-        unit = learner.codec.unit if count else "step"
+        unit = "frame" if name == codecs.AUDIO else codecs.CODECS[name].unit
         raise CorpusError(
             f"{', '.join(map(shown, sources.files))}: {f'{count} {unit}s' if count else 'empty'}; "
             f"{plan.LEAST_STEPS} {unit}s are the least to learn from"

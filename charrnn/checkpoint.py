@@ -150,7 +150,7 @@ def save(
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata=metadata)
     except (OSError, SafetensorError) as error:
-        reason = str(error).rpartition("I/O error: ")[2]
+        reason = str(error).rpartition("I/O error: ")[2].partition(" (os error")[0]
         before = "; what was there before is unharmed" if path.exists() else ""
         raise CheckpointError(f"{path}: cannot be written ({reason}){before}") from None
 

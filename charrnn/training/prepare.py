@@ -219,10 +219,16 @@ def _measured(
 
 
 def initial_network(model: ModelConfig, codec: codecs.Codec, seed: int) -> Network:
-    """An untrained network whose weights are a function of the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Network(model, codec.step)
+    """An untrained network whose weights are a function of the seed: on one thread, since
+    orthogonal matrices are rounded otherwise on two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Network(model, codec.step)
+    finally:
+        torch.set_num_threads(before)
 
 
 def train(

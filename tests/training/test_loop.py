@@ -12,6 +12,7 @@ import torch
 
 import charrnn
 from charrnn import checkpoint, config
+from charrnn.codec.char import CharCodec
 from charrnn.codec.sources import find
 from charrnn.config import load_preset, presets
 from charrnn.errors import CheckpointError, ConfigError, DivergenceError, RunError
@@ -20,7 +21,7 @@ from charrnn.run import Run
 from charrnn.training import probe
 from charrnn.training.events import Evaluated, Sampled, Saved, Stepped, Stopped
 from charrnn.training.loop import Trainer
-from charrnn.training.prepare import prepared
+from charrnn.training.prepare import initial_network, prepared
 from charrnn.training.probe import Speed
 from tests.conftest import TINY, trained
 from tests.sounds import music, recorded
@@ -80,6 +81,21 @@ def test_same_seed_same_run(corpus: Path, tmp_path: Path) -> None:
     assert_same_end(tmp_path / "a", tmp_path / "b")
     with pytest.raises(AssertionError):
         assert_same_end(tmp_path / "a", tmp_path / "c")
+
+
+def test_the_first_weights_do_not_depend_on_the_threads() -> None:
+    """As the QR decomposition behind orthogonal matrices does, from some size on."""
+    model = config.ModelConfig(
+        cell="lstm", hidden=200, layers=1, embedding=8, dropout=0.0, norm="none"
+    )
+    before = torch.get_num_threads()
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found.append(initial_network(model, CharCodec("abc"), 7).state_dict())
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
 VARIANTS: dict[str, dict[str, Any]] = {

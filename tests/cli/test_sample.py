@@ -221,7 +221,16 @@ def test_the_newest_run_is_sampled(command: Command, run: Path, tmp_path: Path) 
     assert outcome.stderr.startswith("checkpoints/it/best.safetensors, seed ")
 
 
-@pytest.mark.parametrize("setting", [{}, {"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {},
+        {"LC_ALL": "C"},
+        {"LC_ALL": "en_US.ISO-8859-1"},
+        {"LANG": "no_SUCH.locale"},
+        {"PYTHONIOENCODING": "ascii"},
+    ],
+)
 def test_output_is_utf_8_everywhere(child: Command, run: Path, setting: dict[str, str]) -> None:
     outcome = child("sample", run, "-n", 30, "--seed", 1, "-p", "grüne –", **setting)
     assert outcome.returncode == 0

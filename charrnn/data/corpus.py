@@ -184,9 +184,11 @@ def checked(path: Path, steps: Steps, step: Step) -> int:
     frame = () if isinstance(step, Discrete) else (step.size,)
     if steps.shape[1:] != frame or (frame and steps.dtype != np.float32):
         raise RunError(f"{path}: is not of this model's steps; start the run anew")
+    header = steps.offset if isinstance(steps, np.memmap) else 0
+    if path.stat().st_size != header + steps.nbytes:
+        raise RunError(f"{path}: is not as long as it says; start the run anew")
     with open(path, "rb") as stream:
-        header = stream.read(steps.offset if isinstance(steps, np.memmap) else 0)
-        value = zlib.crc32(header)
+        value = zlib.crc32(stream.read(header))
         while block := stream.read(_COPY):
             value = zlib.crc32(block, value)
             found = np.frombuffer(block, steps.dtype)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,32 @@ def test_checksums_tell_corpora_apart(tmp_path: Path) -> None:
         sums.append(corpus.checked(path, corpus.read(path), Discrete(1000)))
     assert len(set(sums)) == 4
     assert sums[0] == sums[-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data + b"x", "not as long as it says"),
+        (lambda data: data[:-2], "not a readable corpus"),
+        (lambda data: data.replace(b"(3,)", b"(2,)"), "not as long as it says"),
+        (lambda data: data.replace(b"<u2", b"<f2"), "not an array of steps"),
+        (lambda data: data.replace(b"<u2", b"|O "), "not a readable corpus"),
+        (lambda data: data.replace(b"(3,)", b"(3:)"), "not a readable corpus"),
+        (lambda data: data.replace(b"(3,)", b"(-3)"), "not a readable corpus"),
+        (lambda data: data[:80], "not a readable corpus"),
+        (lambda data: b"PK" + data, "another kind of file"),
+        (lambda data: data[:-1] + b"\xff", r"has a step 65\d+ of 1000"),
+    ],
+)
+def test_corpora_that_are_none(
+    tmp_path: Path, change: Callable[[bytes], bytes], message: str
+) -> None:
+    path = tmp_path / "corpus.npy"
+    corpus.write(path, [np.array([1, 300, 3])])
+    assert corpus.checked(path, corpus.read(path), Discrete(1000))
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(RunError, match=message):
+        corpus.checked(path, corpus.read(path), Discrete(1000))
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:

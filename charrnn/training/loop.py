@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from charrnn import checkpoint
-from charrnn.checkpoint import MODEL, Tensors
+from charrnn.checkpoint import LARGEST, MODEL, Tensors
 from charrnn.codec import Codec
 from charrnn.config import BUDGET, Config, Given
 from charrnn.data import corpus
@@ -466,14 +466,14 @@ class Trainer:
         """The network as it is saved.
 
         Raises:
-            DivergenceError: it has a number that is not finite.
+            DivergenceError: it has a number with which it could not be opened again.
         """
         tensors = {MODEL + name: _array(t) for name, t in self.network.state_dict().items()}
         for name, array in tensors.items():
-            if not np.isfinite(array).all():
+            if not np.abs(array).max() < LARGEST:  # nor if it is NaN
                 raise DivergenceError(
-                    f"step {self.progress.step}: {name} is not finite at a learning rate of "
-                    f"{self.rate:.2g}; try a lower --lr or --clip. "
+                    f"step {self.progress.step}: {name} has grown to {np.abs(array).max():g} at a "
+                    f"learning rate of {self.rate:.2g}; try a lower --lr or --clip. "
                     f"{self.run.last} holds the last good state"
                 )
         return tensors

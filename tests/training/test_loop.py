@@ -253,6 +253,18 @@ def test_divergence_never_reaches_the_weights(corpus: Path, tmp_path: Path) -> N
     assert all(np.isfinite(value).all() for value in after.values())
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e12])
+def test_weights_that_could_not_be_opened_again_are_not_saved(
+    corpus: Path, tmp_path: Path, value: float
+) -> None:
+    with prepared(find([corpus]), Run(tmp_path / "run"), config.from_flags(TINY)) as ready:
+        trainer = ready.begin()
+        trainer.network.layers[0].kernel.bias_hh_l0.data[3] = value
+        with pytest.raises(DivergenceError, match=r"step 0: model.layers.0.*has grown to .*--lr"):
+            trainer.save()
+    checkpoint.read(Run(tmp_path / "run").last).network()
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "rmsprop"])
 @pytest.mark.parametrize("skips", [False, True])
 def test_an_infinite_loss_leaves_the_weights(

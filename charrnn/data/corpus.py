@@ -7,6 +7,7 @@ floats.
 from __future__ import annotations
 
 import tokenize
+import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -119,7 +120,8 @@ def read(path: Path) -> Steps:
         with open(path, "rb") as stream:  # NumPy would also open what was never written here
             if stream.read(len(HEADER)) != HEADER:
                 raise ValueError("another kind of file")
-        steps = np.load(path, mmap_mode="r", allow_pickle=False)
+        with warnings.catch_warnings(action="ignore"):  # of Python's parser, at headers of nonsense
+            steps = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, OverflowError, TypeError, SyntaxError) as error:
         raise RunError(f"{path}: not a readable corpus ({error}); start the run anew") from None
     except tokenize.TokenError:

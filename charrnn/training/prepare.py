@@ -83,6 +83,7 @@ def prepared(
         RunError: the directory is in use, or holds a run and `force` is not given.
         CorpusError: the corpus cannot be read, or is too short.
         ConfigError: settings that contradict each other or the model to begin with.
+        CheckpointError: the model to begin with is broken.
         DeviceError: the device is not there.
     """
     run.refuse_existing(force)  # before the corpus is read, and again once nobody else can write
@@ -94,6 +95,7 @@ def prepared(
         )
     devices.keep_freed_memory()
     if init_from is not None:
+        init_from.tensors()  # whatever is wrong with them comes before the work
         given = inherited(given, init_from)
     with _removed_if_unused(run), run.locked():
         run.refuse_existing(force, locked=True)

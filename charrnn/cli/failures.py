@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -113,9 +114,9 @@ class Interrupts:
         numbers = (signal.SIGINT, *ENDING)
         heard = [n for n in numbers if signal.getsignal(n) != signal.SIG_IGN]
         self._before = {number: signal.signal(number, self._caught) for number in heard}
-        self._ends: tuple[int, int] = os.pipe()
-        os.set_blocking(self._ends[1], False)
-        self._fd_before = signal.set_wakeup_fd(self._ends[1], warn_on_full_buffer=False)
+        self._reader, self._writer = socket.socketpair()  # Windows cannot do it with a pipe
+        self._writer.setblocking(False)
+        self._fd_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -124,10 +125,10 @@ class Interrupts:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         signal.set_wakeup_fd(self._fd_before)
-        os.write(self._ends[1], b"\0")
+        self._writer.send(b"\0")
         self._thread.join()
-        for end in self._ends:
-            os.close(end)
+        self._reader.close()
+        self._writer.close()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -141,9 +142,9 @@ class Interrupts:
         self.number = number
 
     def _watch(self) -> None:
-        """Wait for signals, whose numbers the system writes into the pipe as they come."""
+        """Wait for signals, whose numbers are written to the socket as they come."""
         came = 0
-        while number := os.read(self._ends[0], 1)[0]:
+        while number := self._reader.recv(1)[0]:
             came += 1
             if came > 1 and not self._over.wait(GRACE_S):
                 if self.farewell:

@@ -69,7 +69,7 @@ class DataConfig:
         "Words that the word codec knows at most, the most frequent; the rest are <unk>.",
         default=20_000,
         least=4,
-        most=1_000_000,
+        most=2**24,
         needs=("codec", "word"),
     )
     min_count: int = setting(

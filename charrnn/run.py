@@ -103,11 +103,12 @@ class Run:
         """Remove what writers that were killed have left half-written."""
         for pattern in (".*.tmp", ".corpus.npy.partial*"):
             for path in self.path.glob(pattern):
-                path.unlink(missing_ok=True)
+                if path.is_symlink() or not path.is_dir():
+                    path.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove what an earlier run left here beside the corpus and the state."""
-        for path in (self.best, self.metrics, *self.previews.glob("step-*")):
+        """Remove what an earlier run left here, but not the corpus."""
+        for path in (self.last, self.best, self.metrics, *self.previews.glob("step-*")):
             path.unlink(missing_ok=True)
 
     def remove_if_empty(self, made: list[Path]) -> None:
@@ -130,6 +131,8 @@ class Run:
         for path in (self.last, self.best, self.metrics, self.corpus):
             if path.exists() and not path.is_file():
                 raise RunError(f"{path}: is not a file; remove it, or choose another directory")
+        if (self.path / ".lock").is_symlink():
+            raise RunError(f"{self.path}/.lock: is a link; remove it, or choose another directory")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / ".lock", timeout=0)

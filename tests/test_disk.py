@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import charrnn
-from charrnn import files
 from charrnn.checkpoint import read
 from charrnn.errors import CharrnnError, RunError
 from charrnn.run import Run
@@ -122,10 +121,6 @@ def test_room_is_looked_for_before_the_first_step(
     assert not (tmp_path / "new").exists()
 
 
-def test_free_room_is_the_disks() -> None:
-    assert files.free_bytes(Path("/")) == shutil.disk_usage("/").free
-
-
 def test_a_run_that_vanishes(corpus: Path, tmp_path: Path) -> None:
     events = charrnn.train(corpus, tmp_path / "run", **TINY, steps=90, eval_every=9)
     next(events)
@@ -162,7 +157,8 @@ def test_what_is_said_of_the_owner_goes_through_no_link(run: Path, tmp_path: Pat
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "run" / ".owner.json").symlink_to(tmp_path / "precious")
-    assert said_by(tmp_path, ["train", "--resume", tmp_path / "run", "--steps", 44, "-q"], 1 << 30)
+    words = ["train", "--resume", tmp_path / "run", "--steps", 44, "-q"]
+    assert said_by(tmp_path, words, 1 << 30) == ("0", "")
     assert (tmp_path / "precious").read_text() == "precious"
 
 

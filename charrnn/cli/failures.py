@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -16,6 +18,7 @@ import typer
 from charrnn.cli.terminal import mute, note, one_line
 from charrnn.errors import CharrnnError
 
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EBADF)  # what writing may meet
 GRACE_S = 0.3  # for Python to leave by itself
 LONGEST = 2_000  # characters of a message
 debug = False  # set by `charrnn --debug`
@@ -65,7 +68,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except OSError as error:
             if debug:
                 raise
-            say(f"{error.filename or 'standard output'}: {error.strerror or error}")
+            where = error.filename or ("standard output" if error.errno in FULL else "")
+            say(f"{where}{': ' * bool(where)}{error.strerror or error}")
             if not error.filename:
                 mute(sys.stdout)  # what it still holds would fail once more
             raise typer.Exit(1) from None
@@ -94,7 +98,8 @@ def _end(number: int, frame: object) -> None:
 
 
 class Interrupts:
-    """Ctrl-C and SIGTERM while training: the first asks to stop, the second stops at once.
+    """Ctrl-C and SIGTERM while training: the first asks to stop, a second Ctrl-C stops at once.
+    Others may come in twos and threes, as when a session ends, and ask for the same.
 
     Before `polling` is set there is nothing to save, and the first ends the command as well.
     Python looks at signals between two of its own instructions only, and a step of training is
@@ -109,6 +114,7 @@ class Interrupts:
         self.polling = False
         self.farewell = ""
         self.number = 0
+        self._presses = 0  # of Ctrl-C
 
     def __enter__(self) -> Interrupts:
         numbers = (signal.SIGINT, *ENDING)
@@ -137,16 +143,19 @@ class Interrupts:
         return self.number != 0
 
     def _caught(self, number: int, frame: object) -> None:
-        if self.number or not self.polling:
+        self._presses += number == signal.SIGINT
+        if self._presses > 1 or not self.polling:
             raise Interrupted(number)
-        self.number = number
+        self.number = self.number or number
 
     def _watch(self) -> None:
         """Wait for signals, whose numbers are written to the socket as they come."""
-        came = 0
+        presses = 0
         while number := self._reader.recv(1)[0]:
-            came += 1
-            if came > 1 and not self._over.wait(GRACE_S):
-                if self.farewell:
-                    os.write(2, f"{self.farewell}\n".encode())
+            presses += number == signal.SIGINT
+            if presses > 1 and not self._over.wait(GRACE_S):
+                # What is said may find nobody, or a pipe that is full.
+                threading.Timer(GRACE_S, os._exit, [128 + number]).start()
+                with suppress(OSError):
+                    os.write(2, f"{self.farewell}\n".encode() if self.farewell else b"")
                 os._exit(128 + number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -184,7 +185,7 @@ def _train(
     from charrnn.codec.sources import find
     from charrnn.run import Run, fresh
 
-    if out is not None and (str(out) == "-" or Path.cwd().is_relative_to(out.resolve())):
+    if out is not None and (str(out) == "-" or Path.cwd().is_relative_to(os.path.realpath(out))):
         raise UsageError(f"--out {out}: wants a directory of its own for the run")
     sources = find(corpus, config.value(given, "codec"))
     if sources.skipped:

@@ -17,7 +17,7 @@ MARK = "\ufdd0"
 FORMS: dict[str, Callable[[str], str]] = {"none": str} | {
     form: partial(unicodedata.normalize, form) for form in ("NFC", "NFD", "NFKC", "NFKD")
 }
-LONGEST = 256  # characters of a separator
+LONGEST = 1_000  # characters of a separator
 DOCUMENTS = ("none", "line", "file", "record")
 
 

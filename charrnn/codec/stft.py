@@ -18,7 +18,7 @@ from charrnn.errors import ConfigError
 
 Samples = NDArray[np.float32]
 Spectrum = NDArray[np.complex64]
-MOST_OVERLAP = 32  # frames that cover a sample: more cost time and say nothing new
+MOST_OVERLAP = 64  # frames that cover a sample: more cost time and say nothing new
 LEAST_WINDOW = 1e-3  # of the squared windows' sum, by which the edges of a sound are divided
 
 
@@ -28,7 +28,7 @@ class Stft:
 
     Args:
         n_fft: samples in a frame, even.
-        hop: samples from one frame to the next; divides `n_fft` and is from a 32nd to half of it.
+        hop: samples from one frame to the next; divides `n_fft` and is from a 64th to half of it.
 
     Raises:
         ConfigError: sizes that do not fit each other.

@@ -100,9 +100,10 @@ def out_of_memory(batch: int, length: int, fits: Callable[[int], bool]) -> Itera
     raise too_large(batch, length, size)
 
 
-def too_large(batch: int, length: int, fitting: int) -> DeviceError:
+def too_large(batch: int, length: int, fitting: int, *, tried: bool = True) -> DeviceError:
     """The error of a batch that finds no room; `fitting`: one that would, or 0."""
-    remedy = f"--batch-size {fitting} fits" if fitting else "no batch fits: give a smaller --hidden"
+    remedy = f"--batch-size {fitting} {'fits' if tried else 'should fit'}"
+    remedy = remedy if fitting else "no batch fits: give a smaller --hidden"
     return DeviceError(f"out of memory at batch {batch} and length {length}; {remedy}")
 
 

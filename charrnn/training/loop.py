@@ -117,6 +117,8 @@ class Trainer:
         trainer._restore(saved.tensors(), saved.progress)
         progress, segments = trainer.progress, trainer.lanes.segments
         left = progress.over(config.training) is None
+        if config.training.minutes is not None and progress.step and not progress.elapsed_s:
+            progress.elapsed_s = progress.step * trainer._measured_s()  # which nobody has written
         if budget["training"]:
             left = progress.refit(config.training, segments)
         if not left:
@@ -170,13 +172,13 @@ class Trainer:
                     progress.decide(training, self.lanes.segments)
             chosen_anew = self._choose_threads(clock, evaluating)
             if evaluating or chosen_anew or clock() - saved_at > SAVE_EVERY_S:
-                self._save_sound(meter)
+                self._save_checked(meter)
                 saved_at = clock()
                 yield Saved(progress.step, self.run.last)
             if evaluating:
                 meter.restart(clock() - started)
         if interrupted:
-            self._save_sound(meter)
+            self._save_checked(meter)
             yield Saved(progress.step, self.run.last)
         yield Stopped(
             progress.step,
@@ -310,6 +312,18 @@ class Trainer:
         torch.set_num_threads(progress.threads)
         return changed
 
+    def _measured_s(self) -> float:
+        """Seconds of an optimizer step, tried on a copy."""
+        data, training = self.config.data, self.config.training
+        return probe.fastest(
+            self.network,
+            data.batch_size,
+            data.seq_length,
+            threads=self.progress.threads,
+            precision=training.precision,
+            last_only=data.targets == "last",
+        ).seconds
+
     def _evaluate(self, stepped: Stepped, train_nats: float) -> Iterator[Event]:
         """Evaluate, keep the best model, and draw a preview."""
         progress = self.progress
@@ -376,7 +390,10 @@ class Trainer:
         between = self.codec.reading.between
         texts: list[str] = []
         written = 0
-        with suppress(SamplingError):  # a rule against loops has ruled out everything: no harm done
+        with (
+            suppress(SamplingError),
+            np.errstate(all="ignore"),
+        ):  # a rule against loops has ruled out everything: no harm done
             streams = samples(
                 self._runtime(),
                 self.codec,
@@ -393,7 +410,7 @@ class Trainer:
                     break
         return between.join(texts)
 
-    def _save_sound(self, meter: Meter) -> None:
+    def _save_checked(self, meter: Meter) -> None:
         """Save, unless a step was not finite, which on a GPU nobody has looked at yet."""
         self._look(meter)
         self.save()

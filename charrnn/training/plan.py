@@ -35,8 +35,8 @@ BASE_BYTES = 320 << 20  # Python, PyTorch and its buffers, before the first tens
 PARAMETER_BYTES = 40  # weight, gradient, moments; copies to measure, to preview and in bf16
 # Numbers that a layer keeps for each hidden unit and step until it has gone backward, measured.
 KEPT = {"lstm": 20, "gru": 20, "rnn": 8, "peephole": 36}
-KEPT_IN_A_LOOP = 36  # where the fused kernel cannot be had
-SURE = 0.7  # share of the estimate that is needed in any case
+KEPT_IN_A_LOOP = {"rnn": 12}  # where the fused kernel cannot be had; of the others 36
+SURE = 0.35  # share of the estimate; the least that was measured to be needed is 0.4 of it
 
 
 @dataclass(frozen=True)
@@ -397,7 +397,11 @@ def finish(
         threads=speed.threads,
         seconds=seconds,
         memory_bytes=memory(
-            config.model, config.data.batch_size, config.data.seq_length, codec.step.size
+            config.model,
+            config.data.batch_size,
+            config.data.seq_length,
+            codec.step.size,
+            last_only=config.data.targets == "last",
         ),
         steps_per_s=batch_steps / speed.seconds,
         unit=codec.unit,
@@ -407,7 +411,9 @@ def finish(
     )
 
 
-def memory(model: ModelConfig, batch: int, length: int, size: int) -> int:
+def memory(
+    model: ModelConfig, batch: int, length: int, size: int, *, last_only: bool = False
+) -> int:
     """Bytes at the peak: weights and all that goes with them, and what backpropagation keeps.
 
     Args:
@@ -415,25 +421,33 @@ def memory(model: ModelConfig, batch: int, length: int, size: int) -> int:
         batch: B.
         length: T.
         size: V, or numbers in a frame.
+        last_only: as in `Network.loss`.
     """
     parameters = sum(map(math.prod, shapes(model, size).values()))
     is_looped = model.cell_norm != "none" or model.recurrent_dropout > 0
-    kept = KEPT_IN_A_LOOP if is_looped else KEPT[model.cell]
-    units = model.layers * kept * model.hidden + 4 * size
-    return BASE_BYTES + PARAMETER_BYTES * parameters + 4 * batch * length * units
+    kept = KEPT_IN_A_LOOP.get(model.cell, 36) if is_looped else KEPT[model.cell]
+    units = length * model.layers * kept * model.hidden + (1 if last_only else length) * 4 * size
+    return BASE_BYTES + PARAMETER_BYTES * parameters + 4 * batch * units
 
 
 def refuse_too_large(
-    model: ModelConfig, batch: int, length: int, size: int, free_bytes: int
+    model: ModelConfig,
+    batch: int,
+    length: int,
+    size: int,
+    free_bytes: int,
+    *,
+    last_only: bool = False,
 ) -> None:
     """Raise where memory cannot suffice, before any of it is asked for: systems give more than
     they have, and then kill.
 
     Raises:
-        DeviceError: names a batch that fits.
+        DeviceError: names a batch that is expected to fit.
     """
-    if SURE * memory(model, batch, length, size) <= free_bytes:
+    if SURE * memory(model, batch, length, size, last_only=last_only) <= free_bytes:
         return
     none = memory(model, 0, length, size)
-    each = memory(model, 1, length, size) - none
-    raise too_large(batch, length, max(0, min(batch - 1, (free_bytes - none) // each)))
+    each = memory(model, 1, length, size, last_only=last_only) - none
+    fitting = max(0, min(batch - 1, (free_bytes - none) // each))
+    raise too_large(batch, length, fitting, tried=False)

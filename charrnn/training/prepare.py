@@ -52,9 +52,9 @@ class Prepared:
         trainer.refuse_full_disk()
         fresh = self.run.path / ".fresh.tmp"
         trainer.save(fresh)
+        self.run.clear()  # never is a part of one beside a part of the other
         os.replace(self._corpus, self.run.corpus)
         os.replace(fresh, self.run.last)
-        self.run.clear()
         return trainer
 
 
@@ -102,8 +102,7 @@ def prepared(
         run.sweep()
         encoded = run.path / ".corpus.npy.partial"
         try:
-            with threadpool_limits(1, user_api="blas"):  # two wait for each other on a busy machine
-                found = _encoded(sources, given, encoded)
+            found = _encoded(sources, given, encoded)
             yield _planned(run, given, device, found, init_from)
         finally:
             encoded.unlink(missing_ok=True)
@@ -124,6 +123,16 @@ def _encoded(sources: Sources, given: Given, path: Path) -> _Encoded:
     """Write the corpus as steps, documents in random order."""
     name, reason = codecs.choose(value(given, "codec"), sources, value(given, "encoding"))
     learner = codecs.learn(name, sources, given)
+    # Once its libraries are there: two threads of BLAS wait for each other on a busy machine, and
+    # round otherwise than one.
+    with threadpool_limits(1, user_api="blas"):
+        return _learnt(learner, name, reason, sources, given, path)
+
+
+def _learnt(
+    learner: Any, name: str, reason: str, sources: Sources, given: Given, path: Path
+) -> _Encoded:
+    """Walk through the corpus."""
     count = corpus.write(path, learner)
     if count < plan.LEAST_STEPS:
         unit = "frame" if name == codecs.AUDIO else codecs.CODECS[name].unit
@@ -204,8 +213,9 @@ def _measured(
     filled["training"]["device"] = device.type
     model = ModelConfig(**filled["model"])
     batch, length = filled["data"]["batch_size"], filled["data"]["seq_length"]
-    plan.refuse_too_large(model, batch, length, codec.step.size, devices.free_memory(device))
     last_only = value(filled, "targets") == "last"
+    room = devices.free_memory(device)
+    plan.refuse_too_large(model, batch, length, codec.step.size, room, last_only=last_only)
     with devices.out_of_memory(batch, length, lambda _: False):  # the weights alone
         network = initial_network(model, codec, value(filled, "seed")).to(device)
     with devices.out_of_memory(batch, length, lambda b: probe.fits(network, b, length, last_only)):

@@ -11,6 +11,7 @@ from torch import Tensor
 from charrnn.config import TrainingConfig
 
 MOST_THREADS = 1024
+MOST_STEPS = 10**12
 LARGEST = 1e15  # of what is counted
 MAY_BE_INFINITE = ("best_nats_per_step", "best_score")  # before the first evaluation
 READINGS = ("elapsed_s", "anchor_elapsed_s")  # of the clock
@@ -163,7 +164,7 @@ def planned_steps(
     if training.minutes is not None:
         left = max(0.0, 60 * training.minutes - elapsed_s)
         limits.append(step + max(1, int(left * steps_per_s)))
-    return min(limits)
+    return min(MOST_STEPS, *limits)
 
 
 def finite(value: float) -> float | None:

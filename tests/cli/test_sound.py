@@ -49,6 +49,19 @@ def heard(path: Path | io.BytesIO) -> np.ndarray:
     return sound
 
 
+def test_the_same_bytes_whatever_blas_may_do(child: Command, tmp_path: Path) -> None:
+    """NumPy and SciPy have each a BLAS of their own, and two threads round otherwise than one."""
+    recorded(tmp_path / "clip.wav", music(4.0))
+    settings = AUDIO | {"n_fft": 2048, "hop_length": 512, "components": 48, "steps": 2}
+    for threads in "12":
+        words = ["train", "clip.wav", "-o", threads, "-q", *flags(**settings, eval_every=2)]
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        outcome = child(*words, **dict.fromkeys(names, threads))
+        assert outcome.returncode == 0, outcome.stderr
+    for name in ("corpus.npy", "best.safetensors", "last.safetensors"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
 def test_training_on_a_folder_of_recordings(command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "recordings"
     folder.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from charrnn.checkpoint import read
-from charrnn.cli.failures import Interrupts
+from charrnn.cli.failures import Interrupted, Interrupts
 from charrnn.run import Run
 from tests.conftest import TINY, flags, trained
 from tests.forks import ended, forked
@@ -181,8 +182,9 @@ def step_without_end(ready: Path) -> None:
         hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 
 
-def test_a_second_ctrl_c_in_the_middle_of_a_step(tmp_path: Path) -> None:
-    child = forked(step_without_end, tmp_path / "ready")
+@pytest.mark.parametrize("step", ["step_without_end", "step_without_end_and_nobody_listening"])
+def test_a_second_ctrl_c_in_the_middle_of_a_step(tmp_path: Path, step: str) -> None:
+    child = forked(globals()[step], tmp_path / "ready")
     while not (tmp_path / "ready").exists():
         time.sleep(0.01)
     for _ in range(2):
@@ -190,6 +192,29 @@ def test_a_second_ctrl_c_in_the_middle_of_a_step(tmp_path: Path) -> None:
         assert child.pid is not None
         os.kill(child.pid, signal.SIGINT)
     assert ended(child) == 130
+
+
+def step_without_end_and_nobody_listening(ready: Path) -> None:
+    """The same where what is said finds a pipe that is full."""
+    _, full = os.pipe()
+    os.set_blocking(full, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(full, bytes(1 << 16))
+    os.set_blocking(full, True)
+    os.dup2(full, 2)
+    step_without_end(ready)
+
+
+def test_only_ctrl_c_is_impatient() -> None:
+    """Sessions end with several signals at once, and each asks for the same: to save."""
+    with Interrupts() as interrupts:
+        interrupts.polling = True
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        assert interrupts.number == signal.SIGTERM
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.parametrize("wait_s", [0.02, 0.1, 0.3])

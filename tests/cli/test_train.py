@@ -127,7 +127,7 @@ def test_signals_save_and_say_how_to_go_on(
     assert progress["step"] >= 3
 
 
-def test_a_second_ctrl_c_leaves_at_once(
+def test_two_ctrl_c_close_together_lose_nothing(
     corpus: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     """However soon after the first, while it saves too, and what was saved before stands."""
@@ -240,7 +240,7 @@ def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
             1,
             "without --documents record",
         ),
-        (["corpus.txt", "--separator", ""], 1, "needs a --separator of 1 to 256 characters"),
+        (["corpus.txt", "--separator", ""], 1, "needs a --separator of 1 to 1000 characters"),
         (["corpus.txt", "--codec", "byte", "--normalize", "NFC"], 1, "bytes are read as they are"),
         (["corpus.txt", "--codec", "morse"], 1, "--codec must be one of auto, char, word, byte"),
         (["corpus.txt", "--init-from", "nowhere"], 1, "nowhere: no such file or run"),

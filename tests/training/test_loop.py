@@ -365,6 +365,20 @@ def test_a_raised_budget_stands_at_once(corpus: Path, tmp_path: Path) -> None:
     assert Trainer.resumed(run, NO_BUDGET).progress.planned_steps == 20
 
 
+def test_minutes_for_a_run_that_nobody_has_timed(corpus: Path, tmp_path: Path) -> None:
+    """Stopped before its first line of metrics: the speed is measured, and the plan is sane."""
+    settings = config.from_flags(TINY | {"steps": 10**6, "eval_every": 10**6})
+    run = Run(tmp_path / "run")
+    polls = iter([False] * 3 + [True])
+    with prepared(find([corpus]), run, settings) as ready:
+        list(ready.begin().events(should_stop=lambda: next(polls)))
+    run.metrics.unlink(missing_ok=True)
+    trainer = Trainer.resumed(run, config.from_flags({"minutes": 10.0}))
+    assert 3 < trainer.progress.planned_steps < 10**8
+    assert trainer.progress.elapsed_s > 0
+    assert Trainer.resumed(run, NO_BUDGET).progress.step == 3
+
+
 def test_nothing_to_resume(run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no last\.safetensors"):
         Trainer.resumed(Run(tmp_path), NO_BUDGET)

@@ -5,8 +5,14 @@ import sys
 from typing import Any
 
 import pytest
+import torch
 
-from charrnn.model.device import keep_freed_memory
+from charrnn.codec.char import CharCodec
+from charrnn.config import ModelConfig
+from charrnn.errors import DeviceError
+from charrnn.model.device import keep_freed_memory, out_of_memory
+from charrnn.training import plan, probe
+from charrnn.training.prepare import initial_network
 
 LIBC: Any = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
 LARGE = 1 << 27  # bytes: glibc maps every piece above 32 MiB by itself, until it is told not to
@@ -37,3 +43,63 @@ def test_large_pieces_are_not_given_back_to_the_system() -> None:
         assert LIBC.mallinfo2().hblks == mapped
     finally:
         LIBC.free(piece)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("could not create a memory object"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_out_of_memory_names_a_batch_that_was_tried(error: Exception) -> None:
+    tried: list[int] = []
+
+    def fits(batch: int) -> bool:
+        tried.append(batch)
+        return batch <= 8
+
+    with (
+        pytest.raises(DeviceError, match="batch 64 and length 9; --batch-size 8 fits"),
+        out_of_memory(64, 9, fits),
+    ):
+        raise error
+    assert tried == [32, 16, 8]
+    with pytest.raises(DeviceError, match="smaller --hidden"), out_of_memory(4, 9, lambda _: False):
+        raise error
+
+
+def test_other_errors_are_not_about_memory() -> None:
+    with pytest.raises(RuntimeError, match="shape"), out_of_memory(4, 9, lambda _: True):
+        raise RuntimeError("shape mismatch")
+
+
+def test_the_trial_is_a_step_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ModelConfig(cell="lstm", hidden=8, layers=1, embedding=4, dropout=0.0, norm="none")
+    network = initial_network(model, CharCodec("abc"), 0)
+    assert probe.fits(network, 4, 8)
+    plain = type(network).loss
+
+    def loss(self: Any, inputs: torch.Tensor, *rest: Any, **options: Any) -> Any:
+        if len(inputs) > 2:
+            raise RuntimeError("can't allocate memory")
+        return plain(self, inputs, *rest, **options)
+
+    monkeypatch.setattr(type(network), "loss", loss)
+    assert [probe.fits(network, batch, 8) for batch in (4, 3, 2, 1)] == [False, False, True, True]
+
+
+def test_what_cannot_fit_is_refused_before_it_is_asked_for() -> None:
+    model = ModelConfig(cell="lstm", hidden=512, layers=2, embedding=64, dropout=0.0, norm="none")
+    free = 1 << 30
+    plan.refuse_too_large(model, 16, 64, 80, free)
+    with pytest.raises(DeviceError, match=r"--batch-size \d+ should fit") as error:
+        plan.refuse_too_large(model, 4_096, 512, 80, free)
+    named = int(str(error.value).partition("--batch-size ")[2].split()[0])
+    assert 0 < named < 4_096
+    assert plan.memory(model, named, 512, 80) <= free < plan.memory(model, named + 1, 512, 80)
+    with pytest.raises(DeviceError, match="no batch fits: give a smaller --hidden"):
+        plan.refuse_too_large(model, 4_096, 512, 80, 1 << 20)

@@ -20,6 +20,7 @@ import pytest
 from charrnn.checkpoint import read
 from charrnn.cli.failures import Interrupted, Interrupts
 from charrnn.run import Run
+from tests.cli.test_train import started
 from tests.conftest import TINY, flags, trained
 from tests.forks import ended, forked
 
@@ -146,16 +147,6 @@ def test_a_reader_that_is_slow(run: Path, environment: dict[str, str], tmp_path:
     """A pipe that is full waits, and nothing of the text is lost."""
     line = f"charrnn sample {run} -n 100000 --seed 1 -q | (sleep 1; cat) | wc -m"
     assert shell(line, environment, tmp_path).stdout.strip() == "100000"
-
-
-def started(words: list[object], environment: dict[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "charrnn", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
 
 
 def test_nohup_is_respected(corpus: Path, tmp_path: Path, environment: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Where the network runs: the devices of this machine and the choice among them."""
+"""Devices: which this machine has, which one to use, and how much memory it has left."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pick(name: str) -> torch.device:
     """The device of this name; "auto" is the fastest one.
 
     Raises:
-        DeviceError: it is not there.
+        DeviceError: this machine does not have it.
     """
     found = available()
     if name == "auto":
@@ -39,13 +39,13 @@ def pick(name: str) -> torch.device:
 
 
 def processors() -> int:
-    """Processors that this process may use."""
+    """How many processors this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def most_threads() -> int:
-    """Threads that are still of use to somebody; with more the machine does little else."""
+    """The largest number of threads worth allowing; more would only slow the machine down."""
     return 4 * processors()
 
 
@@ -53,10 +53,10 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep for the next step what this one has freed.
+    """Make the C library keep freed memory for the next update.
 
-    glibc gives large pieces back to the system at once, and their pages are cleared and mapped
-    anew at every step of training: that took a fifth of it.  Elsewhere nothing is done.
+    glibc returns large blocks to the system at once, so their pages were cleared and mapped again
+    at every update, which took a fifth of the training time.  On other systems this does nothing.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -67,7 +67,7 @@ def keep_freed_memory() -> None:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can still be had where tensors of this device live."""
+    """Bytes that are still free for tensors on this device."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     import psutil
@@ -77,7 +77,7 @@ def free_memory(device: torch.device) -> int:
 
 @contextmanager
 def out_of_memory(batch: int, length: int, fits: Callable[[int], bool]) -> Iterator[None]:
-    """Turn a failed allocation, on whichever device, into an error that says what to do.
+    """Turn a failed allocation, on any device, into an error that says what to do.
 
     Args:
         batch: B.
@@ -85,7 +85,7 @@ def out_of_memory(batch: int, length: int, fits: Callable[[int], bool]) -> Itera
         fits: tries a smaller batch.
 
     Raises:
-        DeviceError: out of memory; names a batch that was tried and fits.
+        DeviceError: out of memory; names a smaller batch that was tried and fits.
     """
     try:
         yield
@@ -93,7 +93,7 @@ def out_of_memory(batch: int, length: int, fits: Callable[[int], bool]) -> Itera
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        traceback.clear_frames(error.__traceback__)  # what they hold is needed for the trial
+        traceback.clear_frames(error.__traceback__)  # frees the tensors that they hold
     size = batch // 2
     while size and not fits(size):
         size //= 2
@@ -101,15 +101,15 @@ def out_of_memory(batch: int, length: int, fits: Callable[[int], bool]) -> Itera
 
 
 def too_large(batch: int, length: int, fitting: int, *, tried: bool = True) -> DeviceError:
-    """The error of a batch that finds no room; `fitting`: one that would, or 0."""
+    """The error for a batch that does not fit in memory; `fitting`: one that does, or 0."""
     remedy = f"--batch-size {fitting} {'fits' if tried else 'should fit'}"
     remedy = remedy if fitting else "no batch fits: give a smaller --hidden"
     return DeviceError(f"out of memory at batch {batch} and length {length}; {remedy}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed; PyTorch's CPU allocator and oneDNN raise plain
-    RuntimeErrors."""
+    """Whether the error means a failed allocation, for which PyTorch's CPU allocator and oneDNN
+    raise plain RuntimeErrors."""
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
         phrase in text

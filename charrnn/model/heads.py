@@ -1,4 +1,4 @@
-"""What the network says of the next step: a distribution over symbols, or over frames."""
+"""Output heads: the distribution over the next symbol, or over the next frame."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-FOLLOWING = 0.02  # share of the latest step in the running mean of the variance
+VARIANCE_MOMENTUM = 0.02  # share of the latest update in the running mean of the variance
 LEAST_VARIANCE = 1e-10
-SURPRISE = 0.5 * math.log(2 * math.pi)  # of a standard normal number at its mean, in nats
+MEAN_NATS = 0.5 * math.log(2 * math.pi)  # -log density of the standard normal at its mean
 
 
 class Categorical(nn.Module):
-    """A linear layer to the logits of V symbols."""
+    """A linear layer to the logits of V symbols, trained by cross-entropy."""
 
     def __init__(self, hidden: int, size: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Categorical(nn.Module):
         return logits.float()
 
     def loss(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """What is to be made small, and mean nats per step, which here are the same.
+        """The loss to minimise, and mean nats per step, which here are the same.
 
         Args:
             x: hidden vectors, (..., H).
@@ -37,30 +37,30 @@ class Categorical(nn.Module):
 
 
 class Regression(nn.Module):
-    """A linear layer to the next frame, F numbers, by its squared error."""
+    """A linear layer to the next frame, F numbers, trained by squared error."""
 
     def __init__(self, hidden: int, size: int) -> None:
         super().__init__()
         self.linear = nn.Linear(hidden, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The frame that is expected, in fp32, (..., F)."""
+        """The expected frame in fp32, (..., F), for hidden vectors, (..., H)."""
         frame: Tensor = self.linear(x)
         return frame.float()
 
     def loss(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean squared error of frames, (..., F), and nats per frame as if the deviation of every
-        number were 1."""
+        """Mean squared error of frames, (..., F), and nats per frame for a standard deviation of 1
+        in every number."""
         error = nn.functional.mse_loss(self(x), targets)
-        return error, (0.5 * error + SURPRISE) * targets.shape[-1]
+        return error, (0.5 * error + MEAN_NATS) * targets.shape[-1]
 
 
 class Gaussian(Regression):
-    """A normal distribution of each number of the next frame, with a variance that is the same for
-    all frames.
+    """A normal distribution of each number of the next frame; the variance does not depend on the
+    input.
 
-    The expected frame is learnt by its squared error, and the variance is a running mean of that:
-    the likelihood of both together would spend itself on the numbers that are easy.
+    The mean is trained by squared error, and the variance is a running mean of that error:
+    training both by likelihood would favour the numbers that are easy to predict.
     """
 
     variance: Tensor
@@ -70,14 +70,14 @@ class Gaussian(Regression):
         self.register_buffer("variance", torch.ones(size))
 
     def loss(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean squared error, and nats per frame, minus the logarithm of its density; in training
-        the variance follows."""
+        """Mean squared error, and nats per frame, its negative log density; in training also
+        updates the variance."""
         errors = (targets - self(x)).square()
         means = errors.detach().flatten(0, -2).mean(0)
         if self.training:
-            self.variance.lerp_(means, FOLLOWING)
+            self.variance.lerp_(means, VARIANCE_MOMENTUM)
         variance = self.variance.clamp(min=LEAST_VARIANCE)
-        nats = 0.5 * (means / variance + variance.log()) + SURPRISE
+        nats = 0.5 * (means / variance + variance.log()) + MEAN_NATS
         return errors.mean(), nats.sum()
 
 

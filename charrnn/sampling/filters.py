@@ -1,9 +1,9 @@
-"""Filters on the distribution over the next step: pure functions of what they are given.
+"""Filters on the distribution over the next step, as pure functions.
 
-They are applied in this order, which `filtered` keeps: on the logits of one sequence, (V,), the
-repetition penalty and then what is banned; temperature turns logits into probabilities, float64,
-that sum to 1; on these top-k, top-p, min-p and typical sampling, each of which takes and gives such
-probabilities.  From temperature on all take one sequence's, (V,), or several sequences', (S, V).
+Their order: first, on the logits of one sequence, (V,), the repetition penalty and bans
+(`history.History.applied`); then (`filtered`) temperature, which turns logits into probabilities,
+float64, and on these top-k, top-p, min-p and typical sampling, which take probabilities that sum to
+1 and return such.  From temperature on, all accept one sequence, (V,), or several, (S, V).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from charrnn.errors import SamplingError
 
 Logits = NDArray[np.floating]
 Probabilities = NDArray[np.float64]
-COLDEST = 1e30  # one over a temperature; more would overflow
+MAX_INVERSE_TEMPERATURE = 1e30  # more would overflow
 
 
 def penalized(logits: Logits, recent: Sequence[int], penalty: float) -> Logits:
@@ -36,10 +36,10 @@ def penalized(logits: Logits, recent: Sequence[int], penalty: float) -> Logits:
 
 
 def banned(logits: Logits, steps: Sequence[int] | NDArray[np.integer]) -> Logits:
-    """Rule out steps.
+    """Set the logits of these steps to minus infinity.
 
     Raises:
-        SamplingError: none is left.
+        SamplingError: no step is left.
     """
     if not len(steps):
         return logits
@@ -53,27 +53,27 @@ def banned(logits: Logits, steps: Sequence[int] | NDArray[np.integer]) -> Logits
 
 
 def softmax(logits: Logits, temperature: float = 1.0) -> Probabilities:
-    """Probabilities proportional to exp(logits / temperature); 0 puts all on the likeliest.
+    """Probabilities proportional to exp(logits / temperature); 0: all on the likeliest step.
 
     Raises:
-        SamplingError: a logit that is not a number: the model is broken.
+        SamplingError: the model is broken: the largest logit is not finite.
     """
-    return _again_1(_tempered(logits, temperature))
+    return _normalized(_tempered(logits, temperature))
 
 
 def _tempered(logits: Logits, temperature: float) -> Probabilities:
-    """The same but for a factor."""
+    """`softmax` without its last division: the sum need not be 1."""
     values = logits.astype(np.float64)
     values -= _highest(values)
     if temperature == 0:
-        return np.asarray(_only(np.ones_like(values), values.argmax(-1)[..., np.newaxis]))
+        return np.asarray(_keep(np.ones_like(values), values.argmax(-1)[..., np.newaxis]))
     if temperature != 1:
-        values *= min(1 / temperature, COLDEST)
+        values *= min(1 / temperature, MAX_INVERSE_TEMPERATURE)
     return np.asarray(np.exp(values, values))
 
 
 def surprises(logits: Logits, steps: NDArray[np.integer]) -> NDArray[np.float64]:
-    """-log p of the steps drawn, (S,), under the model's own distribution, in nats."""
+    """-log p of the drawn steps, (S,), under the model's own distribution, in nats."""
     values = logits.astype(np.float64)
     values -= _highest(values)
     own = np.take_along_axis(values, steps[..., np.newaxis], -1)[..., 0]
@@ -81,19 +81,19 @@ def surprises(logits: Logits, steps: NDArray[np.integer]) -> NDArray[np.float64]
 
 
 def surprise(logits: Logits, step: int) -> float:
-    """The same of one sequence, whose logits are (V,)."""
+    """`surprises` for one sequence, whose logits are (V,)."""
     values = logits.astype(np.float64)
     values -= _highest(values)
     return math.log(np.add.reduce(np.exp(values))) - float(values[step])
 
 
 def _highest(values: Probabilities) -> Any:
-    """The likeliest step's logit, as it can be subtracted from them all.
+    """The largest logit of each sequence, in a shape that can be subtracted from all of them.
 
     Raises:
-        SamplingError: it is not a number: the model is broken.
+        SamplingError: the model is broken: it is not finite.
     """
-    if values.ndim == 1:  # the faster way where there is but one
+    if values.ndim == 1:  # faster for a single sequence
         highest = np.maximum.reduce(values)
         is_finite = math.isfinite(highest)
     else:
@@ -108,57 +108,60 @@ def top_k(probabilities: Probabilities, k: int) -> Probabilities:
     """Keep the k likeliest steps (Fan, Lewis and Dauphin 2018); 0 keeps all."""
     if k == 0 or k >= probabilities.shape[-1]:
         return probabilities
-    return _only(probabilities, np.argsort(-probabilities, kind="stable")[..., :k])
+    return _keep(probabilities, np.argsort(-probabilities, kind="stable")[..., :k])
 
 
 def top_p(probabilities: Probabilities, p: float) -> Probabilities:
-    """Keep the likeliest steps that together reach p (Holtzman et al. 2020), at least one."""
+    """Nucleus sampling: keep the likeliest steps that together reach p, at least one (Holtzman et
+    al. 2020)."""
     if p >= 1:
         return probabilities
-    return _first(probabilities, np.argsort(-probabilities, kind="stable"), p)
+    return _keep_until(probabilities, np.argsort(-probabilities, kind="stable"), p)
 
 
 def min_p(probabilities: Probabilities, share: float) -> Probabilities:
-    """Keep the steps with at least this share of the likeliest one's probability (Nguyen et al.
+    """Keep the steps with at least this share of the likeliest step's probability (Nguyen et al.
     2024)."""
     if share == 0:
         return probabilities
     least = share * probabilities.max(-1, keepdims=True)
-    return _again_1(np.where(probabilities >= least, probabilities, 0))
+    return _normalized(np.where(probabilities >= least, probabilities, 0))
 
 
 def typical_p(probabilities: Probabilities, p: float) -> Probabilities:
-    """Keep the steps whose surprise is nearest to the expected one, the entropy, until they
-    together reach p (Meister et al. 2023), at least one."""
+    """Keep the steps whose -log p is nearest to its expectation, the entropy, until they together
+    reach p, at least one (Meister et al. 2023)."""
     if p >= 1:
         return probabilities
     possible = probabilities > 0
     surprise = np.full_like(probabilities, np.inf)
     surprise[possible] = -np.log(probabilities[possible])
     entropy = np.sum(probabilities * np.where(possible, surprise, 0), -1, keepdims=True)
-    return _first(probabilities, np.argsort(np.abs(surprise - entropy), kind="stable"), p)
+    return _keep_until(probabilities, np.argsort(np.abs(surprise - entropy), kind="stable"), p)
 
 
-def _first(probabilities: Probabilities, order: NDArray[np.integer], p: float) -> Probabilities:
-    """Keep steps in this order until they together reach p."""
+def _keep_until(
+    probabilities: Probabilities, order: NDArray[np.integer], p: float
+) -> Probabilities:
+    """Keep steps in this order until they together reach p; sums to 1."""
     ranked = np.take_along_axis(probabilities, order, -1)
     below = np.cumsum(ranked, -1) < p
-    below[..., 1:] = below[..., :-1]  # and the one that reaches it
+    below[..., 1:] = below[..., :-1]  # include the one that reaches p
     below[..., 0] = True
     kept = np.zeros_like(probabilities)
     np.put_along_axis(kept, order, np.where(below, ranked, 0), -1)
-    return _again_1(kept)
+    return _normalized(kept)
 
 
-def _only(probabilities: Probabilities, steps: NDArray[np.integer]) -> Probabilities:
-    """Keep these steps."""
+def _keep(probabilities: Probabilities, steps: NDArray[np.integer]) -> Probabilities:
+    """Keep these steps only; sums to 1."""
     kept = np.zeros_like(probabilities)
     np.put_along_axis(kept, steps, np.take_along_axis(probabilities, steps, -1), -1)
-    return _again_1(kept)
+    return _normalized(kept)
 
 
-def _again_1(kept: Probabilities) -> Probabilities:
-    """With a sum of 1."""
+def _normalized(kept: Probabilities) -> Probabilities:
+    """Divided by their sum, so that they sum to 1."""
     return np.asarray(kept / kept.sum(-1, keepdims=True))
 
 
@@ -166,21 +169,21 @@ def filtered(logits: Logits, config: SamplingConfig, temperature: float) -> Prob
     """Temperature and the filters after it, in their order, on logits, (V,) or (S, V).
 
     Returns:
-        Probabilities but for a factor, which does not matter to `draw`.
+        Probabilities, of which the sum need not be 1: `draw` does not mind a common factor.
     """
     probabilities = _tempered(logits, temperature)
     if not (config.top_k or config.top_p < 1 or config.min_p or config.typical_p < 1):
         return probabilities
-    probabilities = top_k(_again_1(probabilities), config.top_k)
+    probabilities = top_k(_normalized(probabilities), config.top_k)
     probabilities = top_p(probabilities, config.top_p)
     probabilities = min_p(probabilities, config.min_p)
     return typical_p(probabilities, config.typical_p)
 
 
 def draw(probabilities: Probabilities, uniform: float) -> int:
-    """Draw a step from (V,) by inversion: one number from [0, 1), whatever the distribution.
+    """Draw a step from (V,) by inverting the cumulative distribution at `uniform`, in [0, 1).
 
-    Probabilities may lack a factor here.
+    The probabilities need not sum to 1.
     """
     cumulative = np.add.accumulate(probabilities)
     step = int(cumulative.searchsorted(uniform * cumulative[-1], "right"))
@@ -188,7 +191,7 @@ def draw(probabilities: Probabilities, uniform: float) -> int:
 
 
 def draws(probabilities: Probabilities, uniforms: NDArray[np.floating]) -> NDArray[np.integer]:
-    """The same for several sequences, (S, V), and as many numbers, (S,)."""
+    """`draw` for several sequences, (S, V), and as many numbers, (S,)."""
     cumulative = np.add.accumulate(probabilities, -1)
     steps = np.sum(cumulative <= uniforms[:, np.newaxis] * cumulative[:, -1:], -1)
     for row in np.flatnonzero(steps == probabilities.shape[-1]):

@@ -1,4 +1,4 @@
-"""What was written so far, as far as it bears on what may come next."""
+"""The repetition penalty and bans, which depend on the steps that were written before."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from charrnn.sampling.filters import Logits
 
 
 class History:
-    """The steps of one sequence, prime included: lowers and rules out what would repeat them.
+    """The steps of one sequence, prime included; penalises and bans repetitions.
 
     Args:
         config: repetition penalty and window, and the n of n-grams.
-        never: steps ruled out from the beginning.
+        never: steps that are always banned.
         steps: those written already.
-        end: the step that ends a document; it does not follow itself, since no document is
-            empty.
+        end: the step that ends a document; it is banned after itself, since no document is empty.
     """
 
     def __init__(
@@ -40,9 +39,9 @@ class History:
             self.add(step)
 
     def add(self, step: int) -> None:
-        """Note a step that was written."""
+        """Append a step."""
         n, self._latest = self._config.no_repeat_ngram, step
-        if step == self._end:  # every document ends; and what came before it is another
+        if step == self._end:  # n-grams do not span documents
             self._last.clear()
             return
         if n and len(self._last) == n - 1:
@@ -54,29 +53,29 @@ class History:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is ever lowered or ruled out."""
+        """Whether no logit is ever changed."""
         config = self._config
         rules = config.no_repeat_ngram or config.repetition_penalty != 1
         return not rules and not len(self._never) and self._end is None
 
     def applied(self, logits: Logits) -> Logits:
-        """The logits, (V,), with the repetition penalty, and without what is ruled out.
+        """The logits, (V,), after the repetition penalty and bans.
 
         Raises:
-            SamplingError: nothing is left.
+            SamplingError: no step is left.
         """
         logits = filters.penalized(logits, self._recent, self._config.repetition_penalty)
-        ruled_out = self._never
+        banned = self._never
         if self._end is not None and self._latest == self._end:
-            ruled_out = np.append(ruled_out, self._end)
+            banned = np.append(banned, self._end)
         if self._config.no_repeat_ngram and len(self._last) == self._config.no_repeat_ngram - 1:
-            again = self._after.get(tuple(self._last))
-            if again:
-                ruled_out = np.union1d(ruled_out, list(again))
-        return filters.banned(logits, ruled_out)
+            repeats = self._after.get(tuple(self._last))
+            if repeats:
+                banned = np.union1d(banned, list(repeats))
+        return filters.banned(logits, banned)
 
     def copy(self) -> History:
-        """One that goes on by itself."""
+        """An independent copy."""
         other = History(self._config, self._never, (), self._end)
         other._latest = self._latest
         other._recent, other._last = self._recent.copy(), self._last.copy()

@@ -1,8 +1,8 @@
-"""What can be heard of a free run: whether it moves as the recording does, or stands still.
+"""Statistics of a free run, compared with the recording: does the sound change as it should?
 
-A model of sound can predict the next frame well and still, fed with its own output, fade or circle
-in one place; no loss shows it.  So figures of a few seconds are compared with those of as long
-stretches of the recording: each is a ratio to their median, and 1 is as it should be.
+A model of sound can predict the next frame well, and yet fade out or repeat itself when fed with
+its own output; the loss does not show it.  So a few seconds are measured, and so are stretches of
+the same length of the recording; each figure is the ratio to their median, ideally 1.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ Array = NDArray[np.float64]
 
 LOWEST_HZ, HIGHEST_HZ = 50.0, 11_025.0
 BANDS = 32
-FLOOR = 1e-9  # of the power of a full-scale sine: -90 dB
+FLOOR = 1e-9  # share of the power of a full-scale sine: -90 dB
 CLUSTERS = 32
-REFERENCE_S = 120.0  # of a recording that are compared with, at most
-FADED = 6.0  # below what is usual, in nats of power: 26 dB
-STILL = 0.25  # nats between two moments: nothing moves
-ALIKE = 0.2  # of the usual distance between two moments: the same moment again
+REFERENCE_S = 120.0  # of the recording, at most, are used
+FADED = 6.0  # nats of power below the usual level, 26 dB: silence
+STILL = 0.25  # nats between two frames: the sound does not change
+ALIKE = 0.2  # of the usual distance between two frames: they are the same
 SHORTEST_LOOP_S, LONGEST_LOOP_S = 0.5, 20.0
 
 
 @dataclass(frozen=True)
 class Figures:
-    """A free run against stretches of the recording, as ratios."""
+    """Ratios of a free run to stretches of the recording."""
 
-    flux: float  # what becomes louder from frame to frame, mean over the bands
-    onsets: float  # peaks of that a second
-    spread: float  # deviation in time, mean over the bands
-    variety: float  # of how many kinds of frame: a perplexity over clusters of the recording's
-    lasting: float  # flux of the second half over that of the first
+    flux: float  # increase of loudness from frame to frame, mean over the bands
+    onsets: float  # peaks of the flux per second
+    spread: float  # standard deviation over time, mean over the bands
+    variety: float  # number of kinds of frame: perplexity over clusters of the recording's frames
+    lasting: float  # flux of the second half divided by that of the first
 
     @property
     def distance(self) -> float:
-        """How far the ratios are from 1 together: the sum of their logarithms, made positive."""
+        """How far all ratios are from 1: the sum of their absolute logarithms."""
         return math.fsum(abs(math.log(min(max(v, 1e-3), 1e3))) for v in self.to_dict().values())
 
     def to_dict(self) -> dict[str, float]:
-        """Plain values, fit for JSON."""
+        """Plain values for JSON."""
         return asdict(self)
 
 
@@ -54,10 +54,10 @@ class Listener:
     """Compares free runs with a recording.
 
     Args:
-        recording: magnitudes of full scale, (N, bins).
-        rate: samples a second.
-        steps_per_s: frames a second.
-        seconds: of a free run.
+        recording: magnitudes, 1 for full scale, (N, bins).
+        rate: samples per second.
+        steps_per_s: frames per second.
+        seconds: length of a free run.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Listener:
         self._typical = [median(values) for values in zip(*windows, strict=True)]
 
     def figures(self, free_run: NDArray[np.float32]) -> Figures:
-        """Of magnitudes, (`steps`, bins)."""
+        """The figures of magnitudes, (`steps`, bins)."""
         heard = bands(free_run, self._rate)
         measured = self._measured(heard)
         ratios = (a / max(b, 1e-9) for a, b in zip(measured, self._typical, strict=True))
@@ -101,8 +101,8 @@ class Listener:
 
 
 def bands(magnitudes: NDArray[np.float32], rate: int) -> Array:
-    """The logarithm of the power in BANDS bands of like width in octaves, (n, BANDS), or fewer
-    where the bins are too few."""
+    """The logarithm of the power in BANDS bands that are equally wide in octaves, (n, BANDS), or
+    fewer if there are not enough bins."""
     bins = magnitudes.shape[1]
     highest = min(HIGHEST_HZ, rate / 2)
     edges = np.geomspace(LOWEST_HZ, highest, BANDS + 1) / (rate / 2) * (bins - 1)
@@ -119,12 +119,12 @@ def _flux(heard: Array) -> Array:
 
 
 def trouble(heard: Array, steps_per_s: float) -> str:
-    """What a listener would complain of: that a sample falls silent, holds one sound, or says the
-    same over and over at its end; else nothing.
+    """What is wrong with a sample: that it falls silent, holds one sound, or repeats itself at its
+    end; empty if none of these.
 
     Args:
-        heard: as `bands` gives it, (n, BANDS).
-        steps_per_s: frames a second.
+        heard: output of `bands`, (n, BANDS).
+        steps_per_s: frames per second.
     """
     second = max(1, round(steps_per_s))
     if len(heard) < 2 * second:

@@ -28,7 +28,8 @@ from charrnn.codec import Codec
 from charrnn.config import Config
 from charrnn.errors import CharrnnError, CheckpointError
 from charrnn.files import replacing
-from charrnn.model.shapes import COUNTER, PARTS, shapes
+from charrnn.model.cells import cell_of
+from charrnn.model.shapes import COUNTER, shapes
 
 if TYPE_CHECKING:
     from charrnn.model.network import Network
@@ -272,7 +273,7 @@ def _wanted(config: Config, codec: Codec, *, resumable: bool) -> dict[str, tuple
     wanted |= {CODEC + name: array.shape for name, array in codec.arrays.items()}
     if resumable:
         state = (config.data.batch_size, config.model.hidden)
-        parts = range(PARTS[config.model.cell])
+        parts = range(cell_of(config.model.cell).state_parts)
         wanted |= {f"state.{i}.{part}": state for i in range(config.model.layers) for part in parts}
     return wanted
 

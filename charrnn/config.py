@@ -26,6 +26,15 @@ from charrnn.errors import ConfigError
 Naming = Callable[[str, str], str]
 Given = dict[str, dict[str, Any]]  # section -> name -> value: what a user has asked for
 
+# Every cell: its name, and the module with its record, `CELL`.  Strings, because neither NumPy nor
+# PyTorch may be imported to show the names.
+CELLS: dict[str, str] = {
+    "lstm": "charrnn.model.cells.lstm",
+    "gru": "charrnn.model.cells.gru",
+    "rnn": "charrnn.model.cells.rnn",
+    "peephole": "charrnn.model.cells.peephole",
+}
+
 
 def setting(
     doc: str,
@@ -35,7 +44,7 @@ def setting(
     above: float | None = None,
     most: float | None = None,
     below: float | None = None,
-    choices: tuple[str, ...] = (),
+    choices: Collection[str] = (),
     needs: tuple[str, ...] = (),
 ) -> Any:
     """Declare one setting: its documentation, its default (none: chosen) and what it may be.
@@ -144,7 +153,7 @@ class ModelConfig:
     cell: str = setting(
         "Recurrent cell; peephole: an LSTM whose gates see the cell state.",
         default="lstm",
-        choices=("lstm", "gru", "rnn", "peephole"),
+        choices=CELLS,
     )
     hidden: int = setting("Hidden units of a layer, H.", least=1, most=32768)
     layers: int = setting("Recurrent layers, L.", least=1, most=64)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.terminal import amount, duration, note, printable, table
 from charrnn.data.corpus import held_out
+from charrnn.model.cells import cell_of
 from charrnn.training.events import Evaluated, Event, Sampled, Stepped, Stopped
 
 if TYPE_CHECKING:
@@ -221,9 +222,8 @@ def _kinds(plan: Plan) -> str:
 
 def _model(model: ModelConfig) -> str:
     """The network, and what of it is out of the ordinary."""
-    names = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN", "peephole": "peephole LSTM"}
     parts = [
-        f"{names[model.cell]} {model.layers}x{model.hidden}",
+        f"{cell_of(model.cell).label} {model.layers}x{model.hidden}",
         _ends(model),
         f"dropout {model.dropout:g}{' (variational)' if model.variational else ''}",
     ]

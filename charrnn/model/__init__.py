@@ -1,1 +1,1 @@
-"""The sequence model: one step in, the distribution over the next step out."""
+"""The recurrent network: reads a step, predicts the distribution over the next one."""

@@ -1,75 +1,86 @@
-"""One recurrent layer: PyTorch's fused kernel where it serves, the plain time loop elsewhere."""
+"""One recurrent layer: PyTorch's fused kernel where the cell has one, else the loop over time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from charrnn.config import ModelConfig
-from charrnn.model import cells
-from charrnn.model.cells import CELLS, Parts, Recurrence
+from charrnn.model.cells import cell_of, torch_step
+from charrnn.model.cells.torch_step import Parts, Recurrence
 from charrnn.model.dropout import dropout
-from charrnn.model.shapes import GATES, PARTS
 
-KERNELS: dict[str, Callable[[int, int], nn.RNNBase]] = {
-    "lstm": nn.LSTM,
-    "gru": nn.GRU,
-    "rnn": nn.RNN,
-    "peephole": nn.LSTM,  # for its weights only
-}
-FUSED: dict[str, Callable[..., Any]] = {"lstm": torch.lstm, "gru": torch.gru, "rnn": torch.rnn_tanh}
+
+class GateWeights(nn.Module):
+    """The weights of a cell for which `torch.nn` has no class, by the names that its classes use.
+
+    Args:
+        inputs: I.
+        rows: G*H.
+        hidden: H.
+    """
+
+    def __init__(self, inputs: int, rows: int, hidden: int) -> None:
+        super().__init__()
+        self.weight_ih_l0 = nn.Parameter(torch.empty(rows, inputs))
+        self.weight_hh_l0 = nn.Parameter(torch.empty(rows, hidden))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(rows))
+        self.bias_hh_l0 = nn.Parameter(torch.empty(rows))
 
 
 class RecurrentLayer(nn.Module):
     """A layer over dense inputs, (T, B, I), or over one-hot ones given as integers, (T, B).
 
     The forget gate's bias starts at 1 (Jozefowicz, Zaremba and Sutskever 2015), the recurrent
-    matrices orthogonal, the input matrix uniform with a standard deviation of 1 / sqrt(H).  Of a
-    one-hot input a gate sees a single weight, so there it is 1/2, which gives the gates the
-    spread that an embedding gives them.
+    matrices orthogonal, the input matrix uniform with a standard deviation of 1 / sqrt(H).  From a
+    one-hot input a gate gets a single weight, so there the deviation is 1/2, which spreads the
+    gates as an embedding does.
 
     Args:
-        config: cell, H, and what is dropped or normalised inside the layer.
+        config: cell, H, and dropout and normalisation inside the layer.
         inputs: I, or the number of symbols.
         one_hot: whether inputs are integers.
     """
 
     def __init__(self, config: ModelConfig, inputs: int, *, one_hot: bool = False) -> None:
         super().__init__()
-        self.config = config
-        hidden, gates = config.hidden, GATES[config.cell]
-        self.kernel = KERNELS[config.cell](inputs, hidden)
-        self.peephole = nn.Parameter(torch.zeros(3, hidden)) if config.cell == "peephole" else None
-        self.gains = self.cell_gain = None
-        if config.cell_norm == "layer":
-            self.gains = nn.Parameter(torch.ones(2, gates, hidden))  # of the input's, the state's
-            if PARTS[config.cell] == 2:
-                self.cell_gain = nn.Parameter(
-                    torch.stack([torch.ones(hidden), torch.zeros(hidden)])
-                )
+        self.config, self.cell = config, cell_of(config.cell)
+        cell, hidden = self.cell, config.hidden
+        self.kernel: Any
+        if cell.kernel is None:
+            self.kernel = GateWeights(inputs, cell.gates * hidden, hidden)
+        else:
+            self.kernel = getattr(nn, cell.kernel)(inputs, hidden)
+        further = cell.parameter_shapes(hidden, layer_norm=config.cell_norm == "layer")
+        for name, shape in further.items():
+            self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
+        with torch.no_grad():
+            if "gains" in further:
+                self.get_parameter("gains").fill_(1)
+            if "cell_gain" in further:
+                self.get_parameter("cell_gain")[0] = 1
         weight_ih, weight_hh, bias_ih, bias_hh = self.weights
         bound = 3**0.5 * (0.5 if one_hot else hidden**-0.5)
         nn.init.uniform_(weight_ih, -bound, bound)
-        for gate in weight_hh.chunk(gates):
+        for gate in weight_hh.chunk(cell.gates):
             nn.init.orthogonal_(gate)
         nn.init.zeros_(bias_ih)
         nn.init.zeros_(bias_hh)
-        if gates == 4:
+        if cell.forget_gate is not None:
             with torch.no_grad():
-                bias_ih[hidden : 2 * hidden] = 1
+                bias_ih.unflatten(0, (cell.gates, hidden))[cell.forget_gate] = 1
 
     @property
     def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Input's weights, (G*H, I), recurrent ones, (G*H, H), and their biases, (G*H,) each."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self.kernel.all_weights[0]
-        return weight_ih, weight_hh, bias_ih, bias_hh
+        """Input weights, (G*H, I), recurrent ones, (G*H, H), and their biases, (G*H,) each."""
+        kernel = self.kernel
+        return kernel.weight_ih_l0, kernel.weight_hh_l0, kernel.bias_ih_l0, kernel.bias_hh_l0
 
     def initial_state(self, batch: int) -> Parts:
         """Zeros, (B, H) each part: h, and c where the cell has one."""
-        shape = (PARTS[self.config.cell], batch, self.config.hidden)
+        shape = (self.cell.state_parts, batch, self.config.hidden)
         return tuple(self.weights[0].new_zeros(shape).unbind(0))
 
     def forward(
@@ -84,8 +95,8 @@ class RecurrentLayer(nn.Module):
         Args:
             x: inputs.
             state: (B, H) each part.
-            generator: draws the masks of this layer's own dropout; None: nothing is dropped.
-            scale: factors of a one-hot input, (T, B, 1), where that is dropped.
+            generator: draws the masks of dropout inside the layer; None: no dropout.
+            scale: dropout factors of a one-hot input, (T, B, 1).
         """
         weight_hh = dropout(self.weights[1], self.config.weight_drop, generator)
         keep = None
@@ -97,10 +108,11 @@ class RecurrentLayer(nn.Module):
         return self._looped(x, state, weight_hh, keep, scale)
 
     def _fits_kernel(self, x: Tensor) -> bool:
-        config = self.config
-        return x.is_floating_point() and config.cell in FUSED and config.cell_norm == "none"
+        has_kernel = self.cell.fused is not None
+        return has_kernel and x.is_floating_point() and self.config.cell_norm == "none"
 
     def _fused(self, x: Tensor, state: Parts, weight_hh: Tensor) -> tuple[Tensor, Parts]:
+        assert self.cell.fused is not None
         wide: Any = tuple(part.unsqueeze(0) for part in state)
         if len(wide) == 1:
             (wide,) = wide
@@ -112,7 +124,7 @@ class RecurrentLayer(nn.Module):
             weights = [weight_ih, weight_hh, bias_ih, bias_hh]
             # Biases yes, one layer, no dropout, training or not, one direction, time first.
             options = (True, 1, 0.0, self.training, False, False)
-            outputs, *after = FUSED[self.config.cell](x, wide, weights, *options)
+            outputs, *after = getattr(torch, self.cell.fused)(x, wide, weights, *options)
         return outputs, tuple(part.squeeze(0) for part in after)
 
     def _looped(
@@ -124,15 +136,17 @@ class RecurrentLayer(nn.Module):
         else:  # a one-hot input times a matrix is one of its columns: (T, B) -> (T, B, G*H)
             gates_x = nn.functional.embedding(x, weight_ih.t())
             gates_x = gates_x if scale is None else gates_x * scale
-        gain = None
-        if self.gains is not None:
-            gates_x, gain = cells.normalized(gates_x, self.gains[0]), self.gains[1]
-        own = Recurrence(weight_hh, None, self.peephole, gain, self.cell_gain, keep)
-        if self.config.cell == "gru":  # its reset gate acts on a part of this bias
-            gates_x, own = gates_x + bias_ih, own._replace(bias=bias_hh)
+        parameters = dict(self.named_parameters(recurse=False))
+        gains, gain = parameters.pop("gains", None), None
+        if gains is not None:
+            gates_x, gain = torch_step.normalized(gates_x, gains[0]), gains[1]
+        bias = None
+        if self.cell.separate_bias:
+            gates_x, bias = gates_x + bias_ih, bias_hh
         else:
             gates_x = gates_x + (bias_ih + bias_hh)
-        return cells.scan(CELLS[self.config.cell], gates_x, state, own)
+        recurrence = Recurrence(weight_hh, bias, gain, keep, parameters)
+        return torch_step.scan(self.cell.torch_step, gates_x, state, recurrence)
 
 
 class SequenceNorm(nn.Module):
@@ -143,6 +157,6 @@ class SequenceNorm(nn.Module):
         self.norm = nn.BatchNorm1d(hidden) if kind == "batch" else nn.LayerNorm(hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Batch norm takes its statistics over all T * B vectors."""
+        """The same shape, normalised; batch norm takes its statistics over all T * B vectors."""
         normed: Tensor = self.norm(x.flatten(0, 1).float())
         return normed.view_as(x)

@@ -1,4 +1,4 @@
-"""The network: input, a stack of recurrent layers with norm and dropout, a head."""
+"""The network: input, stacked recurrent layers with norm and dropout, output head."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from charrnn.codec.steps import Discrete, Step
 from charrnn.config import ModelConfig
-from charrnn.model.cells import Parts
+from charrnn.model.cells.torch_step import Parts
 from charrnn.model.dropout import dropout
 from charrnn.model.heads import HEADS
 from charrnn.model.layers import RecurrentLayer, SequenceNorm
@@ -18,14 +18,14 @@ State = tuple[Parts, ...]  # one entry a layer
 
 
 class Network(nn.Module):
-    """Predicts the next step from all before it.
+    """Predicts the next step from all steps before it.
 
     The recurrent state and the generator of the dropout masks are arguments and results, never
     attributes.
 
     Args:
-        config: its shape.
-        step: the kind of a step; `step.size` is V, or F.
+        config: its sizes and options.
+        step: the kind of step; `step.size` is V, or F.
     """
 
     def __init__(self, config: ModelConfig, step: Step) -> None:
@@ -55,8 +55,8 @@ class Network(nn.Module):
     def hidden(
         self, steps: Tensor, state: State, generator: torch.Generator | None = None
     ) -> tuple[Tensor, State]:
-        """What the head reads, time first, (T, B, H), for steps (B, T), or frames (B, T, F), and
-        the new state.
+        """The head's input, time first, (T, B, H), for steps (B, T), or frames (B, T, F), and the
+        new state.
 
         Args:
             generator: draws the dropout masks; None: no dropout.
@@ -84,7 +84,8 @@ class Network(nn.Module):
         return x, tuple(after)
 
     def _frames(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Frames, (T, B, F), as the first layer reads them: in training with noise."""
+        """Frames, (T, B, F), as the first layer reads them: normalised, and in training with
+        noise and dropout."""
         config = self.config
         if generator is not None and config.input_noise:
             spread = x.std((0, 1), correction=0)
@@ -95,7 +96,8 @@ class Network(nn.Module):
         return dropout(x, config.input_dropout, generator, variational=config.variational)
 
     def _one_hot_dropout(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Of a one-hot vector only the one can be dropped: factors, (T, B, 1), for x, (T, B)."""
+        """Dropout of one-hot vectors, of which only the 1 matters: factors, (T, B, 1), for x,
+        (T, B)."""
         p = self.config.input_dropout
         if not self.config.variational:
             ones = torch.ones(x.shape, device=x.device)
@@ -105,7 +107,7 @@ class Network(nn.Module):
         return mask.gather(1, x.t()).t().unsqueeze(-1)
 
     def forward(self, steps: Tensor, state: State) -> tuple[Tensor, State]:
-        """Of the next steps the logits, (B, T, V), or the expected frames, (B, T, F), and the new
+        """Logits of the next steps, (B, T, V), or the expected next frames, (B, T, F), and the new
         state, for steps (B, T), or frames."""
         x, state = self.hidden(steps, state)
         return self.head(x).transpose(0, 1), state
@@ -119,8 +121,8 @@ class Network(nn.Module):
         *,
         last_only: bool = False,
     ) -> tuple[Tensor, Tensor, State]:
-        """What is to be made small; mean nats per step of `targets`, (B, T), which of symbols are
-        the same; and the new state, from which no gradient flows back into this segment.
+        """The loss to minimise; mean nats per step of `targets`, (B, T), which for symbols is the
+        same; and the new state, detached from this segment's graph.
 
         Args:
             last_only: only the last step of the segment is predicted (many to one).
@@ -134,19 +136,19 @@ class Network(nn.Module):
 
     @property
     def vocabulary_axes(self) -> dict[str, int]:
-        """The tensors with an axis of V, and which it is."""
+        """Names of the tensors with an axis of V, and which axis that is."""
         embeds = self.embedding is not None
         first = {"embedding.weight": 0} if embeds else {"layers.0.kernel.weight_ih_l0": 1}
         return first | {"head.linear.weight": 0, "head.linear.bias": 0}
 
     @property
     def parameter_count(self) -> int:
-        """Numbers that are learnt."""
+        """How many numbers are learnt."""
         return sum(parameter.numel() for parameter in self.parameters())
 
 
 def detached(state: State) -> State:
-    """The state cut off from the graph that made it, in fp32 whatever the kernel's precision."""
+    """The state detached from its graph, in fp32 whatever the kernel's precision."""
     return tuple(tuple(part.detach().float() for part in parts) for parts in state)
 
 

@@ -1,11 +1,10 @@
-"""The tensors of a network by name and shape: what a config promises, known without PyTorch."""
+"""Names and shapes of a network's tensors, computed from its config without PyTorch."""
 
 from __future__ import annotations
 
 from charrnn.config import ModelConfig
+from charrnn.model.cells import cell_of
 
-GATES = {"lstm": 4, "gru": 3, "rnn": 1, "peephole": 4}
-PARTS = {"lstm": 2, "gru": 1, "rnn": 1, "peephole": 2}  # of the state
 COUNTER = "num_batches_tracked"  # of a batch norm: the only tensor of integers
 
 Shapes = dict[str, tuple[int, ...]]
@@ -14,11 +13,13 @@ Shapes = dict[str, tuple[int, ...]]
 def shapes(config: ModelConfig, size: int) -> Shapes:
     """Every tensor of the network over `size` symbols, V, or numbers in a frame, F, as
     `Network.state_dict` names it."""
-    hidden, gates = config.hidden, GATES[config.cell] * config.hidden
+    cell, hidden = cell_of(config.cell), config.hidden
+    gates = cell.gates * hidden
     width = config.embedding or size
     found: Shapes = {"embedding.weight": (size, width)} if config.embedding else {}
     if config.input_norm == "batch":
         found |= _norm("input_norm", size, batch=True)
+    further = cell.parameter_shapes(hidden, layer_norm=config.cell_norm == "layer")
     for index in range(config.layers):
         layer, kernel = f"layers.{index}", f"layers.{index}.kernel"
         found |= {
@@ -27,12 +28,7 @@ def shapes(config: ModelConfig, size: int) -> Shapes:
             f"{kernel}.bias_ih_l0": (gates,),
             f"{kernel}.bias_hh_l0": (gates,),
         }
-        if config.cell == "peephole":
-            found[f"{layer}.peephole"] = (3, hidden)
-        if config.cell_norm == "layer":
-            found[f"{layer}.gains"] = (2, GATES[config.cell], hidden)
-            if PARTS[config.cell] == 2:
-                found[f"{layer}.cell_gain"] = (2, hidden)
+        found |= {f"{layer}.{name}": shape for name, shape in further.items()}
         if config.norm != "none":
             found |= _norm(f"norms.{index}", hidden, batch=config.norm == "batch")
         width = hidden

@@ -1,1 +1,1 @@
-"""From a distribution over the next step to a sequence: filters, draws, and the loop of both."""
+"""Generating sequences: the network in NumPy, filters on its distribution, and drawing from it."""

@@ -1,4 +1,4 @@
-"""Beam search: the likeliest continuations that a search of a given width finds."""
+"""Beam search: the likeliest continuations found by a search of a given width."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from charrnn.codec import TextCodec
 from charrnn.config import SamplingConfig
 from charrnn.errors import SamplingError
 from charrnn.sampling import filters
-from charrnn.sampling.generate import LONG, Drawn, Model, TextStream
+from charrnn.sampling.generate import TUNE_THREADS_FROM, Drawn, Model, TextStream
 from charrnn.sampling.history import History
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A continuation and what the model thinks of it."""
+    """A continuation and its probability."""
 
     drawn: tuple[Drawn, ...]
-    log_p: float  # under the distribution that was searched: after penalties and bans
-    ended: bool  # by the end of a document or a stop text
+    log_p: float  # under the searched distribution, which is after penalty and bans
+    ended: bool  # with the end of a document or a stop text
 
     def score(self, length_penalty: float) -> float:
-        """Log probability over length to the power of the penalty (Wu et al. 2016 without their
-        constant): 0 favours short ones, 1 takes the mean."""
+        """Log probability divided by length to the power of the penalty (Wu et al. 2016, without
+        their constant): 0 favours short continuations, 1 gives the mean per step."""
         return float(self.log_p / max(1, len(self.drawn)) ** length_penalty)
 
 
-@np.errstate(all="ignore")  # of absurd weights; what they lead to is refused
+@np.errstate(all="ignore")  # absurd weights overflow; the outcome is refused
 def search(
     model: Model,
     codec: TextCodec,
@@ -41,29 +41,29 @@ def search(
     config: SamplingConfig | None = None,
     stop: str = "",
 ) -> list[Hypothesis]:
-    """The best continuations of `prime`, the likeliest first, at most `width` of them.
+    """The best continuations of `prime`, at most `width` of them, sorted by their score.
 
-    Temperature and the filters after it have no say: nothing is drawn.  The repetition penalty
-    and all bans hold.
+    Temperature and the filters after it have no effect, since nothing is drawn; the repetition
+    penalty and all bans apply.
 
     Args:
         model: the network.
         codec: of the model.
-        length: steps at most.
-        width: hypotheses that are kept at each step.
+        length: maximum number of steps.
+        width: hypotheses kept at each step.
         length_penalty: as in `Hypothesis.score`.
-        prime: text to go on after.
-        config: penalties and bans.
+        prime: text to continue.
+        config: penalty and bans.
         stop: text that ends a hypothesis.
 
     Raises:
-        SamplingError: the model's output is not finite, or nothing may follow.
+        SamplingError: the model's output is not finite, or all steps are banned.
     """
     config = config or SamplingConfig()
     steps, _ = codec.primed(prime)
     stream = model.begin(steps).take([0])
-    if length >= LONG:
-        stream.share_work()
+    if length >= TUNE_THREADS_FROM:
+        stream.tune_threads()
     live = [Hypothesis((), 0.0, False)]
     never = codec.never(config.allow, config.forbid, config.unk)
     histories = [History(config, never, map(int, steps), codec.end)]
@@ -94,9 +94,9 @@ def search(
 def _best(
     live: list[Hypothesis], histories: list[History], logits: np.ndarray, width: int
 ) -> list[tuple[int, Hypothesis]]:
-    """The likeliest extensions by one step of all live hypotheses, each with the row it extends.
+    """The likeliest one-step extensions of all live hypotheses, each with the row it extends.
 
-    All are of one length here, so the length penalty does not order them.
+    All have the same length, so the length penalty does not change their order.
     """
     candidates: list[tuple[float, int, int, float]] = []
     ruled_out: SamplingError | None = None
@@ -123,16 +123,16 @@ def _best(
 def _settled(
     done: list[Hypothesis], live: list[Hypothesis], width: int, length: int, penalty: float
 ) -> bool:
-    """Whether no live hypothesis can still beat the best `width` that have ended."""
+    """Whether no live hypothesis can beat the best `width` ended ones any more."""
     if len(done) < width:
         return False
     worst = sorted((h.score(penalty) for h in done), reverse=True)[width - 1]
-    # At best every further step is certain, and the hypothesis as long as may be.
+    # The best case: every further step has probability 1, up to the maximum length.
     return bool(max(h.log_p for h in live) / length**penalty < worst)
 
 
 def _has(codec: TextCodec, hypothesis: Hypothesis, prime: str, stop: str) -> bool:
-    """Whether the stop text stands in what was written."""
+    """Whether the hypothesis contains the stop text."""
     if not stop:
         return False
     text = text_of(codec, hypothesis, prime, stop)
@@ -144,7 +144,7 @@ def _has(codec: TextCodec, hypothesis: Hypothesis, prime: str, stop: str) -> boo
 def text_of(
     codec: TextCodec, hypothesis: Hypothesis, prime: str = "", stop: str = ""
 ) -> TextStream:
-    """The text of a hypothesis, cut off before a stop text."""
+    """The text of a hypothesis, cut off before the stop text."""
     _, decoder = codec.primed(prime)
     drawn: Iterator[Drawn] = iter(hypothesis.drawn)
     return TextStream(drawn, decoder, len(hypothesis.drawn), stop, codec.end)

@@ -1,4 +1,4 @@
-"""Frames of sound drawn one after the other, each from what the network expects after the last."""
+"""Frames of sound, drawn one by one, each from the distribution that follows the last."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from charrnn.sampling.generate import generator_of
 from charrnn.sampling.runtime import Runtime
 
 Frame = NDArray[np.float32]
-FARTHEST = 1e6  # a number in a frame that is no sound any more
+MAX_MAGNITUDE = 1e6  # of a number in a frame; beyond it the network has diverged
 
 
 def frames(
@@ -27,30 +27,32 @@ def frames(
     seed: int = 0,
     index: int = 0,
 ) -> Iterator[Frame]:
-    """Frames, (F,), for as long as they are asked for.
+    """Frames, (F,), without end.
 
-    A temperature t draws from the density to the power of 1 / t, as it does of symbols: the
-    deviation is multiplied by its square root.
+    As for symbols, a temperature t means the density to the power of 1 / t, which for a normal
+    distribution multiplies the standard deviation by the square root of t.
 
     Args:
         model: the network.
-        starts: (S, P, F): without a prime, one of them is gone on after.
-        prime: (N, F), to go on after.
-        config: of which the temperature matters.
-        seed: of the draws.
-        index: of the sample; those of the same seed and number are alike.
+        starts: (S, P, F): without a prime, a random one of them is continued.
+        prime: (N, F), to continue.
+        config: only its temperature is used.
+        seed: of the random generators.
+        index: of the sample; the same seed and index give the same frames.
 
     Raises:
         SamplingError: the network's output is not finite.
     """
     random = generator_of(seed, index)
-    chosen = starts[random.integers(len(starts))]  # drawn in any case: a prime changes nothing else
+    chosen = starts[
+        random.integers(len(starts))
+    ]  # always drawn, so that a prime changes no other draw
     stream: Any = model.begin(chosen if prime is None or not len(prime) else prime)
-    stream.share_work()
+    stream.tune_threads()
     for temperature in cycle((config or SamplingConfig()).temperature):
         deviation = model.deviation * np.float32(temperature**0.5)
         frame = stream.logits + deviation * random.standard_normal(model.size, np.float32)
-        if not np.abs(frame).max() < FARTHEST:
+        if not np.abs(frame).max() < MAX_MAGNITUDE:
             raise SamplingError("the model's output is not finite; its weights are broken")
         yield frame
         stream.step(frame)

@@ -1,4 +1,4 @@
-"""The generation loop: read the prime, then draw, filter and feed back, one step at a time."""
+"""The generation loop: read the prime, then filter, draw and feed back, one step at a time."""
 
 from __future__ import annotations
 
@@ -19,57 +19,56 @@ from charrnn.sampling.filters import Logits
 from charrnn.sampling.history import History
 from charrnn.sampling.runtime import Runtime
 
-ABREAST = 64  # samples drawn side by side: a matrix is read once for all of them
-AHEAD = 1 << 23  # steps that may wait to be written, while the first of them is
-LONG = 100  # steps, from which it is worth measuring how best to take them
+MAX_BATCH = 64  # samples drawn side by side: a matrix is read once for all of them
+MAX_BUFFERED = 1 << 23  # steps drawn for samples that are read later, while the first is read
+TUNE_THREADS_FROM = 100  # steps to draw, from which it pays to measure the number of threads
 
 
 class Stream(Protocol):
-    """Sequences in the course of being read by a network, as `runtime.Stream` has them."""
+    """The state of a network that has read one or several sequences; see `runtime.Stream`."""
 
-    logits: Logits  # of the next step, (V,) of a single one, else (S, V)
+    logits: Logits  # of the next step: (V,) for a single sequence, else (S, V)
 
     def step(self, steps: Any) -> Logits:
-        """Read a step, or one of each sequence, (S,); the new `logits`."""
+        """Read a step, or one of each sequence, (S,), and return the new `logits`."""
 
     def take(self, rows: Sequence[int]) -> Self:
-        """Those of these numbers, to go on by themselves."""
+        """New sequences that continue those with these indices."""
 
-    def share_work(self) -> None:
-        """Find the best number of threads for many such steps."""
+    def tune_threads(self) -> None:
+        """Measure and set the fastest number of threads."""
 
 
 class Model(Protocol):
-    """What can be sampled: `runtime.Runtime`, or another way to step the same network."""
+    """A network that can be sampled: `runtime.Runtime`, or another implementation of it."""
 
     def begin(self, prime: Sequence[int] | np.ndarray) -> Stream:
         """A stream that has read `prime`, (N,), N at least 1."""
 
 
 class Drawn(NamedTuple):
-    """One step that was drawn, and its surprise under the model's own distribution."""
+    """A drawn step, and its negative log probability under the model's own distribution."""
 
     step: int
-    nats: float  # -log p before temperature and filters; 0 where nobody wants to know
+    nats: float  # -log p before temperature and filters; 0 if it was not computed
 
 
 def generator_of(seed: int, index: int) -> np.random.Generator:
-    """The random generator of sample `index`: the same however many samples are drawn."""
+    """The random generator of sample `index`, the same however many samples are drawn."""
     return np.random.default_rng([seed, index])
 
 
-class Abreast:
-    """Sequences that are drawn side by side, one step of each at a time, as far as they are asked
-    for.
+class BatchSampler:
+    """Draws several sequences side by side, one step of each at a time, on demand.
 
     Args:
-        stream: has read the prime, in as many sequences as there are generators; of one, it may
-            be a single one.
+        stream: has read the prime, in as many sequences as there are generators; for one, its
+            logits may be (V,).
         config: temperature and filters.
-        generators: sources of the draws.
+        generators: a random generator for each sequence.
         history: of the prime.
         end: the step that ends a document.
-        scored: whether the surprise of each step is wanted.
+        scored: whether to compute `Drawn.nats`.
     """
 
     def __init__(
@@ -87,16 +86,17 @@ class Abreast:
         self._generators = generators
         self._histories = [history, *(history.copy() for _ in generators[1:])]
         self._is_idle = history.is_idle
-        self._unscored = cache(lambda step: Drawn(step, 0.0))  # one object for all that wait
-        self._waiting: list[deque[Drawn | SamplingError]] = [deque() for _ in generators]
-        self._live = list(range(len(generators)))  # as they stand in the stream
+        self._unscored = cache(
+            lambda step: Drawn(step, 0.0)
+        )  # one object for all that are buffered
+        self._buffered: list[deque[Drawn | SamplingError]] = [deque() for _ in generators]
+        self._live = list(range(len(generators)))  # sequences in the stream, in its order
         self._finished: set[int] = set()
         self._last: Any = None  # steps drawn, not yet read
         self._is_single = stream.logits.ndim == 1
 
     def sequence(self, index: int) -> Iterator[Drawn]:
-        """The steps of sequence `index`, to the end of a document, or for as long as they are
-        asked for.
+        """The steps of sequence `index`, up to the end of a document, else without end.
 
         Raises:
             SamplingError: the model's output is not finite, or nothing may be drawn.
@@ -104,22 +104,22 @@ class Abreast:
         if self._is_single:
             yield from self._alone()
             return
-        waiting = self._waiting[index]
-        while waiting or index not in self._finished:
-            if not waiting:
+        buffered = self._buffered[index]
+        while buffered or index not in self._finished:
+            if not buffered:
                 self._draw()
-            drawn = waiting.popleft()
+            drawn = buffered.popleft()
             if isinstance(drawn, SamplingError):
                 raise drawn
             yield drawn
 
     def leave(self, index: int) -> None:
-        """Draw no more of this sequence."""
+        """Stop drawing this sequence."""
         self._finished.add(index)
-        self._waiting[index].clear()
+        self._buffered[index].clear()
 
     def _alone(self) -> Iterator[Drawn]:
-        """The steps of a single sequence, without the bookkeeping of several."""
+        """The steps of a single sequence, without the bookkeeping that several need."""
         stream, history, random = self._stream, self._histories[0], self._generators[0].random
         for temperature in self._temperatures:
             values = logits = stream.logits
@@ -134,7 +134,7 @@ class Abreast:
             stream.step(step)
 
     def _leave_finished(self) -> None:
-        """Drop the sequences that nobody wants any more."""
+        """Drop finished sequences from the stream."""
         rows = [row for row, index in enumerate(self._live) if index not in self._finished]
         if len(rows) < len(self._live):
             self._stream = self._stream.take(rows)
@@ -142,7 +142,7 @@ class Abreast:
             self._last = self._last[rows]
 
     def _draw(self) -> None:
-        """Draw a step of each sequence that goes on."""
+        """Draw and buffer a step of each unfinished sequence."""
         if self._last is not None:
             if self._finished:
                 self._leave_finished()
@@ -150,7 +150,9 @@ class Abreast:
         logits = self._stream.logits  # (S, V)
         values: Logits = logits
         if not self._is_idle:
-            values = np.stack([self._ruled(row, index) for row, index in enumerate(self._live)])
+            values = np.stack(
+                [self._restricted(row, index) for row, index in enumerate(self._live)]
+            )
         uniforms = np.array([self._generators[index].random() for index in self._live])
         temperature = next(self._temperatures)
         steps = filters.draws(filters.filtered(values, self._config, temperature), uniforms)
@@ -158,35 +160,36 @@ class Abreast:
         for index, step, nats in zip(self._live, steps.tolist(), surprises.tolist(), strict=True):
             if index not in self._finished:
                 drawn = Drawn(step, nats) if self._scored else self._unscored(step)
-                self._waiting[index].append(drawn)
+                self._buffered[index].append(drawn)
                 self._histories[index].add(step)
             if step == self._end:
                 self._finished.add(index)
         self._last = steps
 
-    def _ruled(self, row: int, index: int) -> Logits:
-        """One sequence's logits after the rules; where they leave nothing, it alone ends."""
+    def _restricted(self, row: int, index: int) -> Logits:
+        """One sequence's logits after penalty and bans; if these leave no step, it ends with an
+        error and the others continue."""
         values: Logits = self._stream.logits[row]
         try:
             values = self._histories[index].applied(values)
         except SamplingError as error:
-            self._waiting[index].append(error)
+            self._buffered[index].append(error)
             self._finished.add(index)
         return values
 
 
 class TextStream:
-    """Text of a sequence of steps as it is made, cut off before a stop text.
+    """The text of a sequence of steps, decoded as they are drawn, and cut off before a stop text.
 
-    Iterate over it for pieces of text; afterwards `steps`, `nats` and `stopped` are known.
+    Iterate over it for pieces of text; `steps`, `nats` and `stopped` are final at the end.
 
     Args:
-        drawn: where the steps come from; where they end, the text does.
+        drawn: the steps; the text ends when they do.
         decoder: turns them into text.
-        length: steps at most.
+        length: maximum number of steps.
         stop: text that ends the sample and is not part of it; empty: none.
         end: step that ends the sample and is not part of it; None: none.
-        leave: told when no more steps are wanted.
+        leave: called when no more steps are needed.
     """
 
     def __init__(
@@ -205,7 +208,7 @@ class TextStream:
         self.stopped = False
 
     def __iter__(self) -> Iterator[str]:
-        held = ""  # might be the beginning of the stop text
+        held = ""  # held back: it may be the beginning of the stop text
         while self.steps < self._length and (drawn := next(self._drawn, None)) is not None:
             self.steps += 1
             self.nats += drawn.nats
@@ -233,12 +236,12 @@ class TextStream:
 
     @property
     def nats_per_step(self) -> float:
-        """Mean surprise of the steps drawn so far; 0 before the first."""
+        """Mean negative log probability of the steps drawn so far; 0 before the first."""
         return self.nats / max(1, self.steps)
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that is a beginning of `stop`."""
+    """Length of the longest suffix of `text` that is a proper prefix of `stop`."""
     return next(
         (n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0
     )
@@ -256,42 +259,42 @@ def samples(
     stop: str = "",
     scored: bool = True,
 ) -> Iterator[TextStream]:
-    """Samples as streams of text that go on after `prime`.
+    """Samples that continue `prime`, as streams of text.
 
     Characters of the prime that the codec does not know are left out; without a prime the text
-    begins as a paragraph would.  Where the corpus was one of documents, a sample is one, and
-    the prime its beginning.
+    begins like a paragraph.  If the corpus consisted of documents, a sample is one document, which
+    begins with the prime.
 
     Args:
         model: the network.
         codec: of the model.
-        length: steps of a sample, at most.
-        num: samples; those of the same number and seed are alike however many there are (but for
-            the rounding of sums in another order).
-        prime: text to go on after.
-        config: temperature, filters and rules.
-        seed: of the draws.
+        length: maximum number of steps in a sample.
+        num: number of samples; a sample depends on the seed and its index only, not on how many
+            there are (except for rounding, since sums are taken in another order).
+        prime: text to continue.
+        config: temperature, filters, penalty and bans.
+        seed: of the random generators.
         stop: text that ends a sample.
-        scored: whether `nats_per_step` is wanted; without it sampling is faster.
+        scored: whether to compute `nats_per_step`; without it sampling is faster.
 
     Raises:
-        SamplingError: a demand that leaves nothing to draw; in a sample, a broken model.
+        SamplingError: settings that leave no step to draw; while iterating, a broken model.
     """
     config = config or SamplingConfig()
     steps, _ = codec.primed(prime)
     never = codec.never(config.allow, config.forbid, config.unk)
     history = History(config, np.asarray(never, np.int64), steps.tolist(), codec.end)
     begun = model.begin(steps)
-    abreast = min(ABREAST, max(1, AHEAD // max(1, length)))
-    for first in range(0, num, abreast):
-        generators = [generator_of(seed, k) for k in range(first, min(num, first + abreast))]
+    batch = min(MAX_BATCH, max(1, MAX_BUFFERED // max(1, length)))
+    for first in range(0, num, batch):
+        generators = [generator_of(seed, k) for k in range(first, min(num, first + batch))]
         stream = begun if num == 1 else begun.take([0] * len(generators))
-        if not first and length * num >= LONG:
-            stream.share_work()
-        group = Abreast(stream, config, generators, history.copy(), codec.end, scored=scored)
+        if not first and length * num >= TUNE_THREADS_FROM:
+            stream.tune_threads()
+        sampler = BatchSampler(stream, config, generators, history.copy(), codec.end, scored=scored)
         for index in range(len(generators)):
             decoder = codec.primed(prime)[1]
-            drawn, leave = group.sequence(index), partial(group.leave, index)
+            drawn, leave = sampler.sequence(index), partial(sampler.leave, index)
             yield TextStream(drawn, decoder, length, stop, codec.end, leave)
 
 
@@ -304,13 +307,13 @@ def sample(
     seed: int = 0,
     stop: str = "",
 ) -> TextStream:
-    """One sample of a model file; see `samples`.  What `config` leaves open is as the run was set
-    up.
+    """One sample of a model file; see `samples`.  Without a `config`, the sampling settings of the
+    run apply.
 
     Raises:
         CheckpointError: the file is damaged.
-        SamplingError: a model of sound; a demand that leaves nothing to draw; later, a broken
-            model.
+        SamplingError: a model of sound; settings that leave no step to draw; while iterating, a
+            broken model.
     """
     codec = model.codec
     if codec.medium != "text":

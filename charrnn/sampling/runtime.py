@@ -1,11 +1,11 @@
-"""The network stepped in NumPy: a step at a time, one stream or many, and no PyTorch.
+"""The network stepped in NumPy: one step at a time, for one stream or several, without PyTorch.
 
-At batch 1 a step is a few matrix-vector products, and the rest of its time is the price of each
-call.  So weights lie column by column, which BLAS reads fastest; a layer's output is multiplied
-once, by the next layer's input weights and by its own recurrent ones; the input is a row of a
-table that fills as symbols are met; batch norm is folded into the weights behind it; sigmoid gates
-are halved beforehand, since sigmoid(x) = (1 + tanh(x / 2)) / 2 lets one tanh serve all gates; and
-a plain LSTM, GRU or RNN allocates nothing.
+For a single stream a step is a few matrix-vector products, and the rest of its time is overhead of
+the calls.  Therefore weights are stored by columns, which BLAS reads fastest; a layer's output is
+multiplied once, by the next layer's input weights and its own recurrent ones together; one-hot or
+embedded inputs are rows of a table that is filled as symbols appear; batch norm is folded into the
+weights after it; sigmoid gates are halved beforehand, since sigmoid(x) = (1 + tanh(x / 2)) / 2 lets
+one tanh serve all gates; and a plain LSTM, GRU or RNN allocates nothing.
 """
 
 from __future__ import annotations
@@ -23,25 +23,26 @@ from numpy.typing import NDArray
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig
 from charrnn.errors import SamplingError
-from charrnn.sampling.layer import CELLS, Array, Layer, Shape, Weights, beside
+from charrnn.model.cells.numpy_step import Array, Weights, per_stream
+from charrnn.sampling.layer import Layer, LayerStream, Shape
 
-SHARED_FROM = 1 << 19  # numbers in a matrix that is worth a second thread
-FEW = 512  # symbols whose whole table is made for several streams: four times as quick to read
-TRIES = 5  # of each number of threads
+LARGE_MATRIX = 1 << 19  # numbers, from which a second thread may pay
+SMALL_VOCABULARY = 512  # symbols up to which the whole table is made: reading it is 4x as fast
+TRIALS = 5  # steps that are timed with each number of threads
 
 
 class Runtime:
     """A network ready to be stepped.
 
     Args:
-        config: its shape.
+        config: its sizes and options.
         weights: its tensors, by the names of `model.shapes`.
 
     Raises:
         SamplingError: a weight that is not finite.
     """
 
-    @np.errstate(all="ignore")  # of absurd weights; what they lead to is refused when drawn
+    @np.errstate(all="ignore")  # absurd weights overflow; drawing from the outcome is refused
     def __init__(self, config: ModelConfig, weights: Weights) -> None:
         for name, array in weights.items():
             if not np.isfinite(np.sum(array, dtype=np.float64)):
@@ -49,25 +50,25 @@ class Runtime:
             if name.endswith(("running_var", "variance")) and np.min(array) < 0:
                 raise SamplingError(f"the model's weights are broken: {name} is negative")
         self.layers = [Layer(config, weights, index) for index in range(config.layers)]
-        for layer, behind in pairwise(self.layers):
-            layer.feed(behind.input_weight, behind.input_bias, behind)
+        for layer, next_layer in pairwise(self.layers):
+            layer.connect(next_layer.input_weight, next_layer.input_bias, next_layer)
         head = weights["head.linear.weight"], weights["head.linear.bias"]
-        self.dense = head if config.dense else None  # what follows the dense layer
+        self.after_dense = head if config.dense else None
         if config.dense:
             head = weights["dense.weight"], weights["dense.bias"]
-        self.layers[-1].feed(*head)
+        self.layers[-1].connect(*head)
         self.size = len(weights["head.linear.bias"])  # V, or F
         self.is_discrete = config.head == "categorical"
-        # Of frames the deviation of each number, (F,); of a model that expects one frame, 0.
+        # Standard deviation of each number of a frame, (F,); 0 for a head that has none.
         self.deviation = np.sqrt(weights.get("head.variance", np.zeros(self.size, np.float32)))
         self._embedding = weights.get("embedding.weight")  # None: one-hot, or frames
         if config.input_norm == "batch":
-            self.layers[0].read_normed(weights, "input_norm.norm")
+            self.layers[0].fold_input_norm(weights, "input_norm.norm")
         gates = len(self.layers[0].input_weight) if self.is_discrete else 0
-        self._table = np.empty((self.size, gates), np.float32)  # takes memory as it fills
-        self._rows: list[Array | None] = [None] * self.size  # of the table, those that are filled
+        self._table = np.empty((self.size, gates), np.float32)  # takes memory as it is filled
+        self._rows: list[Array | None] = [None] * self.size  # the filled rows of the table
         for layer in self.layers[1:]:
-            del layer.input_weight  # it is in the matrix of the layer before
+            del layer.input_weight  # it is part of the previous layer's matrix
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Runtime:
@@ -83,51 +84,51 @@ class Runtime:
             raise SamplingError(f"{checkpoint.path}: {error}") from None
 
     def begin(self, prime: Sequence[int] | NDArray[Any]) -> Stream:
-        """A stream that has read `prime`, (N,), or (N, F), N at least 1."""
+        """A stream that has read `prime`, (N,), or (N, F), with N at least 1."""
         stream, steps = Stream(self), np.asarray(prime)
         for step in steps.tolist() if self.is_discrete else steps:
             stream.step(step)
         return stream
 
-    def share(self, steps: Any, *, several: bool) -> Array:
-        """The input's share of the first layer's gates, (G*H,) or (G*H, S), of a step, or of those
-        of several streams, (S,), or (S, F)."""
+    def input_gates(self, steps: Any, *, several: bool) -> Array:
+        """The input's part of the first layer's gates: (G*H,) for a step, or (G*H, S) for one step
+        of each of several streams, (S,), or (S, F)."""
         if self.is_discrete:
-            return self.columns(steps) if several else self.row(steps)
+            return self._symbols(steps) if several else self._symbol(steps)
         first = self.layers[0]
-        share: Array = first.input_weight @ (steps.T if several else steps)
-        return first.input_share(share + beside(first.input_bias, share))
+        gates: Array = first.input_weight @ (steps.T if several else steps)
+        return first.normalized_input(gates + per_stream(first.input_bias, gates))
 
-    def row(self, step: int) -> Array:
-        """The share of a symbol, (G*H,)."""
+    def _symbol(self, step: int) -> Array:
+        """`input_gates` of one symbol, (G*H,): a row of the table."""
         row = self._rows[step]
         if row is None:
             first = self.layers[0]
             if self._embedding is None:
-                share = first.input_weight[:, step]
+                gates = first.input_weight[:, step]
             else:
-                share = first.input_weight @ self._embedding[step]
+                gates = first.input_weight @ self._embedding[step]
             row = self._rows[step] = self._table[step]
-            row[:] = first.input_share(share + first.input_bias)
+            row[:] = first.normalized_input(gates + first.input_bias)
         return row
 
-    def columns(self, steps: NDArray[np.integer]) -> Array:
-        """Those of several streams' symbols, (S,), as (G*H, S)."""
-        if self.size <= FEW:
-            return np.take(self._across, steps, 1)
+    def _symbols(self, steps: NDArray[np.integer]) -> Array:
+        """`input_gates` of several streams' symbols, (G*H, S)."""
+        if self.size <= SMALL_VOCABULARY:
+            return np.take(self._transposed_table, steps, 1)
         for step in set(steps.tolist()):
-            self.row(step)
+            self._symbol(step)
         columns: Array = self._table[steps].T
         return columns
 
     @cached_property
-    def _across(self) -> Array:
-        """The whole table, symbol by symbol across: (G*H, V)."""
-        return np.stack([self.row(step) for step in range(self.size)], 1)
+    def _transposed_table(self) -> Array:
+        """The whole table with a column for each symbol, (G*H, V)."""
+        return np.stack([self._symbol(step) for step in range(self.size)], 1)
 
 
 class Stream:
-    """One sequence or several abreast: their recurrent state, and what follows it.
+    """One sequence or several side by side: their recurrent state, and the logits of the next step.
 
     Args:
         runtime: the network.
@@ -136,10 +137,10 @@ class Stream:
 
     def __init__(self, runtime: Runtime, shape: Shape = ()) -> None:
         self._runtime, self._shape, self._several = runtime, shape, bool(shape)
-        self._cells = [CELLS[layer.cell](layer, shape) for layer in runtime.layers]
-        logits = self._cells[-1].onward
-        if runtime.dense is not None:
-            self._hidden, logits = logits, np.empty((runtime.size, *shape), np.float32)
+        self._layers = [LayerStream(layer, shape) for layer in runtime.layers]
+        logits = self._layers[-1].onward
+        if runtime.after_dense is not None:
+            logits = np.empty((runtime.size, *shape), np.float32)
         self._logits = logits
         self.logits: Array = logits.T if shape else logits  # (V,) or (S, V), written by `step`
 
@@ -147,23 +148,26 @@ class Stream:
         """Read a step, or one of each stream, (S,); a step is an integer, or a frame, (F,).
 
         Returns:
-            `logits`, which the next step overwrites: (V,), or (S, V); of frames the one that is
-            expected, (F,), or (S, F).
+            `logits`, which the next step overwrites: (V,), or (S, V); for frames the expected next
+            one, (F,), or (S, F).
         """
-        x = self._runtime.share(steps, several=self._several)
-        for cell in self._cells:
-            x = cell.read(x)
-        if self._runtime.dense is not None:
-            weight, bias = self._runtime.dense
+        x = self._runtime.input_gates(steps, several=self._several)
+        for layer in self._layers:
+            x = layer.step(x)
+        if self._runtime.after_dense is not None:
+            weight, bias = self._runtime.after_dense
             np.dot(weight, np.maximum(x, 0), self._logits)
-            self._logits += beside(bias, self._logits)
+            self._logits += per_stream(bias, self._logits)
         return self.logits
 
-    def share_work(self) -> None:
-        """Give BLAS as many threads as are quickest for such streams, from now on and for the whole
-        process: the second one reads a large matrix at once with the first, unless another program
-        keeps a processor busy.  Smaller ones BLAS leaves to one thread by itself."""
-        if max(layer.weight.size for layer in self._runtime.layers) < SHARED_FROM:
+    def tune_threads(self) -> None:
+        """Measure how many BLAS threads are fastest for such streams, and set that number for the
+        whole process.
+
+        With two threads a large matrix is read from memory faster, unless another program keeps a
+        processor busy.  Small matrices BLAS leaves to one thread by itself.
+        """
+        if max(layer.weight.size for layer in self._runtime.layers) < LARGE_MATRIX:
             return
         controller, most = _blas()
         times: dict[int, list[float]] = {count: [] for count in (1, most)}
@@ -171,19 +175,19 @@ class Stream:
         steps: Any = np.zeros(self._shape, np.int64) if self._shape else 0
         if not self._runtime.is_discrete:
             steps = np.zeros((*self._shape, self._runtime.size), np.float32)
-        for _ in range(TRIES):
-            for count, seen in times.items():
+        for _ in range(TRIALS):
+            for count, measured in times.items():
                 controller.limit(limits=count)
-                started = time.perf_counter()
+                started_at = time.perf_counter()
                 trial.step(steps)
-                seen.append(time.perf_counter() - started)
+                measured.append(time.perf_counter() - started_at)
         controller.limit(limits=min(times, key=lambda count: median(times[count])))
 
     def take(self, rows: Sequence[int]) -> Stream:
-        """Streams that go on from those of these numbers; one may be taken several times."""
+        """New streams that continue those with these indices, which may repeat."""
         taken = Stream(self._runtime, (len(rows),))
-        for cell, old in zip(taken._cells, self._cells, strict=True):
-            for part, from_part in zip(cell.memory, old.memory, strict=True):
+        for layer, old in zip(taken._layers, self._layers, strict=True):
+            for part, from_part in zip(layer.state, old.state, strict=True):
                 part[:] = from_part[:, rows] if self._several else from_part[:, np.newaxis]
         taken.logits[:] = self.logits[rows] if self._several else self.logits
         return taken
@@ -191,7 +195,7 @@ class Stream:
 
 @cache
 def _blas() -> tuple[Any, int]:
-    """What sets the threads of BLAS, and how many there were at first."""
+    """The controller of BLAS's threads, and how many there were at first."""
     from threadpoolctl import ThreadpoolController
 
     controller = ThreadpoolController().select(user_api="blas")

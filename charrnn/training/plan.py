@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from charrnn.codec import Codec
-from charrnn.config import BUDGET, Config, Given, ModelConfig, merge, value
+from charrnn.config import BUDGET, Config, Given, merge, value
 from charrnn.data.corpus import held_out
 from charrnn.data.lanes import Lanes
 from charrnn.errors import ConfigError
-from charrnn.model.device import too_large
+from charrnn.model.cells import cell_of
+from charrnn.model.memory import peak_bytes
 from charrnn.model.network import Network
-from charrnn.model.shapes import shapes
 from charrnn.training.probe import Speed
 from charrnn.training.progress import planned_steps
 
@@ -31,12 +31,6 @@ EVALUATION_SHARE = 0.08  # of the time, at most
 VALIDATION_STEPS = 200_000  # enough to tell models apart to 0.01
 LEAST_SEGMENTS = 4  # in an epoch
 LEAST_STEPS = 16  # a corpus shorter than this is a mistake
-BASE_BYTES = 320 << 20  # Python, PyTorch and its buffers, before the first tensor of ours
-PARAMETER_BYTES = 40  # weight, gradient, moments; copies to measure, to preview and in bf16
-# Numbers that a layer keeps for each hidden unit and step until it has gone backward, measured.
-KEPT = {"lstm": 20, "gru": 20, "rnn": 8, "peephole": 36}
-KEPT_IN_A_LOOP = {"rnn": 12}  # where the fused kernel cannot be had; of the others 36
-SURE = 0.35  # share of the estimate; the least that was measured to be needed is 0.4 of it
 
 
 @dataclass(frozen=True)
@@ -134,10 +128,10 @@ SOUND: Given = {
     "model": {"head": "gaussian", "input_noise": 0.3},
     "sampling": {"temperature": (1.0,)},
 }
-# What suits AdamW and an LSTM suits others when multiplied by this.
-RATES = {"sgd": 100.0, "rmsprop": 0.5, "rnn": 0.25}
+# Learning rates of other optimizers relative to AdamW's; a cell's own factor is in its record.
+RATES = {"sgd": 100.0, "rmsprop": 0.5}
 NORMED = {"cell", "cell_norm", "embedding", "input_dropout"}  # which have a say about that norm
-FINE_TUNING = 1 / 3  # and so does what suits a network that begins with nothing
+FINE_TUNING = 1 / 3  # of the learning rate that suits untrained weights
 
 
 def sizes(corpus_steps: int, codec: str, on_gpu: bool) -> tuple[Size, ...]:
@@ -204,8 +198,8 @@ def choose(
     _refuse_wrong_kind(given, unit)
     if unit == "frame":
         chosen = merge(chosen, SOUND)
-    optimizer, cell = value(given, "optimizer"), value(given, "cell")
-    chosen["training"]["lr"] *= RATES.get(optimizer, 1.0) * RATES.get(cell, 1.0)
+    optimizer, cell = value(given, "optimizer"), cell_of(value(given, "cell"))
+    chosen["training"]["lr"] *= RATES.get(optimizer, 1.0) * cell.lr_factor
     if fine_tuning:
         chosen["training"]["lr"] *= FINE_TUNING
     chosen["training"]["weight_decay"] = 0.01 if optimizer == "adamw" else 0.0
@@ -396,7 +390,7 @@ def finish(
         vocabulary=codec.step.size,
         threads=speed.threads,
         seconds=seconds,
-        memory_bytes=memory(
+        memory_bytes=peak_bytes(
             config.model,
             config.data.batch_size,
             config.data.seq_length,
@@ -409,45 +403,3 @@ def finish(
         documents=documents,
         notices=notices,
     )
-
-
-def memory(
-    model: ModelConfig, batch: int, length: int, size: int, *, last_only: bool = False
-) -> int:
-    """Bytes at the peak: weights and all that goes with them, and what backpropagation keeps.
-
-    Args:
-        model: the network's shape.
-        batch: B.
-        length: T.
-        size: V, or numbers in a frame.
-        last_only: as in `Network.loss`.
-    """
-    parameters = sum(map(math.prod, shapes(model, size).values()))
-    is_looped = model.cell_norm != "none" or model.recurrent_dropout > 0
-    kept = KEPT_IN_A_LOOP.get(model.cell, 36) if is_looped else KEPT[model.cell]
-    units = length * model.layers * kept * model.hidden + (1 if last_only else length) * 4 * size
-    return BASE_BYTES + PARAMETER_BYTES * parameters + 4 * batch * units
-
-
-def refuse_too_large(
-    model: ModelConfig,
-    batch: int,
-    length: int,
-    size: int,
-    free_bytes: int,
-    *,
-    last_only: bool = False,
-) -> None:
-    """Raise where memory cannot suffice, before any of it is asked for: systems give more than
-    they have, and then kill.
-
-    Raises:
-        DeviceError: names a batch that is expected to fit.
-    """
-    if SURE * memory(model, batch, length, size, last_only=last_only) <= free_bytes:
-        return
-    none = memory(model, 0, length, size)
-    each = memory(model, 1, length, size, last_only=last_only) - none
-    fitting = max(0, min(batch - 1, (free_bytes - none) // each))
-    raise too_large(batch, length, fitting, tried=False)

@@ -20,6 +20,7 @@ from charrnn.config import Given, ModelConfig, value
 from charrnn.data import corpus
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.model import device as devices
+from charrnn.model import memory
 from charrnn.model.network import Network
 from charrnn.run import Run, load
 from charrnn.training import plan, probe
@@ -215,7 +216,7 @@ def _measured(
     batch, length = filled["data"]["batch_size"], filled["data"]["seq_length"]
     last_only = value(filled, "targets") == "last"
     room = devices.free_memory(device)
-    plan.refuse_too_large(model, batch, length, codec.step.size, room, last_only=last_only)
+    memory.refuse_too_large(model, batch, length, codec.step.size, room, last_only=last_only)
     with devices.out_of_memory(batch, length, lambda _: False):  # the weights alone
         network = initial_network(model, codec, value(filled, "seed")).to(device)
     with devices.out_of_memory(batch, length, lambda b: probe.fits(network, b, length, last_only)):

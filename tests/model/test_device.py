@@ -10,8 +10,9 @@ import torch
 from charrnn.codec.char import CharCodec
 from charrnn.config import ModelConfig
 from charrnn.errors import DeviceError
+from charrnn.model import memory
 from charrnn.model.device import keep_freed_memory, out_of_memory
-from charrnn.training import plan, probe
+from charrnn.training import probe
 from charrnn.training.prepare import initial_network
 
 LIBC: Any = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
@@ -95,11 +96,15 @@ def test_the_trial_is_a_step_of_training(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_cannot_fit_is_refused_before_it_is_asked_for() -> None:
     model = ModelConfig(cell="lstm", hidden=512, layers=2, embedding=64, dropout=0.0, norm="none")
     free = 1 << 30
-    plan.refuse_too_large(model, 16, 64, 80, free)
+    memory.refuse_too_large(model, 16, 64, 80, free)
     with pytest.raises(DeviceError, match=r"--batch-size \d+ should fit") as error:
-        plan.refuse_too_large(model, 4_096, 512, 80, free)
+        memory.refuse_too_large(model, 4_096, 512, 80, free)
     named = int(str(error.value).partition("--batch-size ")[2].split()[0])
     assert 0 < named < 4_096
-    assert plan.memory(model, named, 512, 80) <= free < plan.memory(model, named + 1, 512, 80)
+    assert (
+        memory.peak_bytes(model, named, 512, 80)
+        <= free
+        < memory.peak_bytes(model, named + 1, 512, 80)
+    )
     with pytest.raises(DeviceError, match="no batch fits: give a smaller --hidden"):
-        plan.refuse_too_large(model, 4_096, 512, 80, 1 << 20)
+        memory.refuse_too_large(model, 4_096, 512, 80, 1 << 20)

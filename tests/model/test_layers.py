@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from charrnn.config import ModelConfig
-from charrnn.model import cells
-from charrnn.model.cells import CELLS, Recurrence
-from charrnn.model.layers import FUSED, GATES, PARTS, RecurrentLayer
+from charrnn.config import CELLS, ModelConfig
+from charrnn.model.cells import cell_of, torch_step
+from charrnn.model.cells.torch_step import Recurrence
+from charrnn.model.layers import RecurrentLayer
 
 V, H, B, T = 7, 5, 3, 11
 ORACLES = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -32,7 +32,7 @@ def steps_of() -> torch.Tensor:
 
 def state_of(cell: str) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(2)
-    return tuple(torch.randn(B, H, generator=generator) for _ in range(PARTS[cell]))
+    return tuple(torch.randn(B, H, generator=generator) for _ in range(cell_of(cell).state_parts))
 
 
 @pytest.mark.parametrize("cell", ORACLES)
@@ -83,7 +83,7 @@ def by_the_equations(layer: RecurrentLayer, steps: torch.Tensor, state: tuple) -
     outputs = []
     for x in nn.functional.one_hot(steps, V).double().numpy():
         of_x, of_h = [], []
-        for gate in range(GATES[cell]):
+        for gate in range(cell_of(cell).gates):
             rows = slice(gate * H, (gate + 1) * H)
             a, b = x @ w_x[rows].T, h @ w_h[rows].T
             if normed:
@@ -123,30 +123,29 @@ def test_cells_obey_their_equations(cell: str, cell_norm: str) -> None:
 @pytest.mark.parametrize("masked", [False, True])
 def test_gradients_by_finite_differences(cell: str, normed: bool, masked: bool) -> None:
     torch.manual_seed(0)
-    width, gates = 3, GATES[cell]
+    width, kind = 3, cell_of(cell)
 
     def numbers(*shape: int) -> torch.Tensor:
         return torch.randn(shape, dtype=torch.float64, requires_grad=True)
 
-    state = [numbers(2, width) for _ in range(PARTS[cell])]
-    own = {"weight": numbers(gates * width, width)}
-    if cell == "gru":
-        own["bias"] = numbers(gates * width)
-    if cell == "peephole":
-        own["peephole"] = numbers(3, width)
+    state = [numbers(2, width) for _ in range(kind.state_parts)]
+    own = {"weight": numbers(kind.gates * width, width)}
+    if kind.separate_bias:
+        own["bias"] = numbers(kind.gates * width)
     if normed:
-        own["gain"] = numbers(gates, width)
-        if PARTS[cell] == 2:
-            own["cell_gain"] = numbers(2, width)
+        own["gain"] = numbers(kind.gates, width)
+    shapes = kind.parameter_shapes(width, layer_norm=normed)
+    further = {name: numbers(*shape) for name, shape in shapes.items() if name != "gains"}
     keep = torch.tensor([[2.0, 0, 2], [0, 2, 2]], dtype=torch.float64) if masked else None
 
     def run(gates_x: torch.Tensor, *rest: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        parts, weights = rest[: len(state)], dict(zip(own, rest[len(state) :], strict=True))
-        recurrence = Recurrence(**weights, keep=keep)  # type: ignore[arg-type]
-        outputs, after = cells.scan(CELLS[cell], gates_x, parts, recurrence)
+        parts, left = rest[: len(state)], iter(rest[len(state) :])
+        weights, parameters = ({name: next(left) for name in names} for names in (own, further))
+        recurrence = Recurrence(**weights, keep=keep, parameters=parameters)  # type: ignore[arg-type]
+        outputs, after = torch_step.scan(kind.torch_step, gates_x, parts, recurrence)
         return (outputs, *after)
 
-    inputs = (numbers(4, 2, gates * width), *state, *own.values())
+    inputs = (numbers(4, 2, kind.gates * width), *state, *own.values(), *further.values())
     assert torch.autograd.gradcheck(run, inputs)
 
 
@@ -186,9 +185,9 @@ def test_what_fits_the_fused_kernel_takes_it(monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*_: object) -> None:
         raise AssertionError("the time loop was taken")
 
-    monkeypatch.setattr(cells, "scan", refuse)
+    monkeypatch.setattr(torch_step, "scan", refuse)
     generator = torch.Generator()
-    for cell in FUSED:
+    for cell in ("lstm", "gru", "rnn"):
         for settings in ({}, {"weight_drop": 0.5}):
             layer_of(cell, **settings)(dense, state_of(cell), generator)
     for cell, settings in (

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from charrnn.codec.steps import Discrete
-from charrnn.config import ModelConfig
+from charrnn.config import CELLS, ModelConfig
 from charrnn.model.dropout import dropout
 from charrnn.model.network import Network, flattened, unflattened
 
@@ -21,7 +21,7 @@ SHAPES: list[dict[str, object]] = [
 SHAPES += [
     {"embedding": embedding, "cell": cell, "cell_norm": norm}
     for embedding in (0, 4)
-    for cell in ("gru", "rnn", "peephole", "lstm")
+    for cell in CELLS
     for norm in ("none", "layer")
 ]
 REGULARISERS: list[dict[str, object]] = [
@@ -122,7 +122,7 @@ def test_dropout_is_a_function_of_its_generator() -> None:
     assert dropout(x, 0.0, generator) is x
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "peephole"])
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("embedding", [0, 4])
 @pytest.mark.parametrize("regulariser", REGULARISERS, ids=str)
 def test_regularisers_draw_from_the_generator(

@@ -15,7 +15,7 @@ from charrnn.codec.char import CharCodec
 from charrnn.config import SamplingConfig
 from charrnn.errors import SamplingError
 from charrnn.sampling import generate
-from charrnn.sampling.generate import Abreast, Drawn, TextStream, generator_of, samples
+from charrnn.sampling.generate import BatchSampler, Drawn, TextStream, generator_of, samples
 from charrnn.sampling.history import History
 from charrnn.sampling.runtime import Runtime
 
@@ -52,8 +52,8 @@ def test_samples_side_by_side_are_those_drawn_alone(
     assert len(set(together)) == 7
     assert len({len(each) for each in together}) > 2
     assert texts(model, **settings | {"num": 3}) == together[:3]
-    for abreast in (1, 2, 3):
-        monkeypatch.setattr(generate, "ABREAST", abreast)
+    for batch in (1, 2, 3):
+        monkeypatch.setattr(generate, "MAX_BATCH", batch)
         assert texts(model, **settings) == together
 
 
@@ -88,8 +88,8 @@ def test_stepping_equals_reading_in_one_go(model: charrnn.checkpoint.Checkpoint)
     prime = codec.encode("The miller")[0]
     config = SamplingConfig(temperature=(0.7,))
     stream, history = Runtime.of(model).begin(prime), History(config, prime[:0], prime)
-    group = Abreast(stream, config, [generator_of(0, 0)], history)
-    drawn = list(islice(group.sequence(0), 50))
+    sampler = BatchSampler(stream, config, [generator_of(0, 0)], history)
+    drawn = list(islice(sampler.sequence(0), 50))
     steps = torch.tensor([[*prime, *(d.step for d in drawn)]])
     with torch.no_grad():
         logits, _ = network(steps[:, :-1], network.initial_state(1))
@@ -138,11 +138,11 @@ def test_a_stopped_text_is_drawn_no_further(model: charrnn.checkpoint.Checkpoint
     config = SamplingConfig()
     history = History(config, prime[:0], prime)
     generators = [generator_of(0, index) for index in range(3)]
-    group = Abreast(runtime.begin(prime).take([0, 0, 0]), config, generators, history)
-    first, second = group.sequence(0), group.sequence(1)
+    sampler = BatchSampler(runtime.begin(prime).take([0, 0, 0]), config, generators, history)
+    first, second = sampler.sequence(0), sampler.sequence(1)
     next(first)
-    group.leave(2)
+    sampler.leave(2)
     drawn = [next(second) for _ in range(5)]
     assert len({d.step for d in drawn}) > 1
-    assert list(group.sequence(2)) == []
-    assert group._live == [0, 1]
+    assert list(sampler.sequence(2)) == []
+    assert sampler._live == [0, 1]

@@ -13,7 +13,7 @@ import torch
 import charrnn
 from charrnn.checkpoint import Checkpoint
 from charrnn.codec.steps import Discrete
-from charrnn.config import ModelConfig, SamplingConfig
+from charrnn.config import CELLS, ModelConfig, SamplingConfig
 from charrnn.errors import SamplingError
 from charrnn.model.network import Network, State
 from charrnn.model.shapes import shapes
@@ -25,7 +25,6 @@ from charrnn.sampling.runtime import Runtime, Stream
 from tests.conftest import TEXT, runtime_of, trained
 
 SIZE = 11
-CELLS = ("lstm", "gru", "rnn", "peephole")
 
 
 class Stepped:
@@ -42,7 +41,7 @@ class Stepped:
         self.logits = (logits[:, -1] if several else logits[0, -1]).numpy()
         return self.logits
 
-    def share_work(self) -> None:
+    def tune_threads(self) -> None:
         pass
 
     def take(self, rows: Sequence[int]) -> Self:
@@ -85,7 +84,7 @@ def test_the_networks_own_distribution(
 ) -> None:
     """Of one stream and of several, over a text, with streams dropped, doubled and reordered."""
     if layers == 3:  # as with a large vocabulary
-        monkeypatch.setattr(runtime, "FEW", 0)
+        monkeypatch.setattr(runtime, "SMALL_VOCABULARY", 0)
     network = network_of(
         cell=cell, norm=norm, cell_norm=cell_norm, embedding=embedding, layers=layers
     )
@@ -204,9 +203,9 @@ def test_the_quicker_number_of_threads_is_taken(
     monkeypatch.setattr(runtime, "_blas", lambda: (Controller(), 2))
     monkeypatch.setattr(runtime.time, "perf_counter", clock)
     stream = Stream(runtime_of(network_of(cell="lstm", embedding=5, layers=1)), shape)
-    stream.share_work()
+    stream.tune_threads()
     assert chosen == []  # too small to ask
-    monkeypatch.setattr(runtime, "SHARED_FROM", 1)
-    stream.share_work()
+    monkeypatch.setattr(runtime, "LARGE_MATRIX", 1)
+    stream.tune_threads()
     assert chosen[-1] == quicker
     assert set(chosen[:-1]) == {1, 2}

@@ -1,9 +1,12 @@
-"""charrnn learns a sequence and goes on with it.  Importing it costs nothing.
+"""charrnn learns text or music and generates more like it.
 
-for event in charrnn.train("book.txt", out="run", minutes=3): ...
-model = charrnn.load("run")
-text = "".join(charrnn.sample(model, length=500))
-charrnn.evaluate(model.network(), steps)
+run = charrnn.train("book.txt", out="runs/book", minutes=3)
+for event in run: print(event)          # or: run.run()
+model = charrnn.load("runs/book")
+print(model.sample(500, prime="Once", temperature=0.7).text)
+print(model.evaluate("held-out.txt").values)
+
+`import charrnn` is fast: modules are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -12,23 +15,45 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charrnn.run import load
-    from charrnn.sampling.generate import sample
-    from charrnn.training.evaluate import evaluate
-    from charrnn.training.prepare import train
+    from charrnn.api import Model, TrainingRun, keep_freed_memory, load, resume, train
+    from charrnn.errors import (
+        CharrnnError,
+        CheckpointError,
+        ConfigError,
+        CorpusError,
+        DeviceError,
+        DivergenceError,
+        RunError,
+        SamplingError,
+        UsageError,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["evaluate", "load", "sample", "train"]
-
-_HOME = {
-    "evaluate": "charrnn.training.evaluate",
-    "load": "charrnn.run",
-    "sample": "charrnn.sampling.generate",
-    "train": "charrnn.training.prepare",
-}
+__all__ = [
+    "CharrnnError",
+    "CheckpointError",
+    "ConfigError",
+    "CorpusError",
+    "DeviceError",
+    "DivergenceError",
+    "Model",
+    "RunError",
+    "SamplingError",
+    "TrainingRun",
+    "UsageError",
+    "keep_freed_memory",
+    "load",
+    "resume",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    module = "charrnn.errors" if name.endswith("Error") else "charrnn.api"
+    return getattr(importlib.import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

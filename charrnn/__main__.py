@@ -1,12 +1,13 @@
-"""`charrnn`, and `python -m charrnn`."""
+"""The entry point of `charrnn` and `python -m charrnn`."""
 
 import signal
 
 
 def main() -> None:
-    """Entry point of the command.
+    """Run the command.
 
-    While its modules are loaded there is nothing to save: Ctrl-C ends it without a traceback.
+    While modules are being imported there is nothing to save, so Ctrl-C ends the process directly,
+    without a traceback.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,10 +1,10 @@
-"""One self-contained model file: safetensors with config, codec and digest, and never a pickle.
+"""Model files: safetensors with config, codec and digest; self-contained, and never a pickle.
 
-The metadata key `charrnn` holds a SHA-256, a line's end, and a JSON object: `format`, `config`,
-`codec`, `training` (a summary for people) and, in a file to resume from, `progress`.  The digest
-covers that object and all tensors, because safetensors does not notice a flipped bit.  One key,
-because safetensors writes several in an order that differs from time to time.
-This module knows nothing of PyTorch: tensors are NumPy arrays.
+The metadata key `charrnn` holds a SHA-256, a newline, and a JSON object: `format`, `config`,
+`codec`, `training` (a summary for people) and, in a file that can be resumed, `progress`.  The
+digest covers that object and all tensors, because safetensors does not detect a flipped bit.  There
+is only one key, because safetensors writes several keys in random order.
+This module does not import PyTorch at the top level: tensors are NumPy arrays.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from charrnn import codec as codecs
-from charrnn.codec import Codec
 from charrnn.config import Config
 from charrnn.errors import CharrnnError, CheckpointError
 from charrnn.files import replacing
+from charrnn.media import codec_from_dict
+from charrnn.media.codec import Codec, refuse
+from charrnn.media.steps import Discrete
 from charrnn.model.cells import cell_of
 from charrnn.model.shapes import COUNTER, shapes
 
@@ -36,22 +37,22 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MODEL = "model."  # prefix of the network's own tensors
-CODEC = "codec."  # and of those that the codec has besides plain values
-# What a file may be: more than any run writes, and little enough to be read in a moment.
-MOST_OF_CODEC = 1 << 24  # numbers in the codec's tensors
-MOST_OF_HEADER = 32 << 20  # bytes, of which a vocabulary is nearly all
-MOST_PARTS = {"[{": 1 << 16, '",': 1 << 22}  # of its JSON: what costs memory, by its marks
-MOST_TENSORS = 8_192
-MOST_OF_SUMMARY = 32  # entries
-LARGEST = 1e9  # number in a network: training makes none, and products of two are still finite
-WIDEST = 1e18  # number in the summary
+CODEC = "codec."  # prefix of the codec's tensors
+# Limits for files: more than any run writes, but small enough to read quickly.
+MAX_CODEC_NUMBERS = 1 << 24  # in the codec's tensors
+MAX_HEADER_BYTES = 32 << 20  # nearly all of it is a vocabulary
+MAX_JSON_MARKS = {"[{": 1 << 16, '",': 1 << 22}  # number of brackets and strings: they take memory
+MAX_TENSORS = 8_192
+MAX_SUMMARY_ENTRIES = 32
+MAX_WEIGHT = 1e9  # more than training produces, but the product of two is still finite
+MAX_SUMMARY = 1e18  # for numbers in the summary
 KINDS = {"model": "F32", "codec": "F32", "optimizer": "F32", "state": "F32", "generator": "U8"}
 Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a model file says of itself; the tensors stay on disk until they are asked for."""
+    """The header of a model file; `tensors` reads the tensors."""
 
     path: Path
     config: Config
@@ -61,14 +62,14 @@ class Checkpoint:
     sha256: str
     shapes: dict[str, tuple[int, ...]]
     _header: str
-    _file: Any  # held open, so that a file that replaces this one does not get mixed in
+    _file: Any  # kept open, so that header and tensors come from one file even if it is replaced
 
     def tensors(self) -> Tensors:
-        """Read all tensors and hold them against the digest.
+        """Read all tensors and check them against the digest.
 
         Raises:
-            CheckpointError: the file has changed since it was written, or has numbers in it that
-                nothing can be computed with.
+            CheckpointError: the file has changed since it was written, or contains numbers that
+                training never produces.
         """
         try:
             tensors = {name: self._file.get_tensor(name) for name in self.shapes}
@@ -87,7 +88,7 @@ class Checkpoint:
         """The network's own tensors, by the names of `model.shapes`.
 
         Raises:
-            CheckpointError: as `tensors` does.
+            CheckpointError: as in `tensors`.
         """
         return {
             name.removeprefix(MODEL): array
@@ -99,7 +100,7 @@ class Checkpoint:
         """Build the network on the CPU, in evaluation mode.
 
         Raises:
-            CheckpointError: as `weights` does.
+            CheckpointError: as in `tensors`.
         """
         weights = self.weights()
         import torch
@@ -123,11 +124,11 @@ def save(
     tensors: Tensors,
     progress: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a model file whole or not at all.
+    """Write a model file atomically.
 
     Raises:
-        CheckpointError: the disk is full, the directory is gone or not writable; the file that
-            was there before is untouched.
+        CheckpointError: the disk is full, or the directory is missing or not writable; an existing
+            file is unchanged.
     """
     header = json.dumps(
         {
@@ -138,10 +139,10 @@ def save(
             "progress": None if progress is None else dict(progress),
         },
         sort_keys=True,
-        ensure_ascii=False,  # as escapes, characters of the higher planes take four times the room
+        ensure_ascii=False,  # an escaped character can take four times the space
     )
     tensors = tensors | {CODEC + name: array for name, array in codec.arrays.items()}
-    if (size := len(header.encode())) > MOST_OF_HEADER // 2:  # half: for quotes that are escaped
+    if (size := len(header.encode())) > MAX_HEADER_BYTES // 2:  # half: escaping may double it
         raise CheckpointError(
             f"{path}: a vocabulary that takes {size / 1e6:.0f} MB cannot be saved; "
             "give a smaller --vocab-size or a larger --min-count"
@@ -152,16 +153,17 @@ def save(
             save_file(tensors, temporary, metadata=metadata)
     except (OSError, SafetensorError) as error:
         reason = str(error).rpartition("I/O error: ")[2].partition(" (os error")[0]
-        before = "; what was there before is unharmed" if path.exists() else ""
+        before = "; the file that was there is unchanged" if path.exists() else ""
         raise CheckpointError(f"{path}: cannot be written ({reason}){before}") from None
 
 
 def read(path: Path) -> Checkpoint:
-    """Read the header of a model file, and hold the shapes of all tensors against its config;
-    allocates nothing of the size the file claims.
+    """Read the header of a model file, and check the shapes of all tensors against its config.
+
+    Memory is never allocated by a size that the file claims.
 
     Raises:
-        CheckpointError: not a file, not of this program, newer than it, or inconsistent.
+        CheckpointError: not a file, not a charrnn model, of a newer format, or inconsistent.
     """
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or run")
@@ -172,12 +174,12 @@ def read(path: Path) -> Checkpoint:
     try:
         with open(path, "rb") as stream:
             size = int.from_bytes(stream.read(8), "little")
-        if size > MOST_OF_HEADER:
+        if size > MAX_HEADER_BYTES:
             raise ValueError(f"a header of {size:,} bytes")
         file: Any = safe_open(path, framework="numpy")
         file.__enter__()
         metadata, names = file.metadata() or {}, list(file.keys())
-        if len(names) > MOST_TENSORS:
+        if len(names) > MAX_TENSORS:
             raise ValueError(f"{len(names):,} tensors")
         slices = {name: file.get_slice(name) for name in names}
         shapes = {name: tuple(slice_.get_shape()) for name, slice_ in slices.items()}
@@ -188,7 +190,7 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: a safetensors file, but not a charrnn model")
     sha256, _, header = metadata["charrnn"].partition("\n")
     try:
-        for marks, most in MOST_PARTS.items():
+        for marks, most in MAX_JSON_MARKS.items():
             if sum(map(header.count, marks)) > most:
                 raise ValueError("too many parts")
         values = json.loads(header)
@@ -200,11 +202,11 @@ def read(path: Path) -> Checkpoint:
         progress = values["progress"]
         if not isinstance(progress, dict | None):
             raise TypeError("progress must be an object")
-        config = Config.from_dict(values["config"], where="config")
+        config = Config.from_dict(values["config"], where="config", keep=True)
         _refuse_tensors(shapes, kinds, resumable=progress is not None)
-        codec = codecs.from_dict(values["codec"], _codec_arrays(file, shapes))
+        codec = codec_from_dict(values["codec"], _codec_arrays(file, shapes))
         _refuse_contradiction(config, codec)
-        _refuse_shapes(shapes, _wanted(config, codec, resumable=progress is not None))
+        _refuse_shapes(shapes, _expected_shapes(config, codec, resumable=progress is not None))
         return Checkpoint(
             path=path,
             config=config,
@@ -223,12 +225,12 @@ def read(path: Path) -> Checkpoint:
 
 
 def _summary(values: Any) -> dict[str, Any]:
-    """What is said of the training: names and numbers."""
-    if not isinstance(values, dict) or len(values) > MOST_OF_SUMMARY:
+    """Check the summary of training: names and numbers."""
+    if not isinstance(values, dict) or len(values) > MAX_SUMMARY_ENTRIES:
         raise TypeError("training must be an object of a few numbers")
     for name, value in values.items():
-        is_number = type(value) in (int, float) and abs(value) < WIDEST
-        if not (name.isidentifier() and name.isascii() and len(name) < MOST_OF_SUMMARY):
+        is_number = type(value) in (int, float) and abs(value) < MAX_SUMMARY
+        if not (name.isidentifier() and name.isascii() and len(name) < MAX_SUMMARY_ENTRIES):
             raise ValueError(f"training has an entry {name!r:.40}")
         if not (is_number or value is None):
             raise ValueError(f"training.{name} is {value!r:.40}")
@@ -236,95 +238,88 @@ def _summary(values: Any) -> dict[str, Any]:
 
 
 def _refuse_contradiction(config: Config, codec: Codec) -> None:
-    """Raise where the config is not of such a codec, or asks for what it cannot give.
+    """Raise if the config cannot belong to a model with this codec.
 
     Raises:
         CheckpointError: names the setting.
-        SamplingError: settings of sampling that leave nothing to write.
+        SamplingError: the sampling settings leave nothing to sample.
     """
-    data, model = config.data, config.model
-    said: dict[str, tuple[object, object]] = {"data.codec": (data.codec, codec.name)}
-    if codec.medium == "text":
-        said |= {
-            "data.documents": (data.documents, codec.reading.documents),
-            "data.normalize": (data.normalize, codec.reading.normalize),
-            "model.head": (model.head, "categorical"),
-            "model.input_norm": (model.input_norm, "none"),
-            "model.input_noise": (model.input_noise, 0),
-        }
-        rules = config.sampling
-        codec.never(rules.allow, rules.forbid, rules.unk)
+    model = config.model
+    refuse(config.data.codec, codec.name, "data.codec", codec)
+    is_discrete = isinstance(codec.step, Discrete)
+    refuse(model.head == "categorical", is_discrete, "model.head", codec)
+    if is_discrete:
+        refuse(model.input_norm, "none", "model.input_norm", codec)
+        refuse(model.input_noise, 0, "model.input_noise", codec)
     else:
-        said |= {
-            "data.sample_rate": (data.sample_rate, codec.rate),
-            "data.n_fft": (data.n_fft, codec.stft.n_fft),
-            "data.hop_length": (data.hop_length, codec.stft.hop),
-            "model.embedding": (model.embedding, 0),
-            "model.head": (model.head == "categorical", False),
-        }
-    for name, (found, wanted) in said.items():
-        if found != wanted:
-            raise CheckpointError(f"config.{name} contradicts its {codec.name} codec: {found!r}")
+        refuse(model.embedding, 0, "model.embedding", codec)
+    codec.check(config)
 
 
-def _wanted(config: Config, codec: Codec, *, resumable: bool) -> dict[str, tuple[int, ...]]:
-    """The shapes that the config promises: of the network, the codec and the recurrent state."""
-    wanted = {MODEL + k: shape for k, shape in shapes(config.model, codec.step.size).items()}
-    wanted |= {CODEC + name: array.shape for name, array in codec.arrays.items()}
+def _expected_shapes(
+    config: Config, codec: Codec, *, resumable: bool
+) -> dict[str, tuple[int, ...]]:
+    """The shapes that the config requires for the network, the codec and the recurrent state."""
+    expected = {MODEL + k: shape for k, shape in shapes(config.model, codec.step.size).items()}
+    expected |= {CODEC + name: array.shape for name, array in codec.arrays.items()}
     if resumable:
         state = (config.data.batch_size, config.model.hidden)
         parts = range(cell_of(config.model.cell).state_parts)
-        wanted |= {f"state.{i}.{part}": state for i in range(config.model.layers) for part in parts}
-    return wanted
+        expected |= {
+            f"state.{i}.{part}": state for i in range(config.model.layers) for part in parts
+        }
+    return expected
 
 
 def _refuse_shapes(
-    found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
+    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Raise unless these are the network's tensors, the codec's and the state's."""
-    theirs = {n: s for n, s in found.items() if n.partition(".")[0] in ("model", "codec", "state")}
-    for name in sorted(wanted.keys() | theirs.keys()):
-        if wanted.get(name) != theirs.get(name):
+    """Raise unless network, codec and recurrent state have the expected tensors and shapes."""
+    groups = ("model", "codec", "state")
+    actual = {n: s for n, s in found.items() if n.partition(".")[0] in groups}
+    for name in sorted(expected.keys() | actual.keys()):
+        if expected.get(name) != actual.get(name):
             raise CheckpointError(
-                f"{name} is {theirs.get(name, 'missing')}, "
-                f"its config asks for {wanted.get(name, 'none')}"
+                f"{name} is {actual.get(name, 'missing')}, "
+                f"its config requires {expected.get(name, 'none')}"
             )
 
 
 def _refuse_tensors(
     shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str], *, resumable: bool
 ) -> None:
-    """Raise at tensors that no run writes."""
+    """Raise for tensors that no run writes."""
     for name, kind in kinds.items():
         group = name.partition(".")[0]
-        wanted = "I64" if name.endswith(COUNTER) else KINDS.get(group)
-        if wanted is None or (group not in ("model", "codec") and not resumable):
-            raise CheckpointError(f"a tensor {name!r:.80} that belongs to nothing")
-        if kind != wanted:
-            raise CheckpointError(f"{name!r:.80} is {kind}, not {wanted}")
+        expected = "I64" if name.endswith(COUNTER) else KINDS.get(group)
+        if expected is None or (group not in ("model", "codec") and not resumable):
+            raise CheckpointError(f"unexpected tensor {name!r:.80}")
+        if kind != expected:
+            raise CheckpointError(f"{name!r:.80} is {kind}, not {expected}")
 
 
 def _refuse_numbers(path: Path, name: str, array: NDArray[Any]) -> None:
-    """Raise at numbers that training cannot have made, and that would make others of that kind."""
+    """Raise for numbers that training never produces and that would spoil all results."""
     if array.dtype != np.float32 or not array.size:
         return
-    least, most = float(array.min()), float(array.max())  # NaN if there is one
+    least, most = float(array.min()), float(array.max())  # NaN if the array contains one
     size = max(-least, most) if math.isfinite(least + most) else math.inf
     is_square = name.endswith(("variance", "running_var", "exp_avg_sq", "square_avg", ".step"))
-    if size < (LARGEST if name.startswith(MODEL) else math.inf) and (least >= 0 or not is_square):
+    if size < (MAX_WEIGHT if name.startswith(MODEL) else math.inf) and (
+        least >= 0 or not is_square
+    ):
         return
     raise CheckpointError(
-        f"{path}: {name} holds numbers from {least:g} to {most:g}, which no training makes; "
+        f"{path}: {name} has numbers from {least:g} to {most:g}, which training never produces; "
         "fetch or train it again"
     )
 
 
 def _codec_arrays(file: Any, shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
-    """The tensors that the codec needs to be built; the digest is held against them with all
-    others."""
+    """The codec's tensors; `Checkpoint.tensors` checks them against the digest later."""
     names = [name for name in shapes if name.startswith(CODEC)]
-    if sum(math.prod(shapes[name]) for name in names) > MOST_OF_CODEC:
-        raise CheckpointError("its codec is too large to be one")
+    if sum(math.prod(shapes[name]) for name in names) > MAX_CODEC_NUMBERS:
+        raise CheckpointError("its codec is too large")
     try:
         return {name.removeprefix(CODEC): file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError, TypeError) as error:

@@ -1,23 +1,23 @@
-"""Every error that a user can meet: one tree, each with the exit code that the command line gives.
+"""Every error that a user can meet, in one tree, with the exit code of the command line.
 
     CharrnnError                 1
     ├── UsageError               2   flags or arguments that do not fit together
     ├── ConfigError              1   a setting, a preset or a configuration file
-    ├── CorpusError              1   what was to be learnt cannot be read or is too short
+    ├── CorpusError              1   a corpus that cannot be read or is too short
     ├── CheckpointError          1   a model file that is broken, foreign or too new
     ├── RunError                 1   a run directory: exists already, is in use, is incomplete
     ├── DeviceError              1   a device that is not there
     ├── DivergenceError          1   a loss or a gradient that is not finite
-    └── SamplingError            1   a demand on the sampler that nothing can meet
+    └── SamplingError            1   a sample that cannot be made or written
 
-A message is one line: what was wrong, where, and what to do about it.
+A message is one line: what was wrong, where, and what to do.
 """
 
 from __future__ import annotations
 
 
 class CharrnnError(Exception):
-    """Root of all errors that are the user's to mend; the command line prints it as one line."""
+    """Base class of all errors that a user can fix; the command line prints one line."""
 
     exit_code = 1
 
@@ -29,7 +29,7 @@ class UsageError(CharrnnError):
 
 
 class ConfigError(CharrnnError):
-    """A setting out of range, of the wrong type or unknown; lists all that was found."""
+    """Settings that are out of range, of the wrong type, unknown or without effect; lists all."""
 
 
 class CorpusError(CharrnnError):
@@ -37,11 +37,11 @@ class CorpusError(CharrnnError):
 
 
 class CheckpointError(CharrnnError):
-    """A file that is not a model of this program, or is damaged."""
+    """A file that is not a charrnn model, or is damaged."""
 
 
 class RunError(CharrnnError):
-    """A run directory that exists already, is in use by another process, or misses a file."""
+    """A run directory that exists already, is in use by another process, or lacks a file."""
 
 
 class DeviceError(CharrnnError):
@@ -49,8 +49,8 @@ class DeviceError(CharrnnError):
 
 
 class DivergenceError(CharrnnError):
-    """Training met a loss or a gradient that is not finite."""
+    """Training diverged: a loss or gradient that is not finite."""
 
 
 class SamplingError(CharrnnError):
-    """A demand on the sampler that no distribution can meet."""
+    """A sample that cannot be made with these settings, or cannot be written."""

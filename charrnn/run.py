@@ -1,4 +1,4 @@
-"""The run directory: the best model, the last state to resume from, the corpus, the metrics."""
+"""The run directory: best model, last checkpoint to resume from, corpus, metrics."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from typing import Any
 
 from charrnn.checkpoint import Checkpoint, read
 from charrnn.errors import CheckpointError, RunError
-from charrnn.files import free_bytes, replacing
+from charrnn.files import cannot_write, free_bytes, replacing
 
-MOST_OF_OWNER = 200  # bytes of what a process says of itself
-OTHER_BYTES = 4 << 20  # of a run's files beside its models: headers, metrics
-CHECKPOINTS = Path("checkpoints")  # where runs go that are given no directory
+MAX_OWNER_BYTES = 200  # size of the file that names the process writing a run
+OTHER_BYTES = 4 << 20  # disk space for a run's headers and metrics
+CHECKPOINTS = Path("checkpoints")  # runs are created here by default
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory and the names of what is in it."""
+    """A run directory and the files in it."""
 
     path: Path
 
     @property
     def best(self) -> Path:
-        """The model with the lowest validation loss: the one to share."""
+        """The best model: the one to share."""
         return self.path / "best.safetensors"
 
     @property
     def last(self) -> Path:
-        """The latest model with all that resuming needs."""
+        """The latest model, with everything needed to resume."""
         return self.path / "last.safetensors"
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line."""
+        """The metrics: JSON lines, one object for each log line."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -49,23 +49,23 @@ class Run:
 
     @property
     def previews(self) -> Path:
-        """Sounds and pictures of a model of sound at each evaluation."""
+        """A directory with previews of the model's output, unless that is text."""
         return self.path / "previews"
 
     @property
     def exists(self) -> bool:
-        """Whether something has been trained here."""
+        """Whether this directory contains a run."""
         return self.last.exists() or self.best.exists()
 
     def refuse_existing(self, force: bool, *, locked: bool = False) -> None:
         """Raise unless a new run may be written here.
 
         Args:
-            force: a run that is here may be overwritten.
+            force: an existing run may be overwritten.
             locked: this process holds the lock.
 
         Raises:
-            RunError: a run is here and `force` is not given, or the path is a file.
+            RunError: there is a run and `force` is not given, or the path is a file.
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path}: is a file; give a directory with --out")
@@ -77,18 +77,20 @@ class Run:
                     )
         if self.exists and not force:
             if not locked:
-                with self.locked():  # one that is being written says so
+                with self.locked():  # if another process is writing the run, that is the error
                     pass
             raise RunError(
-                f"{self.path}: holds a run already; go on with it (--resume {self.path}), "
-                "choose another directory (--out) or overwrite it (--force)"
+                f"{self.path}: already contains a run; resume it (--resume {self.path}), choose "
+                "another directory (--out) or overwrite it (--force)"
             )
 
     def refuse_full_disk(self, model_bytes: int, last_bytes: int) -> None:
-        """Raise unless there is room for the run's files, each beside the one that it replaces.
+        """Raise unless there is disk space for the run's files.
+
+        Each file is written before the one that it replaces is deleted.
 
         Raises:
-            RunError: says what is needed and what is free.
+            RunError: states the space needed and the space left.
         """
         there = sum(path.stat().st_size for path in (self.best, self.last) if path.exists())
         needed = 2 * (model_bytes + last_bytes) + OTHER_BYTES
@@ -100,30 +102,30 @@ class Run:
             )
 
     def sweep(self) -> None:
-        """Remove what writers that were killed have left half-written."""
+        """Remove partly written files of a killed process."""
         for pattern in (".*.tmp", ".corpus.npy.partial*"):
             for path in self.path.glob(pattern):
                 if path.is_symlink() or not path.is_dir():
                     path.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove what an earlier run left here, but not the corpus."""
+        """Remove the files of an earlier run, except the corpus."""
         for path in (self.last, self.best, self.metrics, *self.previews.glob("step-*")):
             path.unlink(missing_ok=True)
 
     def remove_if_empty(self, made: list[Path]) -> None:
-        """Remove what is left of a run that never began: its directory and new ones above."""
-        with suppress(OSError):  # something else is in it
+        """Remove the directories in `made`, which were created for a run that did not start."""
+        with suppress(OSError):  # a directory is not empty
             (self.path / ".lock").unlink(missing_ok=True)
             for path in made:
                 path.rmdir()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from writing here; a lock of a dead process does not count.
+        """Lock the directory against other processes; the lock of a dead process does not count.
 
         Raises:
-            RunError: another process is writing; names it and when it began.
+            RunError: another process is writing; says which, and since when.
         """
         import filelock
 
@@ -133,17 +135,16 @@ class Run:
                 raise RunError(f"{path}: is not a file; remove it, or choose another directory")
         if (self.path / ".lock").is_symlink():
             raise RunError(f"{self.path}/.lock: is a link; remove it, or choose another directory")
-        try:
+        with cannot_write(self.path, RunError):
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / ".lock", timeout=0)
-            lock.acquire()
-        except filelock.Timeout:
-            raise RunError(f"{self.path}: is being written by {_described(owner)}") from None
-        except OSError as error:
-            raise RunError(f"{self.path}: cannot be written ({error.strerror})") from None
+            try:
+                lock.acquire()
+            except filelock.Timeout:  # an OSError, too
+                raise RunError(f"{self.path}: is being written by {_described(owner)}") from None
         try:
             started = time.strftime("%Y-%m-%d %H:%M:%S")
-            with suppress(OSError), replacing(owner) as temporary:  # it is a courtesy to others
+            with suppress(OSError), replacing(owner) as temporary:  # only for messages
                 temporary.write_text(json.dumps({"pid": os.getpid(), "started_at": started}))
             yield
         finally:
@@ -155,17 +156,18 @@ class Run:
         """Add one line to the metrics.
 
         Raises:
-            RunError: the disk is full, or the directory has gone.
+            RunError: the disk is full, or the directory no longer exists.
         """
-        try:
-            with open(self.metrics, "a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
-        except OSError as error:
-            reason = error.strerror if self.path.is_dir() else "the run's directory has gone"
-            raise RunError(f"{self.metrics}: cannot be written ({reason})") from None
+        if not self.path.is_dir():
+            raise RunError(f"{self.metrics}: cannot be written (the run's directory has gone)")
+        with (
+            cannot_write(self.metrics, RunError),
+            open(self.metrics, "a", encoding="utf-8") as stream,
+        ):
+            stream.write(json.dumps(line) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All whole lines of the metrics that tell their step."""
+        """All complete lines of the metrics."""
         if not self.metrics.exists():
             return []
         lines = []
@@ -179,13 +181,13 @@ class Run:
         ]
 
     def elapsed_s(self, step: int) -> float:
-        """Seconds of training up to `step`, as far as the metrics know."""
+        """Seconds of training up to `step`, according to the metrics."""
         lines = [line for line in self.read_metrics() if line["step"] <= step]
         seconds = lines[-1].get("elapsed_s") if lines else 0.0
         return seconds if isinstance(seconds, float) and 0 <= seconds < math.inf else 0.0
 
     def rewind_metrics(self, step: int) -> None:
-        """Drop the lines after `step`: training goes on from there and writes them again."""
+        """Drop the lines after `step`: training resumes there and writes them again."""
         kept = [line for line in self.read_metrics() if line["step"] <= step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         with replacing(self.metrics) as temporary:
@@ -193,16 +195,16 @@ class Run:
 
 
 def _described(owner: Path) -> str:
-    """The process that holds a lock, as far as it has said who it is."""
+    """The process that holds the lock, according to the owner file."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        if owner.is_file() and owner.stat().st_size < MOST_OF_OWNER:
+        if owner.is_file() and owner.stat().st_size < MAX_OWNER_BYTES:
             values = json.loads(owner.read_text())
             return f"process {values['pid']}, since {values['started_at']}"
     return "another process"
 
 
 def fresh(name: str) -> Run:
-    """A directory under `checkpoints/` that no run has yet: the name, or name-2, name-3, ..."""
+    """A new directory in `checkpoints/`: the name, or name-2, name-3, ... if it exists."""
     path, number = CHECKPOINTS / name, 1
     while path.exists():
         number += 1
@@ -211,7 +213,10 @@ def fresh(name: str) -> Run:
 
 
 def model_file(target: Path | None) -> Path:
-    """The model file that is meant: a file, the best of a run, or of the newest run.
+    """The model file for a path: the file itself, or the best model of a run directory.
+
+    Args:
+        target: None: the newest run in `checkpoints/`.
 
     Raises:
         CheckpointError: there is none.
@@ -236,9 +241,9 @@ def _model_of(run: Run) -> Path:
 
 
 def load(target: str | os.PathLike[str] | None = None) -> Checkpoint:
-    """Read a model: a file, a run directory, or by default the newest run under `checkpoints/`.
+    """Read a model: a file, a run directory, or by default the newest run in `checkpoints/`.
 
     Raises:
-        CheckpointError: there is none, or it is broken.
+        CheckpointError: there is none, or it is damaged.
     """
     return read(model_file(None if target is None else Path(target)))

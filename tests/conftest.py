@@ -115,7 +115,7 @@ def command(
     ) -> subprocess.CompletedProcess[str]:
         arguments = ["charrnn", *map(str, words)]
         streams = [io.TextIOWrapper(io.BytesIO(data)) for data in (_bytes(stdin), b"", b"")]
-        handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, *failures.ENDING)}
+        handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, *failures.END_SIGNALS)}
         with monkeypatch.context() as patch:
             patch.chdir(tmp_path)
             patch.setattr(os, "environ", environment | env)

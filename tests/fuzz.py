@@ -23,10 +23,11 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["charrnn", "json", "tomllib"]):
-    from charrnn import checkpoint, config
-    from charrnn.codec.steps import Discrete
+    from charrnn import checkpoint, presets
     from charrnn.data import corpus
     from charrnn.errors import CharrnnError, CheckpointError, ConfigError, RunError
+    from charrnn.media.steps import Discrete
+    from charrnn.media.text.codec import TextCodec
     from charrnn.training.progress import Progress
 
 from safetensors.numpy import save_file
@@ -68,7 +69,7 @@ def seeds_and_target(kind: str, scratch: Path) -> tuple[list[bytes], Callable[[b
     def as_config(data: bytes) -> None:
         path.write_bytes(data)
         try:
-            config.load_preset(str(path))
+            presets.load_preset(str(path))
         except ConfigError as error:
             one_line(error)
 
@@ -85,7 +86,7 @@ def seeds_and_target(kind: str, scratch: Path) -> tuple[list[bytes], Callable[[b
     if kind == "header":
         return [checkpoint.read(file)._header.encode() for file in files], as_header
     if kind == "config":
-        return [preset.read_bytes() for preset in config.presets().values()], as_config
+        return [preset.read_bytes() for preset in presets.presets().values()], as_config
     return [(run / "corpus.npy").read_bytes() for run in runs], as_corpus
 
 
@@ -98,7 +99,7 @@ def opened(path: Path) -> None:
         one_line(error)
         return
     json.dumps(found.config.to_dict() | found.codec.to_dict())
-    if found.codec.medium == "text":
+    if isinstance(found.codec, TextCodec):
         steps, _ = found.codec.encode("The heron said: ü\n")
         found.codec.decode(steps)
     if found.progress is not None:

@@ -1,4 +1,5 @@
-"""The house: which room imports which, and what importing costs."""
+"""The structure of the package: which part imports which, what importing costs, and that nothing
+outside `media/` asks which medium a corpus is of."""
 
 from __future__ import annotations
 
@@ -9,19 +10,26 @@ from pathlib import Path
 
 import pytest
 
+import charrnn
+from charrnn.media import MEDIA
+
 PACKAGE = Path(__file__).resolve().parent.parent / "charrnn"
-# From the top: a room may import those before it, and itself.
+# From the top: a part may import those before it, and itself.
 ROOMS = [
     "errors",
     "files",
+    "settings",
+    "media",
     "config",
-    "codec",
+    "layering",
+    "presets",
     "data",
     "model",
     "checkpoint",
     "run",
     "sampling",
     "training",
+    "api",
     "cli",
 ]
 HEAVY = ("torch", "numpy", "scipy", "soundfile", "soxr", "PIL")
@@ -69,13 +77,74 @@ def test_only_the_command_line_draws(path: Path) -> None:
         assert "print(" not in path.read_text(encoding="utf-8")
 
 
-def test_only_the_codec_room_knows_kinds_of_codec() -> None:
-    for path in FILES:
-        if room_of(path) not in ("codec", "cli"):
-            names = {".".join(name.split(".")[:3]) for name in imports_of(path)}
-            assert not names & {
-                f"charrnn.codec.{kind}" for kind in ("char", "word", "byte", "text")
-            }
+OUTSIDE = [path for path in FILES if room_of(path) != "media"]
+NAMES = {*MEDIA, *(name for medium in MEDIA.values() for name in medium.codecs)}
+
+
+def docstrings_of(tree: ast.Module) -> set[int]:
+    """The nodes that are documentation."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    bodies = [node.body for node in ast.walk(tree) if isinstance(node, kinds) and node.body]
+    return {id(body[0].value) for body in bodies if isinstance(body[0], ast.Expr)}
+
+
+def forbidden_questions(source: str) -> list[str]:
+    """Where code asks for a medium, a codec's name, or the unit of its steps."""
+    tree = ast.parse(source)
+    documentation = docstrings_of(tree)
+    found = []
+    for node in ast.walk(tree):
+        asked = ""
+        if isinstance(node, ast.Attribute) and node.attr == "medium":
+            asked = "the attribute .medium"
+        elif isinstance(node, ast.Constant) and id(node) not in documentation:
+            asked = f"the name {node.value!r}" if node.value in NAMES else ""
+        elif isinstance(node, ast.Compare | ast.Match):
+            sides = (
+                [node.subject] if isinstance(node, ast.Match) else [node.left, *node.comparators]
+            )
+            texts = [ast.unparse(side) for side in sides]
+            words = [text.rpartition(".")[2] for text in texts]
+            if "unit" in words or any("codec.name" in text for text in texts):
+                asked = f"the comparison {ast.unparse(node)}"
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+            asked = "the type of a codec" if "Codec" in ast.unparse(node.args[1]) else ""
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            parts = node.module.split(".")
+            inside = parts[:2] == ["charrnn", "media"] and parts[2:3] and parts[2] in MEDIA
+            asked = f"an import of {node.module}" if inside else ""
+        if asked:
+            found.append(f"line {node.lineno}: {asked}")
+    return found
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_media_know_what_a_step_stands_for(path: Path) -> None:
+    assert forbidden_questions(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'if codec.name == "byte": pass',
+        "x = codec.name not in names",
+        "x = loaded.codec.name == other",
+        'x = {"audio": 1}',
+        "x = codec.medium",
+        'x = plan.unit != "frame"',
+        "x = y is None and unit == z",
+        "x = isinstance(codec, TextCodec)",
+        "from charrnn.media.text.char import CharCodec",
+        "def f():\n    from charrnn.media.sound import judging",
+        "match codec.name:\n    case _: pass",
+    ],
+)
+def test_a_forbidden_question_is_found(code: str) -> None:
+    assert forbidden_questions(code)
+
+
+def test_other_code_is_not_forbidden() -> None:
+    assert not forbidden_questions('"""Text or sound."""\nx = f"{codec.unit}s"\ny = codec.name')
 
 
 @pytest.mark.parametrize(
@@ -125,9 +194,10 @@ def test_completion_imports_nothing_heavy(environment: dict[str, str]) -> None:
 
 
 def test_public_names_resolve() -> None:
-    import charrnn
-
+    assert {*charrnn.__all__, "__version__"} == set(dir(charrnn))
     for name in charrnn.__all__:
         assert callable(getattr(charrnn, name))
+    errors = {name for name, kind in vars(charrnn.errors).items() if isinstance(kind, type)}
+    assert errors <= set(charrnn.__all__)
     with pytest.raises(AttributeError):
         _ = charrnn.nonsense

@@ -122,7 +122,7 @@ def test_configs_that_contradict_the_tensors(
     config = best.config.to_dict()
     config["model"] |= setting
     path = rewritten(best, tmp_path / "m.safetensors", config=config)
-    with pytest.raises(CheckpointError, match="its config asks for"):
+    with pytest.raises(CheckpointError, match="its config requires"):
         checkpoint.read(path).network()
 
 

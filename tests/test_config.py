@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn import config
+from charrnn import config, layering
 from charrnn.errors import ConfigError
-from charrnn.training.plan import choose, sizes
+from charrnn.media import medium_of
+from charrnn.presets import load_preset, presets
+from charrnn.training.plan import choose
 
 RESOLVED = {
-    "data": {"seq_length": 8, "batch_size": 2, "val_fraction": 0.1},
+    "data": {"codec": "char", "seq_length": 8, "batch_size": 2, "val_fraction": 0.1},
     "model": {"hidden": 4, "layers": 1, "embedding": 0, "dropout": 0.0},
     "training": {
         "lr": 0.1,
@@ -23,6 +25,9 @@ RESOLVED = {
     },
     "sampling": {},
 }
+
+
+NAMES = [*config.SECTIONS, *config.all_settings()]
 
 
 def test_survives_a_round_trip() -> None:
@@ -69,16 +74,18 @@ def test_later_layers_win() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    for name in config.FIELDS:
-        assert config.doc(name).endswith(".")
+    for setting in (config.all_settings() | config.all_options()).values():
+        assert setting.meta["doc"].endswith((".", ")"))
+        assert setting.meta["group"]
 
 
-@pytest.mark.parametrize("name", sorted(config.presets()))
+@pytest.mark.parametrize("name", sorted(presets()))
 def test_every_preset_loads_and_plans(name: str) -> None:
-    given_ = config.load_preset(name)
-    codec = given_["data"].get("codec", "char")
-    unit = "frame" if codec == "audio" else "character"
-    filled, notices = choose(given_, 1_000_000, sizes(1_000_000, codec, False)[0], unit)
+    given_ = load_preset(name)
+    codec = given_["data"].setdefault("codec", "char")
+    medium = medium_of(codec)
+    defaults = medium.defaults(codec, 1_000_000, on_gpu=False)
+    filled, notices = choose(given_, 1_000_000, defaults, defaults.sizes[0], medium.kind)
     assert not notices
     measured = {"eval_every": 1}
     built = config.Config.from_dict(filled | {"training": filled["training"] | measured})
@@ -86,7 +93,7 @@ def test_every_preset_loads_and_plans(name: str) -> None:
 
 
 def test_faithful_presets() -> None:
-    char_rnn = config.load_preset("char-rnn")
+    char_rnn = load_preset("char-rnn")
     assert char_rnn["model"] | {"cell": "lstm"} == {
         "cell": "lstm",
         "hidden": 128,
@@ -96,13 +103,13 @@ def test_faithful_presets() -> None:
         "norm": "none",
     }
     assert char_rnn["training"]["clip_by"] == "value"
-    assert config.load_preset("pytorch-charrnn")["sampling"]["top_k"] == 10
-    word_rnn = config.load_preset("word-rnn")
+    assert load_preset("pytorch-charrnn")["sampling"]["top_k"] == 10
+    word_rnn = load_preset("word-rnn")
     assert (word_rnn["data"]["codec"], word_rnn["data"]["seq_length"]) == ("word", 25)
     assert (word_rnn["model"]["hidden"], word_rnn["training"]["lr_decay"]) == (256, 0.97)
-    torch_rnn = config.load_preset("torch-rnn")
+    torch_rnn = load_preset("torch-rnn")
     assert (torch_rnn["model"]["embedding"], torch_rnn["training"]["lr_decay_every"]) == (64, 5)
-    textgenrnn = config.load_preset("textgenrnn")
+    textgenrnn = load_preset("textgenrnn")
     assert (textgenrnn["data"]["seq_length"], textgenrnn["data"]["bptt"]) == (40, "stateless")
     assert textgenrnn["sampling"]["temperature"] == (1.0, 0.5, 0.2, 0.2)
 
@@ -110,23 +117,67 @@ def test_faithful_presets() -> None:
 def test_settings_without_effect_are_named() -> None:
     flags = {"momentum": 0.5, "lr_patience": 3, "separator": "x", "documents": "line"}
     with pytest.raises(ConfigError) as caught:
-        config.over_preset(None, config.from_flags(flags))
+        layering.refuse_idle(config.from_flags(flags), flags, "char")
     for part in ("--optimizer sgd", "--schedule plateau", "--documents record"):
         assert part in str(caught.value)
     flags = {"momentum": 0.5, "optimizer": "sgd", "lr_decay": 0.1, "schedule": "plateau"}
-    assert config.over_preset(None, config.from_flags(flags))["training"] == flags
-    # A standing wish in the environment is none of today's business.
-    config.over_preset(None, config.from_flags({"momentum": 0.5}), typed=["lr"])
+    layering.refuse_idle(config.from_flags(flags), flags, "char")
+    # A setting that stands in the environment may have no effect today.
+    layering.refuse_idle(config.from_flags({"momentum": 0.5}), ["lr"], "char")
     # What a preset says may become idle beside a flag.
-    config.over_preset("char-rnn", config.from_flags({"optimizer": "adam"}))
+    given_ = layering.over_preset(load_preset("char-rnn"), config.from_flags({"optimizer": "adam"}))
+    layering.refuse_idle(given_, ["optimizer"], "char")
 
 
-def test_a_separator_makes_records(tmp_path: Path) -> None:
-    given_ = config.over_preset(None, config.from_flags({"separator": "%%"}))
+@pytest.mark.parametrize(
+    ("flags", "codec", "message"),
+    [
+        ({"n_fft": 512}, "char", "--n-fft is for sound; this corpus is text"),
+        ({"documents": "line"}, "audio", "--documents is for text; this corpus is sound"),
+        ({"input_noise": 0.1}, "word", "--input-noise is for steps that are vectors"),
+        ({"vocab_size": 9}, "char", "--vocab-size has no effect without --codec word"),
+    ],
+)
+def test_settings_of_another_medium(flags: dict[str, object], codec: str, message: str) -> None:
+    given_ = config.from_flags(flags)
+    with pytest.raises(ConfigError, match=message):
+        layering.refuse_idle(given_, flags, codec)
+    left = layering.without_idle(given_, codec)
+    assert not any(left.values())
+
+
+def test_settings_say_which_media_may_be_meant() -> None:
+    def possible(**flags: object) -> list[str]:
+        found = layering.possible_media(config.from_flags(flags), flags)
+        return [medium.name for medium in found]
+
+    assert possible() == ["sound", "text"]
+    assert possible(n_fft=512) == possible(input_noise=0.2) == possible(codec="audio") == ["sound"]
+    assert possible(documents="line", top_k=3) == possible(codec="byte") == ["text"]
+    for wrong in ({"n_fft": 512, "documents": "line"}, {"codec": "char", "hop_length": 64}):
+        with pytest.raises(ConfigError, match="drop one"):
+            possible(**wrong)
+
+
+def test_a_separator_makes_records() -> None:
+    given_ = layering.over_preset(load_preset(None), config.from_flags({"separator": "%%"}))
     assert given_["data"] == {"separator": "%%", "documents": "record"}
-    (tmp_path / "mine.toml").write_text('[data]\nseparator = "%"\n')
-    given_ = config.over_preset(str(tmp_path / "mine.toml"), config.from_flags({}))
+    given_ = layering.over_preset(config.from_flags({"separator": "%"}), config.from_flags({}))
     assert given_["data"]["documents"] == "record"
+
+
+def test_a_config_is_written_as_it_was_read() -> None:
+    """With the settings of other media that an older version stored, and without newer ones."""
+    read = {section: dict(values) for section, values in RESOLVED.items()}
+    read["data"]["sample_rate"] = 22_050
+    built = config.Config.from_dict(read, keep=True)
+    assert built.to_dict() == config.check(read, "")
+    budget = config.from_flags({"steps": 12, "allow": "abc"})
+    changed = built.changed(budget)
+    assert changed.codec_settings.allow == "abc"
+    assert changed.to_dict()["training"]["steps"] == 12
+    assert changed.to_dict()["data"]["sample_rate"] == 22_050
+    assert "sample_rate" not in config.Config.from_dict(read).to_dict()["data"]
 
 
 def test_temperatures() -> None:
@@ -146,19 +197,21 @@ def test_switches() -> None:
 
 def test_no_such_preset(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="presets: char-rnn"):
-        config.load_preset("nothing")
+        load_preset("nothing")
     broken = tmp_path / "broken.toml"
     broken.write_text("[model\n")
     with pytest.raises(ConfigError, match="not a TOML file"):
-        config.load_preset(str(broken))
+        load_preset(str(broken))
     with pytest.raises(ConfigError, match="cannot be read"):
-        config.load_preset(str(tmp_path))
+        load_preset(str(tmp_path))
 
 
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-        lambda inner: st.dictionaries(st.sampled_from([*config.SECTIONS, *config.FIELDS]), inner),
+        lambda inner: st.dictionaries(
+            st.sampled_from([*config.SECTIONS, *config.all_settings()]), inner
+        ),
     )
 )
 def test_any_values_are_accepted_or_refused(values: object) -> None:

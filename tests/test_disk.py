@@ -71,7 +71,7 @@ def test_a_later_save_that_does_not_fit(corpus: Path, tmp_path: Path) -> None:
     code, said = said_by(tmp_path, words, 400_000)
     assert code == "1"
     assert said.startswith(f"charrnn: {run.last}: cannot be written (File too large)")
-    assert said.endswith("what was there before is unharmed")
+    assert said.endswith("the file that was there is unchanged")
     assert read(run.last).progress is not None
     assert not [path for path in run.path.iterdir() if "tmp" in path.name]
     trained(corpus, tmp_path / "whole", **BIG, steps=40, eval_every=9)
@@ -191,7 +191,7 @@ def test_sampling_while_training_sees_whole_models(corpus: Path, tmp_path: Path)
         while not over.is_set():
             try:
                 if Run(tmp_path / "run").exists:
-                    found = charrnn.load(tmp_path / "run")
+                    found = charrnn.load(tmp_path / "run").checkpoint
                     found.tensors()
                     seen.add(found.sha256)
             except CharrnnError as error:

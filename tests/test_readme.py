@@ -1,4 +1,4 @@
-"""The README does what it says: every command in it is run."""
+"""The README and CONTRIBUTING are right: their examples run, and their lists are complete."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from tests.conftest import ROOT, TEXT
 from tests.sounds import music, recorded
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES += [ROOT / folder / "README.md" for folder in ("configs", "corpora", "checkpoints")]
 SETUP = re.findall(r"^python3 -m venv .*$", README, re.M)
+TINY = "hidden=8, threads=1, precision='fp32'"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)
 
 
 BLOCKS = [
@@ -31,7 +35,7 @@ BLOCKS = [
 
 @pytest.fixture
 def desk(tmp_path: Path, environment: dict[str, str]) -> tuple[Path, dict[str, str]]:
-    """A directory with the files that the README speaks of, and small, quick settings."""
+    """A directory with the files that the README mentions, and small, quick settings."""
     (tmp_path / "notes").mkdir()
     for name in ("book.txt", "other.txt", "notes/first.txt"):
         (tmp_path / name).write_text(TEXT, encoding="utf-8")
@@ -46,9 +50,23 @@ def desk(tmp_path: Path, environment: dict[str, str]) -> tuple[Path, dict[str, s
     return tmp_path, environment | small | {"PATH": path}
 
 
+def python(code: str, folder: Path, environment: dict[str, str]) -> str:
+    """Run code in a process of its own; what it prints."""
+    outcome = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout
+
+
 def test_every_command(desk: tuple[Path, dict[str, str]]) -> None:
     """As one would type them, each with a few steps only: the first block, which makes the run
-    that others speak of, and then two blocks at a time, each in its order."""
+    that others use, and then two blocks at a time, each in its order."""
     folder, environment = desk
     assert sum(map(len, BLOCKS)) > 15
 
@@ -62,7 +80,7 @@ def test_every_command(desk: tuple[Path, dict[str, str]]) -> None:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=60,
+                timeout=120,
             )
             assert outcome.returncode == 0, (line, outcome.stderr)
             assert "Traceback" not in outcome.stderr
@@ -75,16 +93,47 @@ def test_every_command(desk: tuple[Path, dict[str, str]]) -> None:
     assert "val_nats_per_step" in (folder / "curve.jsonl").read_text()
 
 
-def test_the_python_example(desk: tuple[Path, dict[str, str]]) -> None:
+def test_the_python_examples(desk: tuple[Path, dict[str, str]]) -> None:
+    """One after the other in one process, as in a notebook, with small settings."""
     folder, environment = desk
-    (code,) = blocks("python")
-    quick = code.replace("minutes=1", "steps=5, hidden=8, threads=1, precision='fp32'")
-    assert quick != code
-    outcome = subprocess.run(
-        [sys.executable, "-c", quick], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert outcome.returncode == 0, outcome.stderr
-    assert "Stopped(step=5" in outcome.stdout
+    code = "\n".join(blocks("python"))
+    quick = code.replace("minutes=1", f"steps=5, {TINY}").replace("minutes=2", "steps=8")
+    assert quick.count("steps=") == 3
+    assert "minutes=" not in quick
+    printed = python(quick, folder, environment)
+    assert "Stopped(update=5" in printed
+    assert "<Model LSTM 2x8, char codec" in printed
+    assert re.search(r"^\(110250,\) 22050$", printed, re.M)
+    for shown in re.findall(r"print\(error\)  # (.*)", code):
+        assert shown in printed
+    assert len((folder / "sample.txt").read_text(encoding="utf-8")) == 304
+    for name in ("longer.safetensors", "dance.flac"):
+        assert (folder / name).stat().st_size > 0
+
+
+def test_the_example_of_a_medium(tmp_path: Path, environment: dict[str, str]) -> None:
+    """It trains, resumes, samples, evaluates and fine-tunes, in Python and as a command."""
+    (example,) = blocks("python", CONTRIBUTING)
+    (tmp_path / "morse.py").write_text(example, encoding="utf-8")
+    (tmp_path / "book.morse").write_text("... --- ... / -.-. --.- \n" * 100)
+    code = f"""
+import morse, charrnn
+model = charrnn.train("book.morse", "run", steps=20, {TINY}).run().model
+model = charrnn.resume("run", steps=30).run().model
+sample = model.sample(40, seed=1)
+assert sample.text == "".join(model.sample(40, seed=1))
+assert len(sample.text) == 40 and set(sample.text) <= set(morse.SIGNS)
+sample.save("made.morse")
+assert open("made.morse").read() == sample.text
+assert len(model.beam(3, 10)[0].text) == 10
+assert model.evaluate("book.morse").values["steps"] == 2499
+charrnn.train("book.morse", "tuned", init_from="run", steps=5, threads=1).run()
+print(model)
+"""
+    assert "<Model LSTM 2x8, morse codec (5)" in python(code, tmp_path, environment)
+    arguments = ["charrnn", "sample", "run", "-n", "9", "--json", "--num", "2", "--seed", "1"]
+    code = f"import sys, morse; sys.argv = {arguments}\nfrom charrnn.__main__ import main\nmain()"
+    assert python(code, tmp_path, environment).count('"steps": 9') == 2
 
 
 def test_ci_runs_both_set_up_commands() -> None:
@@ -92,6 +141,13 @@ def test_ci_runs_both_set_up_commands() -> None:
     assert len(SETUP) == 2
     for line in SETUP:
         assert line in script
+
+
+def test_nobody_is_sent_to_the_other_project_on_pypi() -> None:
+    """The name `charrnn` there belongs to somebody else."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"(pip|pipx|uv tool|uv pip) install[^`&\n]*\bcharrnn\b(?![-/])", text)
 
 
 def test_help_is_as_shown(environment: dict[str, str]) -> None:
@@ -108,17 +164,55 @@ def test_help_is_as_shown(environment: dict[str, str]) -> None:
     )
 
 
-def test_the_tree_names_what_is_there() -> None:
-    tree = README.partition("## What is where")[2]
-    for name in (ROOT / "charrnn").iterdir():
-        if name.name.startswith("__") or name.name == "py.typed":
+def listed(page: str) -> list[str]:
+    """The files of the project layout: an indented line each, with its name and what it is for."""
+    section = page.partition("## Project layout\n")[2].partition("\n## ")[0]
+    folders: list[str] = []
+    files = []
+    for line in section.splitlines():
+        if not line.startswith("    "):
             continue
-        assert f"{name.name}/" in tree or name.name in tree
-    for name in re.findall(r"(\w+\.py)", tree):
-        assert list((ROOT / "charrnn").rglob(name)), name
+        indent = (len(line) - len(line.lstrip())) // 2 - 2
+        name, _, purpose = line.strip().partition(" ")
+        folders = folders[:indent]
+        if name.endswith("/"):
+            folders.append(name)
+            continue
+        assert purpose.strip(), f"{name} is listed without a word about it"
+        files.append("".join(folders) + name)
+    return files
+
+
+def test_the_layout_is_complete() -> None:
+    """Every file of the package stands in it once, and nothing else does."""
+    there = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "charrnn").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    assert sorted(listed(CONTRIBUTING)) == sorted(there)
+
+
+def test_files_that_contributing_names_exist() -> None:
+    for name in re.findall(r"`((?:charrnn|tests|configs)/[\w./]+)`", CONTRIBUTING):
+        assert "NAME" in name or (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    """Those to files here, and to headings of the same page."""
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        elif "://" not in target:
+            assert (page.parent / target).exists()
 
 
 def test_every_preset_is_described() -> None:
     page = (ROOT / "configs" / "README.md").read_text(encoding="utf-8")
     for path in (ROOT / "configs").glob("*.toml"):
         assert f"`{path.stem}`" in page
+        assert f"`{path.stem}`" in README

@@ -1,1 +1,1 @@
-"""The command line: parse, call, render; the only room that imports typer and rich."""
+"""The command line: parses options, calls the API, prints; only this imports typer and rich."""

@@ -1,4 +1,4 @@
-"""The one place where what goes wrong becomes a line on stderr and an exit code."""
+"""Turns errors and signals into a line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ import typer
 from charrnn.cli.terminal import mute, note, one_line
 from charrnn.errors import CharrnnError
 
-FULL = (errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EBADF)  # what writing may meet
-GRACE_S = 0.3  # for Python to leave by itself
-LONGEST = 2_000  # characters of a message
+WRITE_ERRORS = (errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EBADF)
+GRACE_S = 0.3  # time for Python to exit by itself
+MAX_MESSAGE = 2_000  # characters
 debug = False  # set by `charrnn --debug`
 
 
-# A polite kill; the terminal or the connection is gone (where the system knows that one).
-ENDING = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+# SIGTERM asks to stop; SIGHUP (not on Windows) says that the terminal or connection is gone.
+END_SIGNALS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
-class Interrupted(BaseException):
-    """A signal ended the command; what had to be saved is saved."""
+class SignalExit(BaseException):
+    """A signal stops the command."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -37,12 +37,12 @@ class Interrupted(BaseException):
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Run a command so that errors end in one line and the right exit code."""
+    """Wrap a command so that each error prints one line and sets the right exit code."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        for number in ENDING:
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup, and shells, ask for that
+        for number in END_SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup and some shells set it
                 signal.signal(number, _end)
         if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -52,75 +52,79 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except CharrnnError as error:
             if debug:
                 raise
-            say(str(error))
+            print_error(str(error))
             raise typer.Exit(error.exit_code) from None
-        except Interrupted as stop:
-            _hear_no_more()
+        except SignalExit as stop:
+            _ignore_signals()
             raise typer.Exit(stop.exit_code) from None
         except KeyboardInterrupt:
-            _hear_no_more()
+            _ignore_signals()
             raise typer.Exit(128 + signal.SIGINT) from None
         except BrokenPipeError:
-            # The reader has had enough.  What is still buffered has nowhere to go.
+            # The reader of our output is gone; discard what is still buffered.
             mute(sys.stdout)
             mute(sys.stderr)
             raise typer.Exit(0) from None
         except OSError as error:
             if debug:
                 raise
-            where = error.filename or ("standard output" if error.errno in FULL else "")
-            say(f"{where}{': ' * bool(where)}{error.strerror or error}")
+            where = error.filename or ("standard output" if error.errno in WRITE_ERRORS else "")
+            print_error(f"{where}{': ' * bool(where)}{error.strerror or error}")
             if not error.filename:
-                mute(sys.stdout)  # what it still holds would fail once more
+                mute(sys.stdout)  # flushing it would fail again
             raise typer.Exit(1) from None
         except MemoryError:
-            say("out of memory; try a smaller --hidden or --batch-size")
+            print_error("out of memory; try a smaller --hidden or --batch-size")
             raise typer.Exit(1) from None
 
     return run
 
 
-def say(message: str) -> None:
-    """An error in one line, whatever stands in the names it mentions."""
-    if len(message) > LONGEST:  # what a hostile file has in it is no line
-        message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
+def print_error(message: str) -> None:
+    """Print an error on one line, even if names in it contain newlines."""
+    if len(message) > MAX_MESSAGE:  # it may quote text from a hostile file
+        message = f"{message[: MAX_MESSAGE // 2]} ... {message[-MAX_MESSAGE // 2 :]}"
     note("charrnn: " + one_line(message))
 
 
-def _hear_no_more() -> None:
-    """While Python takes itself down, another signal would only end in a traceback."""
-    for number in (signal.SIGINT, *ENDING):
+def _ignore_signals() -> None:
+    """Ignore further signals: while Python shuts down, they would only cause a traceback."""
+    for number in (signal.SIGINT, *END_SIGNALS):
         signal.signal(number, signal.SIG_IGN)
 
 
 def _end(number: int, frame: object) -> None:
-    raise Interrupted(number)
+    raise SignalExit(number)
 
 
-class Interrupts:
-    """Ctrl-C and SIGTERM while training: the first asks to stop, a second Ctrl-C stops at once.
-    Others may come in twos and threes, as when a session ends, and ask for the same.
+class StopSignals:
+    """Handles Ctrl-C and other signals during training.
 
-    Before `polling` is set there is nothing to save, and the first ends the command as well.
-    Python looks at signals between two of its own instructions only, and a step of training is
-    one of those: where the second finds it there, a thread ends the process.
+    The first signal asks training to stop; a second Ctrl-C aborts.  Other signals may arrive
+    several times, e.g. at the end of a login session, and only ask to stop.
+
+    Before `polling` is set there is nothing to save, so the first signal aborts.  Python runs
+    signal handlers only between two of its instructions, and an update may be one long
+    instruction; so a thread ends the process if a second Ctrl-C comes during one.
 
     Attributes:
-        polling: whether the first signal is asked for between two steps.
-        farewell: what is said when the second one leaves the run as it is.
+        polling: set by the caller when it begins to poll for the first signal by calling this
+            object.
+        last_words: is printed when a second Ctrl-C aborts.
+        number: the number of the first signal; 0: none yet.
     """
 
     def __init__(self) -> None:
         self.polling = False
-        self.farewell = ""
+        self.last_words = ""
         self.number = 0
-        self._presses = 0  # of Ctrl-C
+        self._presses = 0  # how often Ctrl-C was pressed
 
-    def __enter__(self) -> Interrupts:
-        numbers = (signal.SIGINT, *ENDING)
-        heard = [n for n in numbers if signal.getsignal(n) != signal.SIG_IGN]
-        self._before = {number: signal.signal(number, self._caught) for number in heard}
-        self._reader, self._writer = socket.socketpair()  # Windows cannot do it with a pipe
+    def __enter__(self) -> StopSignals:
+        numbers = (signal.SIGINT, *END_SIGNALS)
+        handled = [n for n in numbers if signal.getsignal(n) != signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._caught) for number in handled}
+        self._reader, self._writer = socket.socketpair()  # on Windows a pipe does not work
         self._writer.setblocking(False)
         self._fd_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         self._over = threading.Event()
@@ -145,17 +149,17 @@ class Interrupts:
     def _caught(self, number: int, frame: object) -> None:
         self._presses += number == signal.SIGINT
         if self._presses > 1 or not self.polling:
-            raise Interrupted(number)
+            raise SignalExit(number)
         self.number = self.number or number
 
     def _watch(self) -> None:
-        """Wait for signals, whose numbers are written to the socket as they come."""
+        """Wait for signals; Python writes their numbers to the socket when they arrive."""
         presses = 0
         while number := self._reader.recv(1)[0]:
             presses += number == signal.SIGINT
             if presses > 1 and not self._over.wait(GRACE_S):
-                # What is said may find nobody, or a pipe that is full.
+                # Printing may block if the pipe is full, so exit after a while in any case.
                 threading.Timer(GRACE_S, os._exit, [128 + number]).start()
                 with suppress(OSError):
-                    os.write(2, f"{self.farewell}\n".encode() if self.farewell else b"")
+                    os.write(2, f"{self.last_words}\n".encode() if self.last_words else b"")
                 os._exit(128 + number)

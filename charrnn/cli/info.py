@@ -1,4 +1,4 @@
-"""`charrnn info`: versions, devices, and what would be used here."""
+"""`charrnn info`: show versions, devices, presets and corpora."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import typer
 
 import charrnn
 from charrnn.cli.terminal import table
-from charrnn.config import bundled, presets
+from charrnn.files import bundled
+from charrnn.presets import presets
 
 PACKAGES = ("torch", "numpy", "safetensors", "typer", "rich", "scipy", "soundfile", "soxr")
 
@@ -22,7 +23,7 @@ def command(
     """Show versions, devices, presets and corpora: the first thing for a bug report."""
     import torch
 
-    from charrnn.codec.sources import corpora
+    from charrnn.media.sources import corpora
     from charrnn.model.device import available, processors
 
     devices = available()

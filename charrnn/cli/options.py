@@ -1,45 +1,84 @@
-"""Options of settings: documented where the setting is declared, settable by environment."""
+"""Builds command-line options from the declarations of settings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from charrnn import config
+from charrnn.config import Setting
 from charrnn.errors import ConfigError, UsageError
 
+SHORT = {"temperature": "-t"}
 
-def setting(name: str, panel: str | None = None, short: str | None = None) -> Any:
-    """The option of a setting of `charrnn.config`."""
-    flag = "--" + name.replace("_", "-")
-    field = config.FIELDS[name][1]
-    if field.default is True or field.default is False:
-        flag += "/--no-" + name.replace("_", "-")
-    choices = field.metadata["choices"]
-    return typer.Option(
-        *((short, flag) if short else (flag,)),
-        help=config.doc(name),
-        envvar=f"CHARRNN_{name.upper()}",
+
+def with_settings(
+    command: Callable[..., None], settings: Sequence[Setting], texts: Sequence[str] = ()
+) -> Callable[..., None]:
+    """Add an option for each setting to a command whose last parameter is `**settings`.
+
+    Args:
+        command: is called with all settings by name; None means "not given".
+        settings: in the order of `--help`.
+        texts: names of settings whose option accepts any text, which the command parses itself.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    *own, rest = signature.parameters.values()
+    assert rest.kind is inspect.Parameter.VAR_KEYWORD
+    options = [_parameter(setting, setting.name in texts) for setting in settings]
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + options
+
+    escaped = [setting.name for setting in settings if setting.meta["escapes"]]
+
+    def run(**values: Any) -> None:
+        command(**values | {name: unescaped(values[name]) for name in escaped})
+
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    run.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    run.__name__ = command.__name__
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
+
+
+def _parameter(setting: Setting, is_text: bool) -> inspect.Parameter:
+    """The option for a setting; those stored in a model can also come from the environment."""
+    names = [setting.flag]
+    if setting.hint is bool:
+        names[0] += f"/--no-{setting.flag[2:]}" if setting.section else ""
+    if setting.name in SHORT:
+        names.insert(0, SHORT[setting.name])
+    option = typer.Option(
+        *names,
+        help=setting.meta["doc"],
+        envvar=f"CHARRNN_{setting.name.upper()}" if setting.section else None,
         show_envvar=False,
-        rich_help_panel=panel,
-        metavar="|".join(choices) if choices else None,
+        rich_help_panel=setting.meta["group"],
+        metavar="|".join(setting.choices) if setting.choices else None,
+    )
+    optional: Any = (str if is_text else setting.hint) | None
+    return inspect.Parameter(
+        setting.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[optional, option],
     )
 
 
 def typed(ctx: typer.Context, name: str) -> bool:
-    """Whether a parameter was typed, and does not come from the environment."""
+    """Whether a parameter was given on the command line, not by the environment or a default."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
 
 def refuse_no_png(picture: Path | None) -> None:
-    """Refuse a picture whose name says that it is something else.
+    """Raise if a picture cannot be written under this name.
 
     Raises:
-        UsageError: it does not end in .png, or cannot be there.
+        UsageError: it does not end in .png, or its directory does not exist.
     """
     if picture is not None and picture.suffix.lower() != ".png":
         raise UsageError(f"--picture {picture}: pictures are PNG; end the name in .png")
@@ -48,10 +87,10 @@ def refuse_no_png(picture: Path | None) -> None:
 
 
 def numbers(text: str | None, flag: str) -> Sequence[float] | None:
-    """Numbers parted by commas.
+    """Parse numbers separated by commas.
 
     Raises:
-        ConfigError: something else is among them.
+        ConfigError: a part is not a number.
     """
     if text is None:
         return None
@@ -64,7 +103,7 @@ def numbers(text: str | None, flag: str) -> Sequence[float] | None:
 
 
 def unescaped(text: str | None) -> str | None:
-    """A text in which backslash n, t and r mean what they do in C: shells leave them as typed."""
+    r"""Replace \n, \t, \r and \\ as in C; a shell does not do that."""
     if text is None:
         return None
     pieces = [

@@ -1,4 +1,4 @@
-"""How training is watched: a live display, plain lines, JSON lines, or nothing."""
+"""Shows training on the terminal: a live display, plain lines, JSON lines, or nothing."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.terminal import amount, duration, note, printable, table
 from charrnn.data.corpus import held_out
+from charrnn.media.steps import Discrete
 from charrnn.model.cells import cell_of
 from charrnn.training.events import Evaluated, Event, Sampled, Stepped, Stopped
 
 if TYPE_CHECKING:
-    from charrnn.config import DataConfig, ModelConfig
+    from charrnn.settings import DataConfig, ModelConfig
     from charrnn.training.loop import Trainer
     from charrnn.training.plan import Plan
 
@@ -26,9 +27,9 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 class Screen:
-    """Shows nothing; what the others build on."""
+    """The base class; shows nothing."""
 
-    unit = "character"  # what a step is; known once there is a plan
+    unit = "step"  # what a step is called; known once there is a plan
 
     def __enter__(self) -> Screen:
         return self
@@ -37,17 +38,17 @@ class Screen:
         pass
 
     def planned(self, plan: Plan, path: Path) -> None:
-        """Before the first step of a new run."""
+        """Show the plan, before the first update of a new run."""
 
     def resumed(self, trainer: Trainer) -> None:
-        """Before the first step of a run that goes on."""
+        """Show the progress so far, before the first update of a resumed run."""
 
     def show(self, event: Event) -> None:
-        """An event of the run."""
+        """Show an event of the run."""
 
 
 class Json(Screen):
-    """One JSON object a line on stdout."""
+    """JSON lines on stdout: one object for each event."""
 
     def planned(self, plan: Plan, path: Path) -> None:
         self._write({"run": str(path)} | plan.to_dict())
@@ -61,7 +62,7 @@ class Json(Screen):
 
 
 class Plain(Screen):
-    """Lines on stderr: the plan, a line now and then, every evaluation, the end."""
+    """Lines on stderr: the plan, progress every ten seconds, each evaluation, the end."""
 
     def __init__(self) -> None:
         self._shown_at = time.monotonic()
@@ -73,9 +74,11 @@ class Plain(Screen):
     def resumed(self, trainer: Trainer) -> None:
         self.unit, progress = trainer.codec.unit, trainer.progress
         note(
-            f"going on with {trainer.run.path} at step {progress.step:,} "
-            f"of {progress.planned_steps:,} (epoch {trainer.epochs_done:.2f})"
+            f"resuming {trainer.run.path} at step {progress.update:,} "
+            f"of {progress.planned_updates:,} (epoch {trainer.epochs_done:.2f})"
         )
+        if trainer.precision != trainer.config.training.precision:
+            note(f"notice: this processor lacks bf16; continuing in {trainer.precision}")
 
     def show(self, event: Event) -> None:
         now = time.monotonic()
@@ -90,7 +93,7 @@ class Plain(Screen):
 
 
 class Live(Plain):
-    """A moving display on the terminal: progress, losses with a sparkline, the latest sample."""
+    """A live display on the terminal: progress, losses with a sparkline, the latest sample."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +103,7 @@ class Live(Plain):
         self._console = Console(stderr=True, highlight=False)
         self._live = RichLive(console=self._console, auto_refresh=False, transient=True)
         self._stepped: Stepped | None = None
-        self._losses: list[float] = []
+        self._scores: list[float] = []
         self._evaluated: Evaluated | None = None
         self._sample = ""
         self._ended: Stopped | None = None
@@ -121,9 +124,9 @@ class Live(Plain):
             self._stepped = event
         elif isinstance(event, Evaluated):
             self._evaluated = event
-            self._losses.append(event.val_nats_per_step)
+            self._scores.append(event.score)
         elif isinstance(event, Sampled):
-            self._sample = event.text
+            self._sample = event.text or f"preview: {event.path}"
         elif isinstance(event, Stopped):
             self._ended = event
         if self._stepped is not None:
@@ -143,18 +146,24 @@ class Live(Plain):
             f"{duration(max(0, stepped.left_s))} left" if stepped.elapsed_s > 2 else "",
         )
         numbers = (
-            f"step {stepped.step:,} of {stepped.planned_steps:,}   epoch {stepped.epoch:.2f}   "
+            f"step {stepped.update:,} of {stepped.planned_updates:,}   epoch {stepped.epoch:.2f}   "
             f"{amount(stepped.steps_per_s)} {self.unit}s/s   lr {stepped.lr:.2g}"
         )
+        scores = ""
         losses = f"loss  train {stepped.train_nats_per_step:.3f}"
         if self._evaluated is not None:
-            losses += (
-                f"   validation {self._evaluated.val_nats_per_step:.3f}"
-                f"   best {self._evaluated.best_nats_per_step:.3f}   "
-                + sparkline(self._losses[-40:], self._console.encoding)
-            )
-        fixed: dict[str, Any] = {"no_wrap": True, "overflow": "crop"}  # a row is a row
+            evaluated = self._evaluated
+            curve = sparkline(self._scores[-40:], self._console.encoding)
+            losses += f"   validation {evaluated.val_nats_per_step:.3f}"
+            if evaluated.figures is None:
+                losses += f"   best {evaluated.best_score:.3f}   {curve}"
+            if evaluated.figures is not None:
+                scores = f"{evaluated.score_name} {evaluated.score:.3f}"
+                scores += f"   best {evaluated.best_score:.3f}   {curve}"
+        fixed: dict[str, Any] = {"no_wrap": True, "overflow": "crop"}  # never wrap a row
         rows: list[Any] = [bar, Text(numbers, style="dim", **fixed), Text(losses, **fixed)]
+        if scores:
+            rows.append(Text(scores, **fixed))
         if self._sample:
             room = max(0, self._console.height - len(rows) - 3)
             lines = Text("\n".join(self._sample_lines()[:room]), style="italic", **fixed)
@@ -166,7 +175,7 @@ class Live(Plain):
 
 
 def sparkline(values: list[float], encoding: str = "utf-8") -> str:
-    """Values as bars of eight heights; nothing where the terminal cannot show them."""
+    """Values as bars of eight heights; empty if the terminal cannot show them."""
     if not values or "utf" not in encoding.lower():
         return ""
     low, high = min(values), max(values)
@@ -175,17 +184,17 @@ def sparkline(values: list[float], encoding: str = "utf-8") -> str:
 
 
 def describe_plan(plan: Plan, path: Path) -> str:
-    """What was chosen and what is expected, one line a subject."""
+    """The chosen settings and the expected time and memory, as a table."""
     data, model, training = plan.config.data, plan.config.model, plan.config.training
-    validated = held_out(plan.corpus_steps, data.val_fraction)
-    segments = plan.config.data.batch_size * plan.config.data.seq_length
-    epochs = plan.planned_steps * segments / max(1, plan.corpus_steps - validated)
+    held = held_out(plan.corpus_steps, data.val_fraction)
+    batch_steps = plan.config.data.batch_size * plan.config.data.seq_length
+    epochs = plan.planned_updates * batch_steps / max(1, plan.corpus_steps - held)
     rows = [
         (
             "corpus",
             f"{plan.corpus_steps:,} {plan.unit}s{_kinds(plan)}"
             f"{f' in {plan.documents:,} documents' if plan.documents else ''}; "
-            f"the last {validated:,} for validation",
+            f"the last {held:,} for validation",
         ),
         ("codec", plan.codec),
         ("model", f"{_model(model)}: {amount(plan.parameters)} parameters"),
@@ -193,7 +202,7 @@ def describe_plan(plan: Plan, path: Path) -> str:
             "training",
             f"batch {data.batch_size}, length {data.seq_length}{_scheme(data)}, "
             f"{training.optimizer} at "
-            f"{training.lr:g}, {training.schedule}; about {plan.planned_steps:,} steps, "
+            f"{training.lr:g}, {training.schedule}; about {plan.planned_updates:,} steps, "
             f"{epochs:.1f} epochs",
         ),
         (
@@ -212,16 +221,14 @@ def describe_plan(plan: Plan, path: Path) -> str:
 
 
 def _kinds(plan: Plan) -> str:
-    """What a step may be."""
-    if plan.unit != "frame":
-        return f", {plan.vocabulary:,} different"
-    data = plan.config.data
-    seconds = plan.corpus_steps * data.hop_length / data.sample_rate
-    return f" of {plan.vocabulary:,} numbers, {duration(seconds)}"
+    """The number of symbols, or of numbers in a vector; and the duration of the corpus, if any."""
+    size, seconds = plan.step.size, plan.corpus_s
+    kinds = f", {size:,} different" if isinstance(plan.step, Discrete) else f" of {size:,} numbers"
+    return kinds + (f", {duration(seconds)}" if seconds is not None else "")
 
 
 def _model(model: ModelConfig) -> str:
-    """The network, and what of it is out of the ordinary."""
+    """The network, with the options that differ from the default."""
     parts = [
         f"{cell_of(model.cell).label} {model.layers}x{model.hidden}",
         _ends(model),
@@ -238,7 +245,7 @@ def _model(model: ModelConfig) -> str:
 
 
 def _ends(model: ModelConfig) -> str:
-    """What reads a step, and what says the next one."""
+    """Input and output of the network."""
     if model.head == "categorical":
         return f"embedding {model.embedding}" if model.embedding else "one-hot"
     noise = f", input noise {model.input_noise:g}" if model.input_noise else ""
@@ -253,9 +260,9 @@ def _scheme(data: DataConfig) -> str:
 
 
 def describe_step(event: Stepped, unit: str) -> str:
-    """A line about the steps just taken."""
+    """A line about the latest updates."""
     return (
-        f"step {event.step:>7,} of {event.planned_steps:,}  epoch {event.epoch:6.2f}  "
+        f"step {event.update:>7,} of {event.planned_updates:,}  epoch {event.epoch:6.2f}  "
         f"train {event.train_nats_per_step:.4f}  {amount(event.steps_per_s)} {unit}s/s  "
         f"{duration(event.elapsed_s)}"
     )
@@ -263,45 +270,43 @@ def describe_step(event: Stepped, unit: str) -> str:
 
 def describe_evaluation(event: Evaluated, unit: str) -> str:
     """A line about an evaluation."""
-    bits = ""
+    detail = f"; {event.detail}" if event.detail else ""
     if event.figures is not None:
-        bits = "; free run " + ", ".join(f"{k} {v:.2f}" for k, v in event.figures.items())
-    elif unit != "character":
-        bits = f", {event.val_bits_per_character:.3f} bits per character"
+        detail += f"; {event.score_name} {event.score:.3f}"
+    best = " (best)" if event.improved else ""
     return (
-        f"step {event.step:>7,}  epoch {event.epoch:6.2f}  "
+        f"step {event.update:>7,}  epoch {event.epoch:6.2f}  "
         f"train {event.train_nats_per_step:.4f}  validation {event.val_nats_per_step:.4f} "
-        f"nats per {unit}{bits}{' (best)' if event.improved else ''}  {duration(event.elapsed_s)}"
+        f"nats per {unit}{detail}{best}  {duration(event.elapsed_s)}"
     )
 
 
 def describe_end(event: Stopped, unit: str) -> str:
-    """How it ended, and what to do next."""
+    """How training ended, and what to do next."""
     run = event.path.parent
     if event.reason == "interrupted":
-        return f"stopped at step {event.step:,}, {describe_stop(run)}"
-    best = event.best_nats_per_step
-    loss = "" if best is None else f": best validation {best:.4f} nats per {unit}"
-    why = "no better for a while, " if event.reason == "patience" else ""
+        return f"stopped at step {event.update:,}; saved, resume with: {resume_hint(run)}"
+    best, score = event.best_nats_per_step, event.best_score
+    found = ""
+    if best is not None and score is not None:
+        loss = f"{best:.4f} nats per {unit}"
+        found = f": best {event.score_name} {loss if score == best else f'{score:.3f}'}"
+        found += f" (step {event.best_update or 0:,})"
+    why = "early stopping: validation did not improve; " if event.reason == "patience" else ""
     return (
-        f"{why}done after {event.step:,} steps, {event.epoch:.1f} epochs, "
-        f"{duration(event.elapsed_s)}{loss} (step {event.best_step or 0:,})\n"
-        f"the model is {event.path}; sample it with: charrnn sample {shlex.quote(str(run))}"
+        f"{why}done after {event.update:,} steps, {event.epoch:.1f} epochs, "
+        f"{duration(event.elapsed_s)}{found}\n"
+        f"the model is {event.path}; sample from it with: charrnn sample {shlex.quote(str(run))}"
     )
 
 
-def describe_stop(run: Path) -> str:
-    """How to go on with a run that was stopped."""
-    return f"saved; {resume_with(run)}"
-
-
-def resume_with(run: Path) -> str:
-    """The command that goes on with a run."""
-    return f"go on with: charrnn train --resume {shlex.quote(str(run))}"
+def resume_hint(run: Path) -> str:
+    """The command that resumes a run."""
+    return f"charrnn train --resume {shlex.quote(str(run))}"
 
 
 class _Both(Screen):
-    """Plain lines on stderr beside JSON lines on stdout."""
+    """Plain lines on stderr and JSON lines on stdout."""
 
     def __init__(self) -> None:
         self._screens: tuple[Screen, ...] = (Plain(), Json())

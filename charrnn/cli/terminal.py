@@ -1,4 +1,4 @@
-"""What all commands share at the terminal: plain notes, safe text, numbers for people."""
+"""Output of all commands: notes on stderr, text safe for a terminal, readable numbers."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from contextlib import suppress
 from typing import TextIO
 
 _FLUSH_EVERY_S = 0.05
-# What could move the cursor, ring or recolour: C0 but tab and newline, DEL and C1.
+# Characters that could move the cursor, ring the bell or change colours: C0 except tab and
+# newline, DEL, and C1.
 _CONTROLS = dict.fromkeys((*range(128, 160), 127), 65533)
 _CONTROLS |= {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)}
 
 
 def printable(text: str) -> str:
-    """The text with control characters shown as pictures, fit for a terminal."""
+    """The text with control characters replaced by visible symbols, safe for a terminal."""
     return text.translate(_CONTROLS)
 
 
 def note(text: str, quiet: bool = False) -> None:
-    """A line for the user on stderr, unless quiet; where stderr cannot be written, nobody looks,
-    and that is no reason to lose a run."""
+    """Print a line on stderr, unless quiet.  If stderr cannot be written, ignore that: a run must
+    not fail because of it."""
     if quiet:
         return
     try:
@@ -31,18 +32,19 @@ def note(text: str, quiet: bool = False) -> None:
 
 
 def mute(stream: TextIO) -> None:
-    """Have a stream go nowhere from here on, with what it still holds."""
+    """Discard the buffered output of a stream and everything written to it from now on."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def one_line(text: str) -> str:
-    """The text without line ends: names of files may have some."""
+    """The text with newlines, which file names may contain, replaced by a visible symbol."""
     return text.replace("\n", "\u240a")
 
 
 class TextOut:
-    """Writes text to a stream as it is made: raw into files and pipes, safe onto a terminal."""
+    """Writes text to a stream piece by piece: unchanged to files and pipes, made safe on a
+    terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -52,17 +54,17 @@ class TextOut:
         self._ends_line = True
 
     def write(self, text: str) -> None:
-        """Write a piece; while more is written it becomes visible within a twentieth of a second.
+        """Add a piece; it is written at most 50 ms later if more pieces follow.
 
-        Pieces are gathered here: a stream may pass each on by itself (PYTHONUNBUFFERED), which
-        costs as much as drawing a character.
+        Pieces are buffered here, because writing each one to an unbuffered stream
+        (PYTHONUNBUFFERED) takes as long as sampling a character.
         """
         self._pieces.append(text)
         if time.monotonic() - self._flushed_at > _FLUSH_EVERY_S:
             self.flush()
 
     def flush(self) -> None:
-        """Make visible what was written."""
+        """Write the buffered pieces."""
         if text := "".join(self._pieces):
             self._pieces.clear()
             self._ends_line = text.endswith("\n")
@@ -71,9 +73,10 @@ class TextOut:
         self._flushed_at = time.monotonic()
 
     def end(self, *, whole_lines: bool = False) -> None:
-        """Flush, and on a terminal end the line, so that the prompt stands on its own.
+        """Flush; on a terminal, also end the last line, so that the prompt starts on a new one.
 
-        `whole_lines`: end it in any case, as lists of names do.
+        Args:
+            whole_lines: end the last line in files and pipes too, e.g. for a list of names.
         """
         self.flush()
         if (self._is_terminal or whole_lines) and not self._ends_line:
@@ -82,7 +85,7 @@ class TextOut:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: 45 s, 3 min 20 s, 2 h 5 min."""
+    """A duration in readable form: 45 s, 3 min 20 s, 2 h 5 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -92,11 +95,10 @@ def duration(seconds: float) -> str:
 
 
 def amount(number: float) -> str:
-    """A number for people, to three digits: 950, 12.3 k, 1.25 M."""
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+    """A number with three digits and a unit prefix: 950, 12.3 k, 1.25 M."""
+    for limit, divisor, prefix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if number >= limit:
-            scaled = number / (1e3 if unit == "k" else limit)
-            return f"{scaled:.3g} {unit}"
+            return f"{number / divisor:.3g} {prefix}"
     return f"{number:,.0f}"
 
 

@@ -1,4 +1,4 @@
-"""`charrnn train`: learn a corpus."""
+"""`charrnn train`: train a model on a corpus."""
 
 from __future__ import annotations
 
@@ -7,26 +7,35 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charrnn import config
-from charrnn.cli.failures import Interrupted, Interrupts
-from charrnn.cli.options import setting, typed, unescaped
+from charrnn.cli.failures import SignalExit, StopSignals
+from charrnn.cli.options import typed, with_settings
 from charrnn.cli.terminal import note, one_line
 from charrnn.errors import ConfigError, UsageError
+from charrnn.settings import BUDGET
 
 if TYPE_CHECKING:
-    from charrnn.checkpoint import Checkpoint
+    from charrnn.api import TrainingRun
     from charrnn.cli.screen import Screen
-    from charrnn.training.loop import Trainer
 
-BUNDLED = "tales"  # what is learnt when no corpus is named
+BUNDLED = "tales"  # the default corpus
+# The headings of `--help`, in order; "*" is replaced by the headings of the media.
+GROUPS = ("Budget", "Corpus", "*", "Model", "Regularisation", "Optimization", "Machine")
 
 
-MODEL, REGULAR, DATA, SOUND = "Model", "Regularisation", "Corpus", "Sound"
-BUDGETS, RATE, MACHINE = "Budget", "Optimization", "Machine"
+def build() -> Callable[..., None]:
+    """The command, with an option for every setting except those of sampling."""
+    settings = [s for s in config.all_settings().values() if s.section != "sampling"]
+    known = list(dict.fromkeys(s.meta["group"] for s in settings))
+    others = [group for group in known if group not in GROUPS]
+    star = GROUPS.index("*")
+    order = [*GROUPS[:star], *others, *GROUPS[star + 1 :]]
+    settings.sort(key=lambda setting: order.index(setting.meta["group"]))
+    return with_settings(command, settings, texts=("threads",))
 
 
 def command(
@@ -34,20 +43,20 @@ def command(
     corpus: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Files, directories, or - for standard input; none: the bundled tales.",
+            help="Files, directories, or - for standard input. (default: the bundled tales)",
             show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Run directory; none: a new one under checkpoints/."),
+        typer.Option("--out", "-o", help="Run directory. (default: a new one in checkpoints/)"),
     ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
             "--config",
             "-c",
-            help="Preset or TOML file.",
+            help="Preset, or TOML file with settings.",
             envvar="CHARRNN_CONFIG",
             show_envvar=False,
         ),
@@ -55,109 +64,69 @@ def command(
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="Go on with this run, exactly; only the budget may be raised.", readable=False
+            help="Resume this run exactly; only the budget can be raised.", readable=False
         ),
     ] = None,
     init_from: Annotated[
         Path | None,
         typer.Option(
-            help="Begin with the weights of this model or run, on another corpus.", readable=False
+            help="Fine-tune: start from the weights of this model or run.", readable=False
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a run.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
-    json_lines: Annotated[
-        bool, typer.Option("--json", help="Events as JSON lines on standard output.")
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a run that is already there.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    epochs: Annotated[float | None, setting("epochs", BUDGETS)] = None,
-    steps: Annotated[int | None, setting("steps", BUDGETS)] = None,
-    minutes: Annotated[float | None, setting("minutes", BUDGETS)] = None,
-    patience: Annotated[int | None, setting("patience", BUDGETS)] = None,
-    eval_every: Annotated[int | None, setting("eval_every", BUDGETS)] = None,
-    codec: Annotated[str | None, setting("codec", DATA)] = None,
-    encoding: Annotated[str | None, setting("encoding", DATA)] = None,
-    normalize: Annotated[str | None, setting("normalize", DATA)] = None,
-    vocab_size: Annotated[int | None, setting("vocab_size", DATA)] = None,
-    min_count: Annotated[int | None, setting("min_count", DATA)] = None,
-    documents: Annotated[str | None, setting("documents", DATA)] = None,
-    separator: Annotated[str | None, setting("separator", DATA)] = None,
-    val_fraction: Annotated[float | None, setting("val_fraction", DATA)] = None,
-    sample_rate: Annotated[int | None, setting("sample_rate", SOUND)] = None,
-    n_fft: Annotated[int | None, setting("n_fft", SOUND)] = None,
-    hop_length: Annotated[int | None, setting("hop_length", SOUND)] = None,
-    components: Annotated[int | None, setting("components", SOUND)] = None,
-    head: Annotated[str | None, setting("head", SOUND)] = None,
-    input_norm: Annotated[str | None, setting("input_norm", SOUND)] = None,
-    input_noise: Annotated[float | None, setting("input_noise", SOUND)] = None,
-    seq_length: Annotated[int | None, setting("seq_length", DATA)] = None,
-    batch_size: Annotated[int | None, setting("batch_size", DATA)] = None,
-    bptt: Annotated[str | None, setting("bptt", DATA)] = None,
-    targets: Annotated[str | None, setting("targets", DATA)] = None,
-    cell: Annotated[str | None, setting("cell", MODEL)] = None,
-    hidden: Annotated[int | None, setting("hidden", MODEL)] = None,
-    layers: Annotated[int | None, setting("layers", MODEL)] = None,
-    embedding: Annotated[int | None, setting("embedding", MODEL)] = None,
-    dense: Annotated[int | None, setting("dense", MODEL)] = None,
-    norm: Annotated[str | None, setting("norm", MODEL)] = None,
-    cell_norm: Annotated[str | None, setting("cell_norm", MODEL)] = None,
-    dropout: Annotated[float | None, setting("dropout", REGULAR)] = None,
-    input_dropout: Annotated[float | None, setting("input_dropout", REGULAR)] = None,
-    output_dropout: Annotated[float | None, setting("output_dropout", REGULAR)] = None,
-    recurrent_dropout: Annotated[float | None, setting("recurrent_dropout", REGULAR)] = None,
-    weight_drop: Annotated[float | None, setting("weight_drop", REGULAR)] = None,
-    variational: Annotated[bool | None, setting("variational", REGULAR)] = None,
-    weight_decay: Annotated[float | None, setting("weight_decay", REGULAR)] = None,
-    optimizer: Annotated[str | None, setting("optimizer", RATE)] = None,
-    lr: Annotated[float | None, setting("lr", RATE)] = None,
-    schedule: Annotated[str | None, setting("schedule", RATE)] = None,
-    warmup: Annotated[float | None, setting("warmup", RATE)] = None,
-    lr_decay: Annotated[float | None, setting("lr_decay", RATE)] = None,
-    lr_decay_after: Annotated[int | None, setting("lr_decay_after", RATE)] = None,
-    lr_decay_every: Annotated[int | None, setting("lr_decay_every", RATE)] = None,
-    lr_patience: Annotated[int | None, setting("lr_patience", RATE)] = None,
-    rms_alpha: Annotated[float | None, setting("rms_alpha", RATE)] = None,
-    momentum: Annotated[float | None, setting("momentum", RATE)] = None,
-    clip: Annotated[float | None, setting("clip", RATE)] = None,
-    clip_by: Annotated[str | None, setting("clip_by", RATE)] = None,
-    seed: Annotated[int | None, setting("seed", MACHINE)] = None,
-    device: Annotated[str | None, setting("device", MACHINE)] = None,
-    precision: Annotated[str | None, setting("precision", MACHINE)] = None,
-    threads: Annotated[str | None, setting("threads", MACHINE)] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan without training.")
+    ] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="Write events as JSON lines to standard output.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
+    **settings: Any,
 ) -> None:
-    """Learn a text, or recordings: charrnn train book.txt --minutes 3
+    """Train a model on text or recordings: charrnn train book.txt --minutes 3
 
-    What is not given is chosen from the corpus and the machine. Every setting can also come from
-    the environment, e.g. CHARRNN_DEVICE=cpu, or from a preset.
+    What you do not give is chosen from the corpus and the machine. Every setting can also come
+    from the environment, e.g. CHARRNN_DEVICE=cpu, or from a preset.
     """
-    flags = {name: value for name, value in ctx.params.items() if name in config.FIELDS}
-    flags["threads"], flags["separator"] = _threads(threads), unescaped(separator)
-    given = config.from_flags(flags, dashed=True)
-    chosen = [name for name in flags if typed(ctx, name)]
-    with Interrupts() as interrupts:
-        if resume is not None:
-            raised = {name: flags[name] for name in config.BUDGET if typed(ctx, name)}
-            budget = config.from_flags(raised, dashed=True)
-            _resume(ctx, resume, budget, interrupts, json_lines, quiet)
-            return
-        source = None
-        if init_from is not None:
-            from charrnn.run import load
+    from charrnn import api
 
-            source = load(init_from)
-            given["data"].setdefault("codec", source.codec.name)
-        given = config.over_preset(preset, given, chosen)
-        _train(
-            corpus or [BUNDLED],
-            out,
-            given,
-            source,
-            interrupts,
-            force,
-            dry_run,
-            json_lines,
-            quiet,
+    settings["threads"] = _threads(settings["threads"])
+    config.from_flags(settings, dashed=True)
+    if resume is not None:
+        _refuse_with_resume(ctx)
+        budget = {name: settings[name] for name in BUDGET if typed(ctx, name)}
+    with StopSignals() as signals, ExitStack() as scratch:
+        if resume is not None:
+            run = scratch.enter_context(api.resume(resume, **budget))
+            _follow(run, signals, json_lines, quiet)
+            return
+        if out is not None and (
+            str(out) == "-" or Path.cwd().is_relative_to(os.path.realpath(out))
+        ):
+            raise UsageError(f"--out {out}: must be a directory of its own for the run")
+        if dry_run:
+            folder = scratch.enter_context(tempfile.TemporaryDirectory(prefix="charrnn-"))
+        given = {name: value for name, value in settings.items() if value is not None}
+        run = scratch.enter_context(
+            api.train(
+                corpus or [BUNDLED],
+                Path(folder) / "run" if dry_run else out,
+                preset=preset,
+                force=force,
+                init_from=init_from,
+                ignorable=[name for name in given if not typed(ctx, name)],
+                **given,
+            )
         )
+        _describe_sources(run, quiet)
+        if not dry_run:
+            _follow(run, signals, json_lines, quiet)
+            return
+        from charrnn.cli.screen import screen_for
+
+        screen_for(json_lines, quiet).planned(run.plan, out or run.default_path)
 
 
 def _threads(value: str | None) -> int | None:
@@ -169,60 +138,9 @@ def _threads(value: str | None) -> int | None:
         raise ConfigError(f"--threads must be auto or a number, not {value!r}") from None
 
 
-def _train(
-    corpus: list[str],
-    out: Path | None,
-    given: config.Given,
-    source: Checkpoint | None,
-    interrupts: Interrupts,
-    force: bool,
-    dry_run: bool,
-    json_lines: bool,
-    quiet: bool,
-) -> None:
-    """A new run."""
-    from charrnn.cli.screen import screen_for
-    from charrnn.codec.sources import find
-    from charrnn.run import Run, fresh
-
-    if out is not None and (str(out) == "-" or Path.cwd().is_relative_to(os.path.realpath(out))):
-        raise UsageError(f"--out {out}: wants a directory of its own for the run")
-    sources = find(corpus, config.value(given, "codec"))
-    if sources.skipped:
-        shown = ", ".join(sources.skipped[:3]) + (", ..." if len(sources.skipped) > 3 else "")
-        note(one_line(f"passed over {len(sources.skipped)} files of another kind: {shown}"), quiet)
-    run = Run(out) if out else fresh(sources.name)
-    if not dry_run:
-        run.refuse_existing(force)
-    more = " ..." if len(sources.files) > 3 else ""
-    note(one_line(f"reading {', '.join(sources.files[:3])}{more}"), quiet)
-    from charrnn.training.prepare import prepared
-
-    with ExitStack() as scratch:
-        place = run
-        if dry_run:
-            folder = scratch.enter_context(tempfile.TemporaryDirectory(prefix="charrnn-"))
-            place = Run(Path(folder) / "run")
-        with prepared(sources, place, given, force=force, init_from=source) as ready:
-            screen = screen_for(json_lines, quiet)
-            interrupts.polling = not dry_run  # from here on a signal saves: the plan promises it
-            if dry_run:
-                screen.planned(ready.plan, run.path)
-                return
-            trainer = ready.begin()
-            _walk(trainer, screen, interrupts, quiet, lambda: screen.planned(ready.plan, run.path))
-
-
-def _resume(
-    ctx: typer.Context,
-    path: Path,
-    budget: config.Given,
-    interrupts: Interrupts,
-    json_lines: bool,
-    quiet: bool,
-) -> None:
-    """Go on with a run."""
-    allowed = {*config.BUDGET, "resume", "json_lines", "quiet"}
+def _refuse_with_resume(ctx: typer.Context) -> None:
+    """Refuse flags that cannot be changed when a run is resumed."""
+    allowed = {*BUDGET, "resume", "json_lines", "quiet"}
     extra = [
         parameter.opts[0]
         for parameter in ctx.command.params
@@ -230,54 +148,68 @@ def _resume(
     ]
     if extra:
         raise UsageError(
-            f"--resume goes on as the run began, so {', '.join(extra)} cannot be given with it; "
-            "only --epochs, --steps and --minutes may be raised"
+            f"{', '.join(extra)} cannot be given with --resume, which continues the run as it "
+            "began; only --epochs, --steps and --minutes can be raised"
         )
-    from charrnn.cli.screen import screen_for
-    from charrnn.run import Run
-    from charrnn.training.loop import Trainer
-
-    run = Run(path)
-    if not run.last.exists():
-        raise UsageError(f"--resume {path}: no run to go on with there")
-    with run.locked():
-        interrupts.polling = True
-        trainer = Trainer.resumed(run, budget)
-        screen = screen_for(json_lines, quiet)
-        _walk(trainer, screen, interrupts, quiet, lambda: screen.resumed(trainer))
 
 
-def _walk(
-    trainer: Trainer,
-    screen: Screen,
-    interrupts: Interrupts,
-    quiet: bool,
-    begin: Callable[[], None],
-) -> None:
-    """Show the beginning and the events of a run until it ends, or a signal or a reader that has
-    gone stops it; what was begun is saved in any case."""
-    from charrnn.cli.screen import describe_stop, resume_with
+def _describe_sources(run: TrainingRun, quiet: bool) -> None:
+    """Print which files are read and which are skipped."""
+    assert run.sources is not None
+    files, skipped = run.sources.files, run.sources.skipped
+    if skipped:
+        shown = ", ".join(skipped[:3]) + (", ..." if len(skipped) > 3 else "")
+        note(one_line(f"skipped {len(skipped)} files of another kind: {shown}"), quiet)
+    more = " ..." if len(files) > 3 else ""
+    note(one_line(f"reading {', '.join(files[:3])}{more}"), quiet)
 
-    farewell = f"left at once; the last save stands: {resume_with(trainer.run.path)}"
-    interrupts.farewell = "" if quiet else farewell
+
+def _follow(run: TrainingRun, signals: StopSignals, json_lines: bool, quiet: bool) -> None:
+    """Train and show the run until it ends, a signal arrives, or the reader of our output is gone.
+
+    The run is saved in any case.
+    """
+    from charrnn import api
+    from charrnn.cli.screen import resume_hint, screen_for
+
+    api.keep_freed_memory()
+    hint = resume_hint(run.path)
+    aborted = f"aborted; resume from the last checkpoint: {hint}"
+    signals.last_words = "" if quiet else aborted
     gone: list[OSError] = []
+    if run.sources is not None:
+        _ = run.plan
+    signals.polling = True  # from here on, a signal saves the run
+    _ = run.trainer  # saves the new run before the first update
+    screen = screen_for(json_lines, quiet)
+    run.should_stop = lambda: bool(gone) or signals()
     try:
         with screen:
-            try:
-                begin()
-            except OSError as error:  # the reader has gone, or its disk is full
-                gone.append(error)
-            for event in trainer.events(should_stop=lambda: bool(gone) or interrupts()):
-                try:
-                    if not gone:
-                        screen.show(event)
-                except OSError as error:
-                    gone.append(error)
-    except Interrupted:
-        note(farewell, quiet)
+            _show(gone, lambda: _begin(screen, run))
+            for event in run:
+                _show(gone, lambda event=event: screen.show(event))  # type: ignore[misc]
+    except SignalExit:
+        note(aborted, quiet)
         raise
     if gone:
-        note(f"nobody reads the events; {describe_stop(trainer.run.path)}", quiet)
+        note(f"standard output was closed; saved, resume with: {hint}", quiet)
         raise gone[0]
-    if interrupts():
-        raise Interrupted(interrupts.number)
+    if signals():
+        raise SignalExit(signals.number)
+
+
+def _begin(screen: Screen, run: TrainingRun) -> None:
+    """Show the plan of a new run, or the progress of a resumed one."""
+    if run.sources is None:
+        screen.resumed(run.trainer)
+    else:
+        screen.planned(run.plan, run.path)
+
+
+def _show(gone: list[OSError], draw: Callable[[], None]) -> None:
+    """Call `draw` unless an earlier call failed because the reader is gone or its disk is full."""
+    if not gone:
+        try:
+            draw()
+        except OSError as error:
+            gone.append(error)

@@ -1,1 +1,1 @@
-"""Arrays of steps on disk, and the batches that are read from them."""
+"""The corpus as an array of steps on disk, and batches of it."""

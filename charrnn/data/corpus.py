@@ -1,7 +1,7 @@
-"""The corpus: one array of steps on disk, written in a stream, read through a memory map.
+"""The encoded corpus: an array of steps on disk, written in blocks and read through a memory map.
 
-Steps are unsigned integers, (N,), of the narrowest type that holds them, or frames, (N, F), of
-floats.
+Steps are unsigned integers, (N,), of the smallest type that can hold them, or float32 frames,
+(N, F).
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.codec.steps import Discrete, Step
 from charrnn.errors import CorpusError, RunError
+from charrnn.files import cannot_write
+from charrnn.media.steps import Discrete, Step
 
 Steps = NDArray[Any]
 DType = np.dtype[Any]
-HEADER = b"\x93NUMPY\x01\x00v\x00"  # of version 1.0, and 118 bytes to come
-_COPY = 1 << 22  # steps copied at a time when the array has to grow wider
+HEADER = b"\x93NUMPY\x01\x00v\x00"  # .npy version 1.0, followed by a header of 118 bytes
+_COPY = 1 << 22  # steps (or bytes) that are read at a time
 
 
 def write(path: Path, blocks: Iterable[Steps]) -> int:
-    """Write blocks of steps, each (n,), or (n, F), as one .npy array.
+    """Write blocks of steps, each (n,) or (n, F), as one .npy array.
 
-    Memory stays flat: a block at a time.  When an integer outgrows the type, what was written is
-    copied into a wider one.
+    Memory use is constant: one block at a time.  If an integer is too large for the current type,
+    the steps written so far are copied to a wider type.
 
     Returns:
         The number of steps.
 
     Raises:
-        CorpusError: the disk is full or the file cannot be written; no file is left behind.
+        CorpusError: the disk is full, or the file cannot be written; no file is left behind.
     """
     dtype: DType = np.dtype(np.uint8)
     frame: tuple[int, ...] = ()
@@ -58,15 +59,14 @@ def write(path: Path, blocks: Iterable[Steps]) -> int:
             stream.write(block.astype(dtype).tobytes())
             count += len(block)
         _end(stream, dtype, (count, *frame))
-    except BaseException as error:
+    except BaseException:
         if stream is not None:
-            with suppress(OSError):  # a full disk fails here once more
+            with suppress(OSError):  # if the disk is full, this fails again
                 stream.close()
         path.unlink(missing_ok=True)
         _wide(path).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise CorpusError(f"{path}: cannot be written ({error.strerror})") from None
-        raise
+        with cannot_write(path, CorpusError):
+            raise
     return count
 
 
@@ -77,7 +77,7 @@ def _begin(path: Path, dtype: DType) -> BinaryIO:
 
 
 def _header(stream: BinaryIO, dtype: DType, shape: tuple[int, ...]) -> None:
-    """The .npy header; numpy pads it so that the count can be written again in place."""
+    """Write the .npy header; NumPy pads it, so that the count can be changed later in place."""
     np.lib.format.write_array_header_1_0(
         stream, {"descr": dtype.str, "fortran_order": False, "shape": shape}
     )
@@ -94,7 +94,7 @@ def _wide(path: Path) -> Path:
 
 
 def _widened(path: Path, dtype: DType, count: int) -> BinaryIO:
-    """Copy the array at `path` into a wider type and go on writing behind it."""
+    """Copy the array at `path` to a wider type; return the file, open for appending."""
     stream = _begin(_wide(path), dtype)
     try:
         narrow = read(path) if count else np.zeros(0, dtype)
@@ -115,27 +115,27 @@ def read(path: Path) -> Steps:
         RunError: the file is missing, or is not such an array.
     """
     if path.exists() and not path.is_file():
-        raise RunError(f"{path}: not a file; start the run anew")
+        raise RunError(f"{path}: not a file; start a new run")
     try:
-        with open(path, "rb") as stream:  # NumPy would also open what was never written here
+        with open(path, "rb") as stream:  # NumPy would also open formats that we never write
             if stream.read(len(HEADER)) != HEADER:
                 raise ValueError("another kind of file")
-        with warnings.catch_warnings(action="ignore"):  # of Python's parser, at headers of nonsense
+        with warnings.catch_warnings(action="ignore"):  # from parsing a bad header
             steps = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, OverflowError, TypeError, SyntaxError) as error:
-        raise RunError(f"{path}: not a readable corpus ({error}); start the run anew") from None
+        raise RunError(f"{path}: not a readable corpus ({error}); start a new run") from None
     except tokenize.TokenError:
-        raise RunError(f"{path}: not a readable corpus; start the run anew") from None
+        raise RunError(f"{path}: not a readable corpus; start a new run") from None
     if (steps.ndim, steps.dtype.kind) not in ((1, "u"), (2, "f")):
-        raise RunError(f"{path}: not an array of steps; start the run anew")
+        raise RunError(f"{path}: not an array of steps; start a new run")
     return steps  # type: ignore[no-any-return]
 
 
 def rewrite(path: Path, blocks: Callable[[Steps], Iterable[Steps]]) -> None:
-    """Put what `blocks` makes of the array into its place; memory stays flat.
+    """Replace the array by the blocks that `blocks` computes from it, in constant memory.
 
     Raises:
-        CorpusError: as `write` does; the array is untouched then.
+        CorpusError: as in `write`; the array is then unchanged.
     """
     other = path.with_name(path.name + ".other")
     write(other, blocks(read(path)))
@@ -143,16 +143,16 @@ def rewrite(path: Path, blocks: Callable[[Steps], Iterable[Steps]]) -> None:
 
 
 def places(steps: Steps, wanted: int) -> NDArray[np.int64]:
-    """Where a step stands in the array."""
+    """The indices at which the step `wanted` occurs, (n,)."""
     starts = range(0, len(steps), _COPY)
     found = [np.flatnonzero(steps[i : i + _COPY] == wanted) + i for i in starts]
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
 def shuffled(steps: Steps, ends: NDArray[np.int64], seed: int) -> Iterator[Steps]:
-    """The documents of a corpus, each with the step that ends it, in random order.
+    """The documents of a corpus in random order, each with the step that ends it.
 
-    A list that was sorted would otherwise be validated on its last letter only.
+    Otherwise, in a sorted list of names, validation would use only names with the last letters.
     """
     starts = np.append(0, ends[:-1] + 1)
     order = np.random.default_rng(seed).permutation(len(ends))
@@ -168,43 +168,45 @@ def shuffled(steps: Steps, ends: NDArray[np.int64], seed: int) -> Iterator[Steps
 
 
 def checked(path: Path, steps: Steps, step: Step) -> int:
-    """Look whether all of a corpus is such steps.
+    """Check that a corpus consists of valid steps of a codec.
 
-    Read as a plain file: through the memory map, all of it would count as this process's memory.
+    The file is read without the memory map, which would count as memory of this process.
 
     Args:
         path: the file.
-        steps: what is in it, as `read` gives it.
-        step: what a codec makes.
+        steps: the result of `read`.
+        step: the kind of the codec's steps.
 
     Returns:
-        CRC-32 of the file: whether it is the one that a run began with.
+        CRC-32 of the file, to check later that a run still uses the same corpus.
 
     Raises:
-        RunError: a step that the codec cannot have made.
+        RunError: the codec cannot have produced a step.
     """
     frame = () if isinstance(step, Discrete) else (step.size,)
     if steps.shape[1:] != frame or (frame and steps.dtype != np.float32):
-        raise RunError(f"{path}: is not of this model's steps; start the run anew")
+        raise RunError(f"{path}: does not fit this model's codec; start a new run")
     header = steps.offset if isinstance(steps, np.memmap) else 0
     if path.stat().st_size != header + steps.nbytes:
-        raise RunError(f"{path}: is not as long as it says; start the run anew")
+        raise RunError(f"{path}: its length does not match its header; start a new run")
     with open(path, "rb") as stream:
         value = zlib.crc32(stream.read(header))
         while block := stream.read(_COPY):
             value = zlib.crc32(block, value)
             found = np.frombuffer(block, steps.dtype)
             if not frame and len(found) and found.max() >= step.size:
-                raise RunError(f"{path}: has a step {found.max()} of {step.size}")
+                raise RunError(
+                    f"{path}: has step {found.max()}, but the codec has only {step.size}"
+                )
     return value
 
 
 def held_out(count: int, val_fraction: float) -> int:
-    """How many of so many steps are kept for validation: at least two."""
+    """The number of steps, of `count`, that are held out for validation: at least two."""
     return max(2, round(count * val_fraction))
 
 
 def split(steps: Steps, val_fraction: float) -> tuple[Steps, Steps]:
-    """Part the steps into those to learn from and, at the end, those to validate on."""
+    """Split the steps into a training part and, at the end, a validation part."""
     count = held_out(len(steps), val_fraction)
     return steps[:-count], steps[-count:]

@@ -1,4 +1,4 @@
-"""B lanes of T steps at a time: the batches of truncated backpropagation."""
+"""Batches for truncated backpropagation through time: B lanes, T steps at a time."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from charrnn.data.corpus import Steps
 
 @dataclass(frozen=True)
 class Lanes:
-    """An array of steps cut into `batch` lanes that are read in segments of `length` steps.
+    """An array of steps cut into `batch` lanes, which are read in segments of `length` steps.
 
-    Lane b is contiguous, and segment i + 1 of each lane goes on where segment i ended, so that
-    the recurrent state can be carried from one to the next.
+    Each lane is contiguous, and its segment i + 1 continues where segment i ended, so that the
+    recurrent state can be carried over.
 
     Args:
         steps: (N,) or (N, F), may be memory-mapped.
         batch: B.
         length: T.
-        offset: where the first lane begins, at most `slack`; another one each epoch shifts
-            every cut and leaves out other steps, and the number of segments stays the same.
-        ragged: whether a last, shorter segment is read as well, so that no step is left out
-            but the few that do not fill all lanes; the offset is 0 then.
-        order: for stateless training, in which order the B times `segments` pieces are read,
-            wherever they lie; None: lane by lane, as above.
+        offset: start of the first lane, at most `slack`; a different one in each epoch shifts all
+            cuts and leaves out other steps, without changing the number of segments.
+        ragged: whether to read a shorter last segment too, so that only the few steps that do not
+            fill all lanes are left out; the offset must then be 0.
+        order: for stateless training, the order in which the B * `segments` pieces of the corpus
+            are read; None: lane by lane, as above.
     """
 
     steps: Steps
@@ -38,23 +38,23 @@ class Lanes:
 
     @property
     def lane_length(self) -> int:
-        """Steps in a lane that have a successor to predict."""
+        """Steps in a lane that have a next step to predict."""
         if self.ragged:
             return (len(self.steps) - 1) // self.batch
         return (len(self.steps) - self.length) // (self.batch * self.length) * self.length
 
     @property
     def slack(self) -> int:
-        """Steps that do not fill a segment of every lane: at least T - 1 if not ragged."""
+        """Steps left over after filling all lanes: at least T - 1 if not ragged."""
         return len(self.steps) - 1 - self.batch * self.lane_length
 
     @property
     def segments(self) -> int:
-        """Segments in a lane."""
+        """Number of segments in a lane."""
         return -(-self.lane_length // self.length)
 
     def places(self, index: int) -> tuple[NDArray[np.int64], int]:
-        """Where the pieces of one segment begin, (B,), and how many inputs each has."""
+        """The start of each lane's piece of a segment, (B,), and the number of inputs in each."""
         width = min(self.length, self.lane_length - index * self.length)
         if self.order is None:
             starts = index * self.length + np.arange(self.batch) * self.lane_length
@@ -63,7 +63,7 @@ class Lanes:
         return starts + self.offset, width
 
     def segment(self, index: int) -> tuple[Steps, Steps]:
-        """Inputs and their successors, both (B, T), or (B, T, F), of one segment."""
+        """Inputs and targets (the next steps) of one segment, both (B, T) or (B, T, F)."""
         starts, width = self.places(index)
         block = np.stack([self.steps[start : start + width + 1] for start in starts.tolist()])
         wide = block if block.dtype.kind == "f" else block.astype(np.int64)  # (B, T + 1)
@@ -73,8 +73,11 @@ class Lanes:
 def epoch_lanes(
     steps: Steps, batch: int, length: int, *, seed: int, epoch: int, stateful: bool = True
 ) -> Lanes:
-    """The lanes of an epoch: where they begin, and the order of stateless pieces, follow from
-    seed and epoch, so nothing is stored."""
+    """The lanes of an epoch.
+
+    Their offset and the order of stateless pieces depend only on seed and epoch, so a checkpoint
+    need not store them.
+    """
     plain = Lanes(steps, batch, length)
     generator = np.random.default_rng([seed, epoch])
     offset = int(generator.integers(plain.slack + 1))

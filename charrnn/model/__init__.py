@@ -1,1 +1,1 @@
-"""The recurrent network: reads a step, predicts the distribution over the next one."""
+"""The recurrent network: reads a step and predicts the distribution over the next one."""

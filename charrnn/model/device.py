@@ -1,8 +1,9 @@
-"""Devices: which this machine has, which one to use, and how much memory it has left."""
+"""Devices: lists them, picks one, and checks its precision, threads and free memory."""
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import sys
 import traceback
@@ -38,8 +39,27 @@ def pick(name: str) -> torch.device:
     return torch.device(name)
 
 
+@functools.cache
+def can_bf16(device: torch.device) -> bool:
+    """Whether this device can train in bf16; many processors cannot."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    lstm, step = torch.nn.LSTM(1, 1, device=device), torch.zeros(1, 1, 1, device=device)
+    try:
+        with torch.autocast(device.type, torch.bfloat16), torch.random.fork_rng(devices=[]):
+            lstm(step)[0].sum().backward()
+    except RuntimeError:
+        return False
+    return True
+
+
+def usable_precision(wanted: str, device: torch.device) -> str:
+    """The chosen precision, or fp32 if the device does not support it."""
+    return wanted if wanted == "fp32" or can_bf16(device) else "fp32"
+
+
 def processors() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
@@ -55,8 +75,9 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
 def keep_freed_memory() -> None:
     """Make the C library keep freed memory for the next update.
 
-    glibc returns large blocks to the system at once, so their pages were cleared and mapped again
-    at every update, which took a fifth of the training time.  On other systems this does nothing.
+    By default glibc returns large blocks to the system immediately; mapping and clearing their
+    pages again at every update took a fifth of the training time.  On other systems this does
+    nothing.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -67,7 +88,7 @@ def keep_freed_memory() -> None:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are still free for tensors on this device."""
+    """Free memory for tensors on this device, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     import psutil
@@ -82,10 +103,10 @@ def out_of_memory(batch: int, length: int, fits: Callable[[int], bool]) -> Itera
     Args:
         batch: B.
         length: T.
-        fits: tries a smaller batch.
+        fits: whether there is enough memory for a given batch size.
 
     Raises:
-        DeviceError: out of memory; names a smaller batch that was tried and fits.
+        DeviceError: out of memory; names a smaller batch size that was tried and fits.
     """
     try:
         yield
@@ -93,7 +114,7 @@ def out_of_memory(batch: int, length: int, fits: Callable[[int], bool]) -> Itera
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        traceback.clear_frames(error.__traceback__)  # frees the tensors that they hold
+        traceback.clear_frames(error.__traceback__)  # frees tensors in local variables
     size = batch // 2
     while size and not fits(size):
         size //= 2
@@ -101,15 +122,15 @@ def out_of_memory(batch: int, length: int, fits: Callable[[int], bool]) -> Itera
 
 
 def too_large(batch: int, length: int, fitting: int, *, tried: bool = True) -> DeviceError:
-    """The error for a batch that does not fit in memory; `fitting`: one that does, or 0."""
+    """The error for a batch size that does not fit in memory; `fitting`: one that does, or 0."""
     remedy = f"--batch-size {fitting} {'fits' if tried else 'should fit'}"
     remedy = remedy if fitting else "no batch fits: give a smaller --hidden"
     return DeviceError(f"out of memory at batch {batch} and length {length}; {remedy}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error means a failed allocation, for which PyTorch's CPU allocator and oneDNN
-    raise plain RuntimeErrors."""
+    """Whether the error is a failed allocation; PyTorch's CPU allocator and oneDNN raise plain
+    RuntimeErrors for these."""
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
         phrase in text

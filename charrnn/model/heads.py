@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-VARIANCE_MOMENTUM = 0.02  # share of the latest update in the running mean of the variance
+VARIANCE_MOMENTUM = 0.02  # weight of the latest update in the running mean of the variance
 LEAST_VARIANCE = 1e-10
 MEAN_NATS = 0.5 * math.log(2 * math.pi)  # -log density of the standard normal at its mean
 
 
 class Categorical(nn.Module):
     """A linear layer to the logits of V symbols, trained by cross-entropy."""
+
+    has_density: ClassVar[bool] = True  # its nats come from a probability (density)
 
     def __init__(self, hidden: int, size: int) -> None:
         super().__init__()
@@ -39,6 +42,8 @@ class Categorical(nn.Module):
 class Regression(nn.Module):
     """A linear layer to the next frame, F numbers, trained by squared error."""
 
+    has_density: ClassVar[bool] = False
+
     def __init__(self, hidden: int, size: int) -> None:
         super().__init__()
         self.linear = nn.Linear(hidden, size)
@@ -49,20 +54,21 @@ class Regression(nn.Module):
         return frame.float()
 
     def loss(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean squared error of frames, (..., F), and nats per frame for a standard deviation of 1
-        in every number."""
+        """Mean squared error of frames, (..., F), and nats per frame, assuming a standard deviation
+        of 1 for each number."""
         error = nn.functional.mse_loss(self(x), targets)
         return error, (0.5 * error + MEAN_NATS) * targets.shape[-1]
 
 
 class Gaussian(Regression):
-    """A normal distribution of each number of the next frame; the variance does not depend on the
+    """A normal distribution for each number of the next frame; its variance does not depend on the
     input.
 
     The mean is trained by squared error, and the variance is a running mean of that error:
     training both by likelihood would favour the numbers that are easy to predict.
     """
 
+    has_density = True
     variance: Tensor
 
     def __init__(self, hidden: int, size: int) -> None:
@@ -70,8 +76,8 @@ class Gaussian(Regression):
         self.register_buffer("variance", torch.ones(size))
 
     def loss(self, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean squared error, and nats per frame, its negative log density; in training also
-        updates the variance."""
+        """Mean squared error, and nats per frame (negative log density); in training, also update
+        the variance."""
         errors = (targets - self(x)).square()
         means = errors.detach().flatten(0, -2).mean(0)
         if self.training:

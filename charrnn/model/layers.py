@@ -1,4 +1,4 @@
-"""One recurrent layer: PyTorch's fused kernel where the cell has one, else the loop over time."""
+"""A recurrent layer: runs PyTorch's fused kernel if possible, otherwise the loop over time."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from charrnn.config import ModelConfig
 from charrnn.model.cells import cell_of, torch_step
 from charrnn.model.cells.torch_step import Parts, Recurrence
 from charrnn.model.dropout import dropout
+from charrnn.settings import ModelConfig
 
 
 class GateWeights(nn.Module):
-    """The weights of a cell for which `torch.nn` has no class, by the names that its classes use.
+    """The weights of a cell that `torch.nn` has no class for; named as in the classes it has.
 
     Args:
         inputs: I.
@@ -31,12 +31,12 @@ class GateWeights(nn.Module):
 
 
 class RecurrentLayer(nn.Module):
-    """A layer over dense inputs, (T, B, I), or over one-hot ones given as integers, (T, B).
+    """A recurrent layer whose input is dense, (T, B, I), or one-hot and given as integers, (T, B).
 
-    The forget gate's bias starts at 1 (Jozefowicz, Zaremba and Sutskever 2015), the recurrent
-    matrices orthogonal, the input matrix uniform with a standard deviation of 1 / sqrt(H).  From a
-    one-hot input a gate gets a single weight, so there the deviation is 1/2, which spreads the
-    gates as an embedding does.
+    Initially the forget gate's bias is 1 (Jozefowicz, Zaremba and Sutskever 2015), the recurrent
+    matrices are orthogonal, and the input matrix is uniform with a standard deviation of
+    1 / sqrt(H).  With one-hot input only a single weight reaches each gate, so the standard
+    deviation is 1/2, which spreads the gates as much as an embedding does.
 
     Args:
         config: cell, H, and dropout and normalisation inside the layer.
@@ -79,7 +79,7 @@ class RecurrentLayer(nn.Module):
         return kernel.weight_ih_l0, kernel.weight_hh_l0, kernel.bias_ih_l0, kernel.bias_hh_l0
 
     def initial_state(self, batch: int) -> Parts:
-        """Zeros, (B, H) each part: h, and c where the cell has one."""
+        """Zeros, (B, H) each part: h, and c if the cell has one."""
         shape = (self.cell.state_parts, batch, self.config.hidden)
         return tuple(self.weights[0].new_zeros(shape).unbind(0))
 
@@ -157,6 +157,6 @@ class SequenceNorm(nn.Module):
         self.norm = nn.BatchNorm1d(hidden) if kind == "batch" else nn.LayerNorm(hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape, normalised; batch norm takes its statistics over all T * B vectors."""
+        """The normalised outputs, (T, B, H); batch norm's statistics are over all T * B vectors."""
         normed: Tensor = self.norm(x.flatten(0, 1).float())
         return normed.view_as(x)

@@ -1,23 +1,23 @@
-"""How much memory training takes: an estimate, and the refusal of what cannot fit."""
+"""Estimates the memory that training takes, and raises if it cannot fit."""
 
 from __future__ import annotations
 
 import math
 
-from charrnn.config import ModelConfig
 from charrnn.model.cells import cell_of
 from charrnn.model.device import too_large
 from charrnn.model.shapes import shapes
+from charrnn.settings import ModelConfig
 
 BASE_BYTES = 320 << 20  # Python, PyTorch and its buffers, before the first tensor of the network
-PARAMETER_BYTES = 40  # weight, gradient, moments; copies for measuring, for samples and in bf16
-CERTAIN_SHARE = 0.35  # of the estimate; in measurements, at least 0.4 of it was needed
+PARAMETER_BYTES = 40  # weight, gradient, moments, and copies for measuring, sampling and bf16
+CERTAIN_FRACTION = 0.35  # of the estimate is needed for certain; measured: at least 0.4
 
 
 def peak_bytes(
     model: ModelConfig, batch: int, length: int, size: int, *, last_only: bool = False
 ) -> int:
-    """Estimated peak of memory: parameters with optimizer state, and what backpropagation keeps.
+    """Estimated peak memory: parameters, optimizer state and stored activations.
 
     Args:
         model: the network's shape.
@@ -43,13 +43,14 @@ def refuse_too_large(
     *,
     last_only: bool = False,
 ) -> None:
-    """Raise if memory cannot be enough, before any is allocated: operating systems promise more
-    than they have, and then kill the process.
+    """Raise if there cannot be enough memory, before allocating any.
+
+    Otherwise the operating system may grant more memory than it has, and kill the process later.
 
     Raises:
-        DeviceError: names a batch that is expected to fit.
+        DeviceError: names a batch size that should fit.
     """
-    if CERTAIN_SHARE * peak_bytes(model, batch, length, size, last_only=last_only) <= free_bytes:
+    if CERTAIN_FRACTION * peak_bytes(model, batch, length, size, last_only=last_only) <= free_bytes:
         return
     without_batch = peak_bytes(model, 0, length, size)
     per_lane = peak_bytes(model, 1, length, size, last_only=last_only) - without_batch

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from charrnn.codec.steps import Discrete, Step
-from charrnn.config import ModelConfig
+from charrnn.media.steps import Discrete, Step
 from charrnn.model.cells.torch_step import Parts
 from charrnn.model.dropout import dropout
 from charrnn.model.heads import HEADS
 from charrnn.model.layers import RecurrentLayer, SequenceNorm
+from charrnn.settings import ModelConfig
 
 State = tuple[Parts, ...]  # one entry a layer
 
@@ -55,8 +55,7 @@ class Network(nn.Module):
     def hidden(
         self, steps: Tensor, state: State, generator: torch.Generator | None = None
     ) -> tuple[Tensor, State]:
-        """The head's input, time first, (T, B, H), for steps (B, T), or frames (B, T, F), and the
-        new state.
+        """The input of the head, (T, B, H), and the new state, for steps, (B, T) or (B, T, F).
 
         Args:
             generator: draws the dropout masks; None: no dropout.
@@ -84,8 +83,8 @@ class Network(nn.Module):
         return x, tuple(after)
 
     def _frames(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Frames, (T, B, F), as the first layer reads them: normalised, and in training with
-        noise and dropout."""
+        """Prepare frames, (T, B, F), for the first layer: normalise them, and in training add noise
+        and dropout."""
         config = self.config
         if generator is not None and config.input_noise:
             spread = x.std((0, 1), correction=0)
@@ -96,8 +95,8 @@ class Network(nn.Module):
         return dropout(x, config.input_dropout, generator, variational=config.variational)
 
     def _one_hot_dropout(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Dropout of one-hot vectors, of which only the 1 matters: factors, (T, B, 1), for x,
-        (T, B)."""
+        """Dropout of one-hot vectors, x, (T, B): factors for their only nonzero number,
+        (T, B, 1)."""
         p = self.config.input_dropout
         if not self.config.variational:
             ones = torch.ones(x.shape, device=x.device)
@@ -107,8 +106,8 @@ class Network(nn.Module):
         return mask.gather(1, x.t()).t().unsqueeze(-1)
 
     def forward(self, steps: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits of the next steps, (B, T, V), or the expected next frames, (B, T, F), and the new
-        state, for steps (B, T), or frames."""
+        """Logits of the next steps, (B, T, V), or the expected next frames, (B, T, F); and the new
+        state."""
         x, state = self.hidden(steps, state)
         return self.head(x).transpose(0, 1), state
 
@@ -121,11 +120,14 @@ class Network(nn.Module):
         *,
         last_only: bool = False,
     ) -> tuple[Tensor, Tensor, State]:
-        """The loss to minimise; mean nats per step of `targets`, (B, T), which for symbols is the
-        same; and the new state, detached from this segment's graph.
+        """The loss of `targets`, (B, T) or (B, T, F), the steps that follow `steps`.
 
         Args:
-            last_only: only the last step of the segment is predicted (many to one).
+            last_only: predict only the last step of the segment (many to one).
+
+        Returns:
+            The loss to minimise; the mean nats per step, which is the same for symbols; and the new
+            state, detached from the graph.
         """
         x, state = self.hidden(steps, state, generator)
         targets = targets.transpose(0, 1)
@@ -136,19 +138,19 @@ class Network(nn.Module):
 
     @property
     def vocabulary_axes(self) -> dict[str, int]:
-        """Names of the tensors with an axis of V, and which axis that is."""
+        """Names of the tensors that have an axis of size V, and the index of that axis."""
         embeds = self.embedding is not None
         first = {"embedding.weight": 0} if embeds else {"layers.0.kernel.weight_ih_l0": 1}
         return first | {"head.linear.weight": 0, "head.linear.bias": 0}
 
     @property
     def parameter_count(self) -> int:
-        """How many numbers are learnt."""
+        """Number of trained parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
 
 def detached(state: State) -> State:
-    """The state detached from its graph, in fp32 whatever the kernel's precision."""
+    """The state, detached from its graph, in fp32 (a kernel may return bf16)."""
     return tuple(tuple(part.detach().float() for part in parts) for parts in state)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from charrnn.config import ModelConfig
 from charrnn.model.cells import cell_of
+from charrnn.settings import ModelConfig
 
-COUNTER = "num_batches_tracked"  # of a batch norm: the only tensor of integers
+COUNTER = "num_batches_tracked"  # of a batch norm; the only integer tensor
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 def shapes(config: ModelConfig, size: int) -> Shapes:
-    """Every tensor of the network over `size` symbols, V, or numbers in a frame, F, as
-    `Network.state_dict` names it."""
+    """Names, as in `Network.state_dict`, and shapes of all tensors of a network.
+
+    Args:
+        config: the sizes and options of the network.
+        size: V, or F.
+    """
     cell, hidden = cell_of(config.cell), config.hidden
     gates = cell.gates * hidden
     width = config.embedding or size
@@ -40,7 +44,7 @@ def shapes(config: ModelConfig, size: int) -> Shapes:
 
 
 def _norm(name: str, width: int, *, batch: bool) -> Shapes:
-    """The tensors of a norm of vectors of this width."""
+    """The tensors of a norm for vectors of this width."""
     norm = f"{name}.norm"
     found: Shapes = {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
     if batch:

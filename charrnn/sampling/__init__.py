@@ -1,1 +1,1 @@
-"""Generating sequences: the network in NumPy, filters on its distribution, and drawing from it."""
+"""Sampling: the network in NumPy, filters on its distribution, random sampling and beam search."""

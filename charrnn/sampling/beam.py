@@ -1,18 +1,19 @@
-"""Beam search: the likeliest continuations found by a search of a given width."""
+"""Beam search: finds the most likely continuations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from charrnn.codec import TextCodec
-from charrnn.config import SamplingConfig
 from charrnn.errors import SamplingError
+from charrnn.media.codec import Codec, Prime
+from charrnn.media.product import Drawn, Sample
 from charrnn.sampling import filters
-from charrnn.sampling.generate import TUNE_THREADS_FROM, Drawn, Model, TextStream
+from charrnn.sampling.generate import TUNE_THREADS_FROM, Model, generator_of
 from charrnn.sampling.history import History
+from charrnn.settings import SamplingConfig
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Hypothesis:
     """A continuation and its probability."""
 
     drawn: tuple[Drawn, ...]
-    log_p: float  # under the searched distribution, which is after penalty and bans
-    ended: bool  # with the end of a document or a stop text
+    log_p: float  # after repetition penalty and bans
+    ended: bool  # by the end of a document or a stop text
 
     def score(self, length_penalty: float) -> float:
         """Log probability divided by length to the power of the penalty (Wu et al. 2016, without
@@ -29,17 +30,19 @@ class Hypothesis:
         return float(self.log_p / max(1, len(self.drawn)) ** length_penalty)
 
 
-@np.errstate(all="ignore")  # absurd weights overflow; the outcome is refused
+@np.errstate(all="ignore")  # if bad weights overflow, an error is raised later
 def search(
     model: Model,
-    codec: TextCodec,
+    codec: Codec,
     *,
+    prime: Prime,
     length: int,
     width: int,
+    config: SamplingConfig,
+    settings: Any,
+    options: Any,
     length_penalty: float = 1.0,
-    prime: str = "",
-    config: SamplingConfig | None = None,
-    stop: str = "",
+    tune: bool = False,
 ) -> list[Hypothesis]:
     """The best continuations of `prime`, at most `width` of them, sorted by their score.
 
@@ -49,30 +52,36 @@ def search(
     Args:
         model: the network.
         codec: of the model.
+        prime: what to continue.
         length: maximum number of steps.
-        width: hypotheses kept at each step.
+        width: number of hypotheses kept at each step.
+        config: only repetition penalty and bans are used.
+        settings: of the codec's medium; say which steps must not be sampled.
+        options: of the medium; may end a hypothesis early.
         length_penalty: as in `Hypothesis.score`.
-        prime: text to continue.
-        config: penalty and bans.
-        stop: text that ends a hypothesis.
+        tune: as in `sequences`.
 
     Raises:
         SamplingError: the model's output is not finite, or all steps are banned.
     """
-    config = config or SamplingConfig()
-    steps, _ = codec.primed(prime)
-    stream = model.begin(steps).take([0])
-    if length >= TUNE_THREADS_FROM:
+    read = prime.steps if len(prime.steps) else codec.start(generator_of(0, 0))
+    stream = model.begin(read).take([0])
+    if tune and length >= TUNE_THREADS_FROM:
         stream.tune_threads()
     live = [Hypothesis((), 0.0, False)]
-    never = codec.never(config.allow, config.forbid, config.unk)
-    histories = [History(config, never, map(int, steps), codec.end)]
+    never = codec.never(settings)
+    histories = [History(config, never, map(int, read), codec.end)]
     done: list[Hypothesis] = []
     for _ in range(length):
         chosen = _best(live, histories, stream.logits, width)
         kept: list[tuple[int, Hypothesis]] = []
         for row, hypothesis in chosen:
-            ended = hypothesis.drawn[-1].step == codec.end or _has(codec, hypothesis, prime, stop)
+            ended = hypothesis.drawn[-1].step == codec.end
+            if not ended and codec.may_stop(options):
+                sample = product(codec, hypothesis, prime, settings, options)
+                for _ in sample:
+                    pass
+                ended = sample.stopped
             if ended:
                 done.append(replace(hypothesis, ended=True))
             else:
@@ -87,14 +96,15 @@ def search(
             history.add(hypothesis.drawn[-1].step)
         stream = stream.take(rows)
         stream.step(np.array([hypothesis.drawn[-1].step for hypothesis in live]))
-    found = sorted(done + live, key=lambda h: h.score(length_penalty), reverse=True)
-    return found[:width]
+    ranked = sorted(done + live, key=lambda h: h.score(length_penalty), reverse=True)
+    return ranked[:width]
 
 
 def _best(
     live: list[Hypothesis], histories: list[History], logits: np.ndarray, width: int
 ) -> list[tuple[int, Hypothesis]]:
-    """The likeliest one-step extensions of all live hypotheses, each with the row it extends.
+    """The most likely one-step extensions of all live hypotheses, each with the index of the
+    hypothesis that it extends.
 
     All have the same length, so the length penalty does not change their order.
     """
@@ -123,7 +133,7 @@ def _best(
 def _settled(
     done: list[Hypothesis], live: list[Hypothesis], width: int, length: int, penalty: float
 ) -> bool:
-    """Whether no live hypothesis can beat the best `width` ended ones any more."""
+    """Whether no live hypothesis can still beat the best `width` ended ones."""
     if len(done) < width:
         return False
     worst = sorted((h.score(penalty) for h in done), reverse=True)[width - 1]
@@ -131,20 +141,9 @@ def _settled(
     return bool(max(h.log_p for h in live) / length**penalty < worst)
 
 
-def _has(codec: TextCodec, hypothesis: Hypothesis, prime: str, stop: str) -> bool:
-    """Whether the hypothesis contains the stop text."""
-    if not stop:
-        return False
-    text = text_of(codec, hypothesis, prime, stop)
-    for _ in text:
-        pass
-    return text.stopped
-
-
-def text_of(
-    codec: TextCodec, hypothesis: Hypothesis, prime: str = "", stop: str = ""
-) -> TextStream:
-    """The text of a hypothesis, cut off before the stop text."""
-    _, decoder = codec.primed(prime)
-    drawn: Iterator[Drawn] = iter(hypothesis.drawn)
-    return TextStream(drawn, decoder, len(hypothesis.drawn), stop, codec.end)
+def product(
+    codec: Codec, hypothesis: Hypothesis, prime: Prime, settings: Any, options: Any
+) -> Sample:
+    """The sample of a hypothesis."""
+    drawn = (drawn for drawn in hypothesis.drawn)
+    return codec.sample(drawn, prime, len(hypothesis.drawn), settings, options)

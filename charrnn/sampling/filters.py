@@ -1,9 +1,12 @@
 """Filters on the distribution over the next step, as pure functions.
 
-Their order: first, on the logits of one sequence, (V,), the repetition penalty and bans
-(`history.History.applied`); then (`filtered`) temperature, which turns logits into probabilities,
-float64, and on these top-k, top-p, min-p and typical sampling, which take probabilities that sum to
-1 and return such.  From temperature on, all accept one sequence, (V,), or several, (S, V).
+They are applied in this order:
+
+1. Repetition penalty and bans, on the logits of one sequence, (V,) (`history.History.applied`).
+2. Temperature, which turns logits into probabilities, float64 (`filtered`).
+3. top-k, top-p, min-p and typical sampling; each takes and returns probabilities that sum to 1.
+
+From temperature on, they accept one sequence, (V,), or several, (S, V).
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import SamplingConfig
 from charrnn.errors import SamplingError
+from charrnn.settings import SamplingConfig
 
 Logits = NDArray[np.floating]
 Probabilities = NDArray[np.float64]
@@ -39,7 +42,7 @@ def banned(logits: Logits, steps: Sequence[int] | NDArray[np.integer]) -> Logits
     """Set the logits of these steps to minus infinity.
 
     Raises:
-        SamplingError: no step is left.
+        SamplingError: all steps are banned.
     """
     if not len(steps):
         return logits
@@ -53,16 +56,16 @@ def banned(logits: Logits, steps: Sequence[int] | NDArray[np.integer]) -> Logits
 
 
 def softmax(logits: Logits, temperature: float = 1.0) -> Probabilities:
-    """Probabilities proportional to exp(logits / temperature); 0: all on the likeliest step.
+    """Probabilities proportional to exp(logits / temperature); 0: only the most likely step.
 
     Raises:
-        SamplingError: the model is broken: the largest logit is not finite.
+        SamplingError: the largest logit is not finite.
     """
     return _normalized(_tempered(logits, temperature))
 
 
 def _tempered(logits: Logits, temperature: float) -> Probabilities:
-    """`softmax` without its last division: the sum need not be 1."""
+    """`softmax` without the normalisation: the sum need not be 1."""
     values = logits.astype(np.float64)
     values -= _highest(values)
     if temperature == 0:
@@ -88,10 +91,10 @@ def surprise(logits: Logits, step: int) -> float:
 
 
 def _highest(values: Probabilities) -> Any:
-    """The largest logit of each sequence, in a shape that can be subtracted from all of them.
+    """The largest logit of each sequence, in a shape that broadcasts against the logits.
 
     Raises:
-        SamplingError: the model is broken: it is not finite.
+        SamplingError: it is not finite.
     """
     if values.ndim == 1:  # faster for a single sequence
         highest = np.maximum.reduce(values)
@@ -105,23 +108,23 @@ def _highest(values: Probabilities) -> Any:
 
 
 def top_k(probabilities: Probabilities, k: int) -> Probabilities:
-    """Keep the k likeliest steps (Fan, Lewis and Dauphin 2018); 0 keeps all."""
+    """Keep the k most likely steps (Fan, Lewis and Dauphin 2018); 0 keeps all."""
     if k == 0 or k >= probabilities.shape[-1]:
         return probabilities
     return _keep(probabilities, np.argsort(-probabilities, kind="stable")[..., :k])
 
 
 def top_p(probabilities: Probabilities, p: float) -> Probabilities:
-    """Nucleus sampling: keep the likeliest steps that together reach p, at least one (Holtzman et
-    al. 2020)."""
+    """Nucleus sampling: keep the most likely steps until their total probability reaches p, at
+    least one (Holtzman et al. 2020)."""
     if p >= 1:
         return probabilities
     return _keep_until(probabilities, np.argsort(-probabilities, kind="stable"), p)
 
 
 def min_p(probabilities: Probabilities, share: float) -> Probabilities:
-    """Keep the steps with at least this share of the likeliest step's probability (Nguyen et al.
-    2024)."""
+    """Keep the steps with at least this fraction of the most likely step's probability (Nguyen et
+    al. 2024)."""
     if share == 0:
         return probabilities
     least = share * probabilities.max(-1, keepdims=True)
@@ -129,8 +132,8 @@ def min_p(probabilities: Probabilities, share: float) -> Probabilities:
 
 
 def typical_p(probabilities: Probabilities, p: float) -> Probabilities:
-    """Keep the steps whose -log p is nearest to its expectation, the entropy, until they together
-    reach p, at least one (Meister et al. 2023)."""
+    """Keep the steps whose -log p is closest to its expectation, the entropy, until their total
+    probability reaches p, at least one (Meister et al. 2023)."""
     if p >= 1:
         return probabilities
     possible = probabilities > 0
@@ -143,7 +146,7 @@ def typical_p(probabilities: Probabilities, p: float) -> Probabilities:
 def _keep_until(
     probabilities: Probabilities, order: NDArray[np.integer], p: float
 ) -> Probabilities:
-    """Keep steps in this order until they together reach p; sums to 1."""
+    """Keep steps in this order until their total probability reaches p; the result sums to 1."""
     ranked = np.take_along_axis(probabilities, order, -1)
     below = np.cumsum(ranked, -1) < p
     below[..., 1:] = below[..., :-1]  # include the one that reaches p
@@ -154,22 +157,22 @@ def _keep_until(
 
 
 def _keep(probabilities: Probabilities, steps: NDArray[np.integer]) -> Probabilities:
-    """Keep these steps only; sums to 1."""
+    """Keep only these steps; the result sums to 1."""
     kept = np.zeros_like(probabilities)
     np.put_along_axis(kept, steps, np.take_along_axis(probabilities, steps, -1), -1)
     return _normalized(kept)
 
 
 def _normalized(kept: Probabilities) -> Probabilities:
-    """Divided by their sum, so that they sum to 1."""
+    """Scale probabilities so that they sum to 1."""
     return np.asarray(kept / kept.sum(-1, keepdims=True))
 
 
 def filtered(logits: Logits, config: SamplingConfig, temperature: float) -> Probabilities:
-    """Temperature and the filters after it, in their order, on logits, (V,) or (S, V).
+    """Apply temperature and the filters after it to logits, (V,) or (S, V).
 
     Returns:
-        Probabilities, of which the sum need not be 1: `draw` does not mind a common factor.
+        Probabilities whose sum need not be 1, which `draw` accepts.
     """
     probabilities = _tempered(logits, temperature)
     if not (config.top_k or config.top_p < 1 or config.min_p or config.typical_p < 1):
@@ -191,7 +194,7 @@ def draw(probabilities: Probabilities, uniform: float) -> int:
 
 
 def draws(probabilities: Probabilities, uniforms: NDArray[np.floating]) -> NDArray[np.integer]:
-    """`draw` for several sequences, (S, V), and as many numbers, (S,)."""
+    """`draw` for several sequences, (S, V), with one number for each, (S,)."""
     cumulative = np.add.accumulate(probabilities, -1)
     steps = np.sum(cumulative <= uniforms[:, np.newaxis] * cumulative[:, -1:], -1)
     for row in np.flatnonzero(steps == probabilities.shape[-1]):

@@ -1,27 +1,28 @@
-"""The generation loop: read the prime, then filter, draw and feed back, one step at a time."""
+"""The generation loop: reads the prime, then filters, draws and reads one step at a time."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import cycle
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
-from charrnn.checkpoint import Checkpoint
-from charrnn.codec import Decoder, TextCodec
-from charrnn.config import SamplingConfig
 from charrnn.errors import SamplingError
+from charrnn.media.codec import Codec, Prime
+from charrnn.media.product import Drawn, Sample
+from charrnn.media.steps import Discrete
 from charrnn.sampling import filters
 from charrnn.sampling.filters import Logits
 from charrnn.sampling.history import History
-from charrnn.sampling.runtime import Runtime
+from charrnn.settings import SamplingConfig
 
-MAX_BATCH = 64  # samples drawn side by side: a matrix is read once for all of them
-MAX_BUFFERED = 1 << 23  # steps drawn for samples that are read later, while the first is read
-TUNE_THREADS_FROM = 100  # steps to draw, from which it pays to measure the number of threads
+MAX_BATCH = 64  # samples drawn in parallel: each matrix is read from memory once for all of them
+MAX_NUMBER = 1e6  # in a vector; with larger numbers the output has diverged
+MAX_BUFFERED = 1 << 23  # steps buffered for later samples while the first one is read
+TUNE_THREADS_FROM = 100  # for at least this many steps, measuring the best thread count pays off
 
 
 class Stream(Protocol):
@@ -30,7 +31,7 @@ class Stream(Protocol):
     logits: Logits  # of the next step: (V,) for a single sequence, else (S, V)
 
     def step(self, steps: Any) -> Logits:
-        """Read a step, or one of each sequence, (S,), and return the new `logits`."""
+        """Read a step, or one for each sequence, (S,), and return the new `logits`."""
 
     def take(self, rows: Sequence[int]) -> Self:
         """New sequences that continue those with these indices."""
@@ -42,28 +43,24 @@ class Stream(Protocol):
 class Model(Protocol):
     """A network that can be sampled: `runtime.Runtime`, or another implementation of it."""
 
+    size: int  # V, or F
+    deviation: Any  # standard deviation of each number of a vector, (F,)
+
     def begin(self, prime: Sequence[int] | np.ndarray) -> Stream:
         """A stream that has read `prime`, (N,), N at least 1."""
 
 
-class Drawn(NamedTuple):
-    """A drawn step, and its negative log probability under the model's own distribution."""
-
-    step: int
-    nats: float  # -log p before temperature and filters; 0 if it was not computed
-
-
 def generator_of(seed: int, index: int) -> np.random.Generator:
-    """The random generator of sample `index`, the same however many samples are drawn."""
+    """The random generator of sample `index`; does not depend on the number of samples."""
     return np.random.default_rng([seed, index])
 
 
 class BatchSampler:
-    """Draws several sequences side by side, one step of each at a time, on demand.
+    """Draws several sequences in parallel, one step of each at a time, on demand.
 
     Args:
-        stream: has read the prime, in as many sequences as there are generators; for one, its
-            logits may be (V,).
+        stream: has read the prime, once for each generator; if there is only one, its logits may be
+            (V,).
         config: temperature and filters.
         generators: a random generator for each sequence.
         history: of the prime.
@@ -87,8 +84,8 @@ class BatchSampler:
         self._histories = [history, *(history.copy() for _ in generators[1:])]
         self._is_idle = history.is_idle
         self._unscored = cache(
-            lambda step: Drawn(step, 0.0)
-        )  # one object for all that are buffered
+            lambda step: Drawn(step)
+        )  # saves memory: equal steps share one object
         self._buffered: list[deque[Drawn | SamplingError]] = [deque() for _ in generators]
         self._live = list(range(len(generators)))  # sequences in the stream, in its order
         self._finished: set[int] = set()
@@ -96,29 +93,28 @@ class BatchSampler:
         self._is_single = stream.logits.ndim == 1
 
     def sequence(self, index: int) -> Iterator[Drawn]:
-        """The steps of sequence `index`, up to the end of a document, else without end.
+        """The steps of sequence `index`, up to the end of a document, otherwise endless.
 
         Raises:
-            SamplingError: the model's output is not finite, or nothing may be drawn.
+            SamplingError: the model's output is not finite, or all steps are banned.
         """
         if self._is_single:
-            yield from self._alone()
+            yield from self._single()
             return
         buffered = self._buffered[index]
-        while buffered or index not in self._finished:
-            if not buffered:
-                self._draw()
-            drawn = buffered.popleft()
-            if isinstance(drawn, SamplingError):
-                raise drawn
-            yield drawn
+        try:
+            while buffered or index not in self._finished:
+                if not buffered:
+                    self._draw()
+                drawn = buffered.popleft()
+                if isinstance(drawn, SamplingError):
+                    raise drawn
+                yield drawn
+        finally:  # the iterator is exhausted or closed
+            self._finished.add(index)
+            buffered.clear()
 
-    def leave(self, index: int) -> None:
-        """Stop drawing this sequence."""
-        self._finished.add(index)
-        self._buffered[index].clear()
-
-    def _alone(self) -> Iterator[Drawn]:
+    def _single(self) -> Iterator[Drawn]:
         """The steps of a single sequence, without the bookkeeping that several need."""
         stream, history, random = self._stream, self._histories[0], self._generators[0].random
         for temperature in self._temperatures:
@@ -167,8 +163,8 @@ class BatchSampler:
         self._last = steps
 
     def _restricted(self, row: int, index: int) -> Logits:
-        """One sequence's logits after penalty and bans; if these leave no step, it ends with an
-        error and the others continue."""
+        """One sequence's logits after penalty and bans; if all steps are banned, this sequence ends
+        with an error and the others continue."""
         values: Logits = self._stream.logits[row]
         try:
             values = self._histories[index].applied(values)
@@ -178,154 +174,131 @@ class BatchSampler:
         return values
 
 
-class TextStream:
-    """The text of a sequence of steps, decoded as they are drawn, and cut off before a stop text.
-
-    Iterate over it for pieces of text; `steps`, `nats` and `stopped` are final at the end.
-
-    Args:
-        drawn: the steps; the text ends when they do.
-        decoder: turns them into text.
-        length: maximum number of steps.
-        stop: text that ends the sample and is not part of it; empty: none.
-        end: step that ends the sample and is not part of it; None: none.
-        leave: called when no more steps are needed.
-    """
-
-    def __init__(
-        self,
-        drawn: Iterator[Drawn],
-        decoder: Decoder,
-        length: int,
-        stop: str = "",
-        end: int | None = None,
-        leave: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._drawn, self._decoder, self._leave = drawn, decoder, leave
-        self._length, self._stop, self._end = length, stop, end
-        self.steps = 0
-        self.nats = 0.0
-        self.stopped = False
-
-    def __iter__(self) -> Iterator[str]:
-        held = ""  # held back: it may be the beginning of the stop text
-        while self.steps < self._length and (drawn := next(self._drawn, None)) is not None:
-            self.steps += 1
-            self.nats += drawn.nats
-            if drawn.step == self._end:
-                self.stopped = True
-                break
-            if not self._stop:
-                if piece := self._decoder.push(drawn.step):
-                    yield piece
-                continue
-            held += self._decoder.push(drawn.step)
-            if (end := held.find(self._stop)) >= 0:
-                self.stopped = True
-                held = held[:end]
-                break
-            keep = _overlap(held, self._stop)
-            if piece := held[: len(held) - keep]:
-                yield piece
-            held = held[len(held) - keep :]
-        else:
-            held += self._decoder.flush()
-        self._leave()
-        if held:
-            yield held
-
-    @property
-    def nats_per_step(self) -> float:
-        """Mean negative log probability of the steps drawn so far; 0 before the first."""
-        return self.nats / max(1, self.steps)
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Length of the longest suffix of `text` that is a proper prefix of `stop`."""
-    return next(
-        (n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0
-    )
-
-
-def samples(
+def vectors(
     model: Model,
-    codec: TextCodec,
+    codec: Codec,
+    prime: Any,
+    config: SamplingConfig,
+    random: np.random.Generator,
     *,
-    length: int,
-    num: int = 1,
-    prime: str = "",
-    config: SamplingConfig | None = None,
-    seed: int = 0,
-    stop: str = "",
-    scored: bool = True,
-) -> Iterator[TextStream]:
-    """Samples that continue `prime`, as streams of text.
+    tune: bool = False,
+) -> Iterator[Drawn]:
+    """An endless sequence of steps that are vectors, (F,).
 
-    Characters of the prime that the codec does not know are left out; without a prime the text
-    begins like a paragraph.  If the corpus consisted of documents, a sample is one document, which
-    begins with the prime.
+    As for symbols, a temperature t raises the density to the power of 1 / t, which multiplies the
+    standard deviation of a normal distribution by the square root of t.
 
     Args:
         model: the network.
         codec: of the model.
-        length: maximum number of steps in a sample.
-        num: number of samples; a sample depends on the seed and its index only, not on how many
-            there are (except for rounding, since sums are taken in another order).
-        prime: text to continue.
-        config: temperature, filters, penalty and bans.
-        seed: of the random generators.
-        stop: text that ends a sample.
-        scored: whether to compute `nats_per_step`; without it sampling is faster.
+        prime: steps to continue, (P, F); empty: the codec chooses a start.
+        config: only its temperature is used.
+        random: the random generator.
+        tune: as in `sequences`.
 
     Raises:
-        SamplingError: settings that leave no step to draw; while iterating, a broken model.
+        SamplingError: the network's output is not finite.
     """
-    config = config or SamplingConfig()
-    steps, _ = codec.primed(prime)
-    never = codec.never(config.allow, config.forbid, config.unk)
-    history = History(config, np.asarray(never, np.int64), steps.tolist(), codec.end)
-    begun = model.begin(steps)
-    batch = min(MAX_BATCH, max(1, MAX_BUFFERED // max(1, length)))
+    start = codec.start(random)  # always, so that later draws do not depend on the prime
+    stream: Any = model.begin(prime if len(prime) else start)
+    if tune:
+        stream.tune_threads()
+    for temperature in cycle(config.temperature):
+        deviation = model.deviation * np.float32(temperature**0.5)
+        vector = stream.logits + deviation * random.standard_normal(model.size, np.float32)
+        if not np.abs(vector).max() < MAX_NUMBER:
+            raise SamplingError("the model's output is not finite; its weights are broken")
+        yield Drawn(vector)
+        stream.step(vector)
+
+
+def sequences(
+    model: Model,
+    codec: Codec,
+    *,
+    num: int,
+    config: SamplingConfig,
+    settings: Any,
+    prime: Prime | None = None,
+    steps: int = 0,
+    seed: int = 0,
+    scored: bool = False,
+    tune: bool = False,
+) -> Iterator[Iterator[Drawn]]:
+    """Sampled sequences, each endless or up to the end of a document.
+
+    A sequence depends only on the seed and its index, not on the number of sequences (except for
+    rounding, since sums are computed in another order).
+
+    Args:
+        model: the network.
+        codec: of the model.
+        num: number of sequences.
+        config: temperature, filters, penalty.
+        settings: of the codec's medium; say which steps must not be sampled.
+        prime: what they continue; None: nothing.
+        steps: expected number of steps in each; 0: unknown.
+        seed: of the random generators.
+        scored: whether to compute `Drawn.nats`; without it sampling is faster.
+        tune: measure which number of BLAS threads is fastest, and set it for the process.
+
+    Raises:
+        SamplingError: all steps are banned; while iterating, the model's output is not finite.
+    """
+    read = codec.prime().steps if prime is None else prime.steps
+    if not isinstance(codec.step, Discrete):
+        for index in range(num):
+            yield vectors(model, codec, read, config, generator_of(seed, index), tune=tune)
+        return
+    if not len(read):
+        read = codec.start(generator_of(seed, 0))
+    never = np.asarray(codec.never(settings), np.int64)
+    history = History(config, never, read.tolist(), codec.end)
+    begun = model.begin(read)
+    batch = min(MAX_BATCH, max(1, MAX_BUFFERED // max(1, steps)))
     for first in range(0, num, batch):
         generators = [generator_of(seed, k) for k in range(first, min(num, first + batch))]
         stream = begun if num == 1 else begun.take([0] * len(generators))
-        if not first and length * num >= TUNE_THREADS_FROM:
+        if tune and not first and steps * num >= TUNE_THREADS_FROM:
             stream.tune_threads()
         sampler = BatchSampler(stream, config, generators, history.copy(), codec.end, scored=scored)
-        for index in range(len(generators)):
-            decoder = codec.primed(prime)[1]
-            drawn, leave = sampler.sequence(index), partial(sampler.leave, index)
-            yield TextStream(drawn, decoder, length, stop, codec.end, leave)
+        yield from map(sampler.sequence, range(len(generators)))
 
 
-def sample(
-    model: Checkpoint,
+def samples(
+    model: Model,
+    codec: Codec,
     *,
-    length: int,
-    prime: str = "",
-    config: SamplingConfig | None = None,
+    config: SamplingConfig,
+    settings: Any,
+    options: Any,
+    length: float | None = None,
+    num: int = 1,
+    prime: Prime | None = None,
     seed: int = 0,
-    stop: str = "",
-) -> TextStream:
-    """One sample of a model file; see `samples`.  Without a `config`, the sampling settings of the
-    run apply.
+    scored: bool = True,
+    tune: bool = False,
+) -> Iterator[Sample]:
+    """Samples of the medium, e.g. text or sound; see `sequences`.
 
-    Raises:
-        CheckpointError: the file is damaged.
-        SamplingError: a model of sound; settings that leave no step to draw; while iterating, a
-            broken model.
+    Args:
+        length: in the medium's unit; None: its default.
+        options: of the medium.
     """
-    codec = model.codec
-    if codec.medium != "text":
-        raise SamplingError(f"{model.path}: makes sound; use charrnn sample")
-    return next(
-        samples(
-            Runtime.of(model),
-            codec,
-            length=length,
-            prime=prime,
-            config=config or model.config.sampling,
-            seed=seed,
-            stop=stop,
-        )
+    prime = codec.prime() if prime is None else prime
+    drawn = sequences(
+        model,
+        codec,
+        num=num,
+        config=config,
+        settings=settings,
+        prime=prime,
+        steps=codec.steps_in(length),
+        seed=seed,
+        scored=scored,
+        tune=tune,
     )
+    for index, sequence in enumerate(drawn):
+        sample = codec.sample(sequence, prime, length, settings, options)
+        sample.index, sample.seed = index, seed
+        yield sample

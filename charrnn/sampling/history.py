@@ -1,4 +1,4 @@
-"""The repetition penalty and bans, which depend on the steps that were written before."""
+"""The repetition penalty and bans, which depend on the previous steps of a sequence."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import SamplingConfig
 from charrnn.sampling import filters
 from charrnn.sampling.filters import Logits
+from charrnn.settings import SamplingConfig
 
 
 class History:
-    """The steps of one sequence, prime included; penalises and bans repetitions.
+    """The steps of one sequence, including the prime; penalises and bans repetitions.
 
     Args:
         config: repetition penalty and window, and the n of n-grams.
         never: steps that are always banned.
-        steps: those written already.
+        steps: the steps so far.
         end: the step that ends a document; it is banned after itself, since no document is empty.
     """
 
@@ -53,7 +53,7 @@ class History:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no logit is ever changed."""
+        """Whether `applied` never changes the logits."""
         config = self._config
         rules = config.no_repeat_ngram or config.repetition_penalty != 1
         return not rules and not len(self._never) and self._end is None
@@ -62,7 +62,7 @@ class History:
         """The logits, (V,), after the repetition penalty and bans.
 
         Raises:
-            SamplingError: no step is left.
+            SamplingError: all steps are banned.
         """
         logits = filters.penalized(logits, self._recent, self._config.repetition_penalty)
         banned = self._never

@@ -1,4 +1,4 @@
-"""One layer of the network stepped in NumPy: its weights as they are used, and one step of it.
+"""One layer of the network in NumPy: its rearranged weights, and one step.
 
 Arrays of one stream are (H,), those of S streams (H, S); the same code serves both.
 """
@@ -12,7 +12,6 @@ import numpy as np
 from numpy import dot
 from numpy.typing import NDArray
 
-from charrnn.config import ModelConfig
 from charrnn.model.cells import cell_of
 from charrnn.model.cells.numpy_step import (
     EPSILON,
@@ -23,6 +22,7 @@ from charrnn.model.cells.numpy_step import (
     per_stream,
     standardized,
 )
+from charrnn.settings import ModelConfig
 
 Shape = tuple[int, ...]  # () for one stream, (S,) for several
 
@@ -37,7 +37,7 @@ class Layer:
         is_sigmoid = np.arange(gates) < cell.numpy_step.sigmoids
         halves = np.where(is_sigmoid, HALF, ONE)[:, np.newaxis]  # (G, 1)
         has_cell_norm = config.cell_norm == "layer"
-        # What is normalised is scaled after its norm, by the gain.
+        # With layer norm, the gain after the norm is halved instead of the weights.
         factor = np.ones_like(halves) if has_cell_norm else halves
 
         def arranged(tensor: NDArray[Any], factor: Array) -> Array:
@@ -51,7 +51,7 @@ class Layer:
         recurrent_bias = arranged(weights[f"{kernel}.bias_hh_l0"], halves)
         if not cell.separate_bias:
             bias, recurrent_bias = bias + recurrent_bias, np.zeros_like(bias)
-        # For the input's part and the recurrent one: gain, (G, H), and the bias after the norm.
+        # For the input part and the recurrent part: gain, (G, H), and the bias after the norm.
         self._norms: list[tuple[Array, Array]] = []
         if has_cell_norm:
             gains = weights[f"{name}.gains"][:, order] * halves
@@ -72,8 +72,8 @@ class Layer:
         self.input_weight = self.input_weight * scale
 
     def connect(self, weight: Array, bias: Array, next_layer: Layer | None = None) -> None:
-        """Set what reads the output: the next layer's input weights, or the head's, (N, H) and
-        (N,).
+        """Set the weights that the output is multiplied by: the next layer's input weights, or the
+        head's, (N, H) and (N,).
 
         `self.weight` becomes (N + G*H, H + 1): those rows and the layer's own recurrent ones, with
         the biases in the last column.
@@ -89,17 +89,17 @@ class Layer:
 
     @cached_property
     def row_major_weight(self) -> Array:
-        """`weight` stored by rows, with which matrix-matrix products are faster by 10 to 50%."""
+        """`weight` in row-major order, which makes matrix-matrix products 10 to 50% faster."""
         return np.ascontiguousarray(self.weight)
 
     @cached_property
     def split_weight(self) -> tuple[Array, Array]:
-        """`weight` as two matrices: the next layer's rows and the recurrent ones."""
+        """`weight` as two matrices: the next layer's rows and the recurrent rows."""
         onward, recurrent = self.weight[: self.next_width], self.weight[self.next_width :]
         return np.asfortranarray(onward), np.asfortranarray(recurrent)
 
     def normalized_input(self, gates: Array) -> Array:
-        """The input's part of the gates, (G*H, ...), after layer norm in the cell, if any."""
+        """The input part of the gates, (G*H, ...), after layer norm in the cell, if any."""
         return self._normalized(gates, 0)
 
     def normalized_recurrent(self, gates: Array) -> Array:
@@ -121,7 +121,7 @@ class Layer:
 
 
 class LayerStream:
-    """A layer in use by one stream or several: its buffers and recurrent state.
+    """A layer's buffers and recurrent state, for one stream or several.
 
     Args:
         layer: the weights.
@@ -134,7 +134,7 @@ class LayerStream:
         self._is_plain = not (layer.standardizes_output or layer.normalizes_gates)
         self._is_plain &= layer.next_layer is None or not layer.next_layer.normalizes_gates
         self._out = np.empty((len(layer.weight), *shape), np.float32)
-        self.onward = self._out[: layer.next_width]  # what the next layer, or the head, gets
+        self.onward = self._out[: layer.next_width]  # input of the next layer's gates, or logits
         self._recurrent = self._out[layer.next_width :]
         zero_state = layer.normalized_recurrent(layer.recurrent_bias)
         self._recurrent[:] = per_stream(zero_state, self._recurrent)
@@ -146,11 +146,11 @@ class LayerStream:
         self.state = (self._recurrent, h, *step.state)  # all that the next step depends on
 
     def step(self, gates_x: Array) -> Array:
-        """One step, given the input's part of this layer's gates, (G*H, ...).
+        """One step, given the input part of this layer's gates, (G*H, ...).
 
         Returns:
-            The input's part of the next layer's gates, or what the head gives, (N, ...), which the
-            next step overwrites.
+            The input part of the next layer's gates, or the output of the head, (N, ...); the next
+            step overwrites it.
         """
         self._advance(gates_x)
         if self._is_plain:
@@ -160,7 +160,7 @@ class LayerStream:
         return self.onward
 
     def _multiply_normalized(self) -> None:
-        """The products with h, where something is normalised before or after them."""
+        """The products with h, if there are norms before or after them."""
         layer = self._layer
         if layer.standardizes_output:
             onward, recurrent = layer.split_weight
@@ -175,8 +175,7 @@ class LayerStream:
 
 
 def _affine(weights: Weights, norm: str) -> tuple[Array, Array]:
-    """Factor and summand of a norm: of a batch norm all of it, of a layer norm what follows
-    standardising."""
+    """The scale and shift of a norm; those of a layer norm apply after standardisation."""
     scale, shift = weights[f"{norm}.weight"].copy(), weights[f"{norm}.bias"].copy()
     if f"{norm}.running_var" in weights:
         scale /= np.sqrt(weights[f"{norm}.running_var"] + EPSILON)

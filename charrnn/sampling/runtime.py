@@ -1,11 +1,15 @@
-"""The network stepped in NumPy: one step at a time, for one stream or several, without PyTorch.
+"""The network in NumPy: computes one step at a time, for one stream or several, without PyTorch.
 
-For a single stream a step is a few matrix-vector products, and the rest of its time is overhead of
-the calls.  Therefore weights are stored by columns, which BLAS reads fastest; a layer's output is
-multiplied once, by the next layer's input weights and its own recurrent ones together; one-hot or
-embedded inputs are rows of a table that is filled as symbols appear; batch norm is folded into the
-weights after it; sigmoid gates are halved beforehand, since sigmoid(x) = (1 + tanh(x / 2)) / 2 lets
-one tanh serve all gates; and a plain LSTM, GRU or RNN allocates nothing.
+For a single stream, a step consists of a few matrix-vector products and call overhead.  To be fast:
+
+- weights are stored in column-major order, which BLAS reads fastest;
+- a layer's output is multiplied only once, by one matrix that contains the next layer's input
+  weights and its own recurrent weights;
+- one-hot or embedded inputs are rows of a table that is filled when a symbol first appears;
+- batch norm is folded into the weights after it;
+- sigmoid gates are halved beforehand, since sigmoid(x) = (1 + tanh(x / 2)) / 2, so that one tanh
+  is enough for all gates;
+- a plain LSTM, GRU or RNN allocates no memory during a step.
 """
 
 from __future__ import annotations
@@ -21,28 +25,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import ModelConfig
 from charrnn.errors import SamplingError
 from charrnn.model.cells.numpy_step import Array, Weights, per_stream
 from charrnn.sampling.layer import Layer, LayerStream, Shape
+from charrnn.settings import ModelConfig
 
-LARGE_MATRIX = 1 << 19  # numbers, from which a second thread may pay
-SMALL_VOCABULARY = 512  # symbols up to which the whole table is made: reading it is 4x as fast
+LARGE_MATRIX = 1 << 19  # numbers in a matrix from which a second thread may be faster
+SMALL_VOCABULARY = 512  # up to this many symbols the whole table is filled: 4x as fast to read
 TRIALS = 5  # steps that are timed with each number of threads
 
 
 class Runtime:
-    """A network ready to be stepped.
+    """A network in NumPy.
 
     Args:
         config: its sizes and options.
         weights: its tensors, by the names of `model.shapes`.
 
     Raises:
-        SamplingError: a weight that is not finite.
+        SamplingError: a weight is not finite, or a variance is negative.
     """
 
-    @np.errstate(all="ignore")  # absurd weights overflow; drawing from the outcome is refused
+    @np.errstate(all="ignore")  # if bad weights overflow, sampling raises an error later
     def __init__(self, config: ModelConfig, weights: Weights) -> None:
         for name, array in weights.items():
             if not np.isfinite(np.sum(array, dtype=np.float64)):
@@ -59,7 +63,7 @@ class Runtime:
         self.layers[-1].connect(*head)
         self.size = len(weights["head.linear.bias"])  # V, or F
         self.is_discrete = config.head == "categorical"
-        # Standard deviation of each number of a frame, (F,); 0 for a head that has none.
+        # Standard deviation of each number of a frame, (F,); 0 if the head has no variance.
         self.deviation = np.sqrt(weights.get("head.variance", np.zeros(self.size, np.float32)))
         self._embedding = weights.get("embedding.weight")  # None: one-hot, or frames
         if config.input_norm == "batch":
@@ -75,8 +79,8 @@ class Runtime:
         """The network of a model file.
 
         Raises:
-            CheckpointError: as `Checkpoint.weights` does.
-            SamplingError: a weight that is not finite.
+            CheckpointError: as in `Checkpoint.weights`.
+            SamplingError: a weight is not finite, or a variance is negative.
         """
         try:
             return cls(checkpoint.config.model, checkpoint.weights())
@@ -84,15 +88,15 @@ class Runtime:
             raise SamplingError(f"{checkpoint.path}: {error}") from None
 
     def begin(self, prime: Sequence[int] | NDArray[Any]) -> Stream:
-        """A stream that has read `prime`, (N,), or (N, F), with N at least 1."""
+        """A stream that has read `prime`, (N,) or (N, F), with N at least 1."""
         stream, steps = Stream(self), np.asarray(prime)
         for step in steps.tolist() if self.is_discrete else steps:
             stream.step(step)
         return stream
 
     def input_gates(self, steps: Any, *, several: bool) -> Array:
-        """The input's part of the first layer's gates: (G*H,) for a step, or (G*H, S) for one step
-        of each of several streams, (S,), or (S, F)."""
+        """The input part of the first layer's gates: (G*H,) for a single step, or (G*H, S) for the
+        steps of S streams, (S,) or (S, F)."""
         if self.is_discrete:
             return self._symbols(steps) if several else self._symbol(steps)
         first = self.layers[0]
@@ -123,12 +127,12 @@ class Runtime:
 
     @cached_property
     def _transposed_table(self) -> Array:
-        """The whole table with a column for each symbol, (G*H, V)."""
+        """The whole table, with a column for each symbol, (G*H, V)."""
         return np.stack([self._symbol(step) for step in range(self.size)], 1)
 
 
 class Stream:
-    """One sequence or several side by side: their recurrent state, and the logits of the next step.
+    """One sequence or several in parallel: their recurrent state, and the logits of the next step.
 
     Args:
         runtime: the network.
@@ -145,11 +149,11 @@ class Stream:
         self.logits: Array = logits.T if shape else logits  # (V,) or (S, V), written by `step`
 
     def step(self, steps: Any) -> Array:
-        """Read a step, or one of each stream, (S,); a step is an integer, or a frame, (F,).
+        """Read a step, or one for each stream, (S,); a step is an integer, or a frame, (F,).
 
         Returns:
-            `logits`, which the next step overwrites: (V,), or (S, V); for frames the expected next
-            one, (F,), or (S, F).
+            `logits`, (V,) or (S, V), or for frames the expected next one, (F,) or (S, F); the next
+            step overwrites it.
         """
         x = self._runtime.input_gates(steps, several=self._several)
         for layer in self._layers:
@@ -161,11 +165,11 @@ class Stream:
         return self.logits
 
     def tune_threads(self) -> None:
-        """Measure how many BLAS threads are fastest for such streams, and set that number for the
-        whole process.
+        """Measure which number of BLAS threads is fastest for this network and number of streams,
+        and set it for the whole process.
 
-        With two threads a large matrix is read from memory faster, unless another program keeps a
-        processor busy.  Small matrices BLAS leaves to one thread by itself.
+        Two threads read a large matrix from memory faster, unless another program uses a processor.
+        For small matrices BLAS itself uses only one thread.
         """
         if max(layer.weight.size for layer in self._runtime.layers) < LARGE_MATRIX:
             return
@@ -184,7 +188,7 @@ class Stream:
         controller.limit(limits=min(times, key=lambda count: median(times[count])))
 
     def take(self, rows: Sequence[int]) -> Stream:
-        """New streams that continue those with these indices, which may repeat."""
+        """New streams that continue the streams with these indices, which may repeat."""
         taken = Stream(self._runtime, (len(rows),))
         for layer, old in zip(taken._layers, self._layers, strict=True):
             for part, from_part in zip(layer.state, old.state, strict=True):
@@ -195,7 +199,7 @@ class Stream:
 
 @cache
 def _blas() -> tuple[Any, int]:
-    """The controller of BLAS's threads, and how many there were at first."""
+    """The controller of BLAS threads, and their initial number."""
     from threadpoolctl import ThreadpoolController
 
     controller = ThreadpoolController().select(user_api="blas")

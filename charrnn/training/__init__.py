@@ -1,1 +1,1 @@
-"""Training: what to do (plan), how fast (probe, schedule), and doing it (loop), told in events."""
+"""Training: choosing settings (plan), measuring speed (probe), and a loop that yields events."""

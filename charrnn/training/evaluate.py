@@ -1,4 +1,4 @@
-"""The mean loss over an array of steps: one evaluation loop for training and for the command."""
+"""The mean loss of an array of steps: the evaluation loop of training and `charrnn evaluate`."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from charrnn.data.corpus import Steps
 from charrnn.data.lanes import Lanes
 from charrnn.model.network import Network
 
-LANE_STEPS = 2048  # at least so many in a lane: each lane begins without context
+LANE_STEPS = 2048  # minimum length of a lane, since each lane begins without context
 LANES = 32
 SEGMENT = 64
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The loss of a model on a text."""
+    """The loss of a model on a corpus."""
 
     nats_per_step: float
-    steps: int  # predictions made
+    steps: int  # number of predictions
 
     @property
     def bits_per_step(self) -> float:
-        """The loss to base 2."""
+        """The loss in bits."""
         return self.nats_per_step / math.log(2)
 
     @property
     def perplexity(self) -> float:
-        """The number of equally likely choices that the loss amounts to."""
+        """exp(nats): the number of equally likely choices with the same loss."""
         return math.exp(min(self.nats_per_step, 700.0))
 
 
 @torch.no_grad()
 def evaluate(network: Network, steps: Steps) -> Evaluation:
-    """Read `steps`, (N,), N at least 2, in a few lanes, the state carried on from end to end.
+    """The mean loss over `steps`, (N,) or (N, F), N at least 2.
 
-    The network is left in the mode it was in.
+    Reads them in a few lanes and carries the recurrent state from segment to segment.  The
+    network's training or evaluation mode is restored afterwards.
     """
     device = next(network.parameters()).device
     batch = max(1, min(LANES, len(steps) // LANE_STEPS))
@@ -57,5 +58,5 @@ def evaluate(network: Network, steps: Steps) -> Evaluation:
             count += steps_here
     finally:
         network.train(was_training)
-    total = math.fsum(torch.stack(sums).cpu().tolist())  # one wait for the device
+    total = math.fsum(torch.stack(sums).cpu().tolist())  # waits for the device only once
     return Evaluation(total / count, count)

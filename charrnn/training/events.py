@@ -1,27 +1,33 @@
-"""What a training run tells whoever listens, in the order in which it happens."""
+"""The events that a training run yields."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from charrnn.training.progress import STORED_AS
+
 
 @dataclass(frozen=True)
 class Event:
-    """The optimizer step at which it happened."""
+    """The base of all events: the optimizer update at which it happened."""
 
-    step: int
+    update: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON, with the event's name first."""
-        values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+        """Values that JSON can hold; `update` has the key "step"."""
+        values = {
+            STORED_AS.get(k, k): str(v) if isinstance(v, Path) else v
+            for k, v in asdict(self).items()
+        }
         return {"event": type(self).__name__.lower(), **values}
 
 
 @dataclass(frozen=True)
 class Stepped(Event):
-    """Some optimizer steps were taken; losses and speed are means since the event before."""
+    """Some updates are done; losses and speed are means since the previous such event."""
 
     epoch: float
     steps_seen: int
@@ -30,31 +36,40 @@ class Stepped(Event):
     grad_norm: float
     elapsed_s: float
     steps_per_s: float
-    fraction: float  # of the budget that is used up
+    fraction: float  # used fraction of the budget, 0 to 1
     left_s: float
-    planned_steps: int
+    planned_updates: int
 
 
 @dataclass(frozen=True)
 class Evaluated(Event):
-    """The held-out part was read."""
+    """An evaluation on the validation part; if the medium has a critic, it also judged samples.
+
+    The best model is the one with the lowest score: the validation loss, or for sound the distance
+    of free runs from the recording.
+    """
 
     epoch: float
     steps_seen: int
-    train_nats_per_step: float  # since the evaluation before
+    train_nats_per_step: float  # mean since the previous evaluation
     val_nats_per_step: float
-    best_nats_per_step: float
+    best_nats_per_step: float  # of the best model
     improved: bool
     elapsed_s: float
-    val_bits_per_character: float | None  # by the corpus's mean of characters in a step
-    figures: dict[str, float] | None = None  # of sound: a free run against the recording
+    score: float
+    best_score: float
+    score_name: str
+    val_bits_per_character: float | None = None  # uses the corpus's mean characters per step
+    figures: Mapping[str, float] | None = None  # measurements that the score is computed from
+    detail: str = ""  # the same in readable form
 
 
 @dataclass(frozen=True)
 class Sampled(Event):
-    """A few steps drawn from the model as it stands."""
+    """A preview of the model's output: text, or a file in the run directory."""
 
-    text: str  # of sound: where it can be heard
+    text: str | None = None
+    path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -66,12 +81,14 @@ class Saved(Event):
 
 @dataclass(frozen=True)
 class Stopped(Event):
-    """Training has ended and is saved."""
+    """Training has ended, and the run is saved."""
 
     reason: str  # "budget", "patience" or "interrupted"
     epoch: float
     steps_seen: int
     best_nats_per_step: float | None
-    best_step: int | None
+    best_update: int | None
+    best_score: float | None
+    score_name: str
     elapsed_s: float
     path: Path

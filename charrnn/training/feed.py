@@ -1,4 +1,4 @@
-"""What the training loop reads: segment after segment of each epoch, on the device."""
+"""Puts the segments of each epoch on the device."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from charrnn.config import Config
 from charrnn.data.corpus import Steps
 from charrnn.data.lanes import Lanes, epoch_lanes
 
-RESIDENT = 1 << 28  # numbers that a GPU holds by itself, in at most 1 GiB
+RESIDENT = 1 << 28  # a corpus of at most this many numbers (1 GiB) is kept on a GPU
 
 
 class Feed:
-    """The training part of a corpus, cut anew for each epoch.
+    """Yields segments of the training part, which is cut at other places in each epoch.
 
     Args:
         steps: (N,) or (N, F), may be memory-mapped.
         config: of the run.
-        device: where the segments are wanted.
-        resident: whether the corpus is to lie there as a whole, so that the device never waits
-            for a segment; by default on a GPU, if it is not too long.
+        device: where the segments go.
+        resident: whether to keep the whole corpus on the device, so that it never waits for a
+            segment; by default on a GPU, if the corpus is small enough.
     """
 
     def __init__(
         self, steps: Steps, config: Config, device: torch.device, *, resident: bool | None = None
     ) -> None:
         self._steps, self._config, self._device = steps, config, device
-        self._lanes: tuple[int, Lanes] | None = None  # those of an epoch, made once
+        self._lanes: tuple[int, Lanes] | None = None  # epoch, and its lanes
         if resident is None:
             resident = device.type != "cpu" and steps.size <= RESIDENT
         self._resident: Tensor | None = None
@@ -40,7 +40,7 @@ class Feed:
                 self._resident = torch.from_numpy(np.array(steps, kind)).to(device)
 
     def lanes(self, epoch: int) -> Lanes:
-        """The corpus as this epoch cuts it."""
+        """The lanes of an epoch."""
         if self._lanes is None or self._lanes[0] != epoch:
             data = self._config.data
             lanes = epoch_lanes(
@@ -55,7 +55,7 @@ class Feed:
         return self._lanes[1]
 
     def segment(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
-        """Inputs and their successors, both (B, T), or (B, T, F), of one segment."""
+        """Inputs and targets (the next steps) of one segment, both (B, T) or (B, T, F)."""
         lanes = self.lanes(epoch)
         if self._resident is None:
             inputs, targets = (torch.from_numpy(part) for part in lanes.segment(index))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from charrnn.config import TrainingConfig
+from charrnn.settings import TrainingConfig
 
 Groups = list[dict[str, Any]]
 
@@ -39,7 +39,7 @@ OPTIMIZERS: dict[str, Callable[[Groups, TrainingConfig], torch.optim.Optimizer]]
 
 
 def moments(optimizer: torch.optim.Optimizer) -> set[str]:
-    """The names of what an optimizer keeps for each parameter."""
+    """The names of the tensors that an optimizer keeps for each parameter."""
     if isinstance(optimizer, torch.optim.SGD):
         return {"momentum_buffer"} if optimizer.defaults["momentum"] else set()
     if isinstance(optimizer, torch.optim.RMSprop):
@@ -52,19 +52,21 @@ def _can_fuse(groups: Groups) -> bool:
 
 
 def can_skip(optimizer: torch.optim.Optimizer, device: torch.device) -> bool:
-    """Whether it leaves out a step by itself where `found_inf` is 1: the fused kernels can, and
-    on a GPU that saves waiting for it at each step."""
+    """Whether the optimizer itself skips an update if `found_inf` is 1.
+
+    The fused kernels do that; on a GPU the program then need not wait for the result each time.
+    """
     return device.type == "cuda" and bool(optimizer.defaults.get("fused"))
 
 
 def skip(optimizer: Any, where: Tensor) -> None:
-    """Have the next step change nothing if `where`, (), is true."""
+    """Make the next update change nothing if `where`, (), is true."""
     optimizer.found_inf = where.float()
 
 
 def optimizer_of(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimizer of a run; weight decay is for matrices of weights, not for
-    biases, norms and peepholes."""
+    """The optimizer of a run; weight decay applies to weight matrices, not to biases, norms and
+    peepholes."""
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
@@ -78,10 +80,10 @@ def optimizer_of(network: nn.Module, config: TrainingConfig) -> torch.optim.Opti
 
 
 def clip(network: nn.Module, config: TrainingConfig) -> Tensor:
-    """Clip the gradients by norm (Pascanu, Mikolov and Bengio 2013) or each by its value.
+    """Clip the gradients by their norm (Pascanu, Mikolov and Bengio 2013) or each by its value.
 
     Returns:
-        Their norm before clipping.
+        The norm before clipping, ().
     """
     parameters = list(network.parameters())
     if config.clip_by == "norm":
@@ -93,7 +95,7 @@ def clip(network: nn.Module, config: TrainingConfig) -> Tensor:
 
 
 def state_tensors(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """The optimizer's state: `INDEX.NAME` and tensor, one for each parameter and moment."""
+    """The optimizer's state as pairs of a name, `INDEX.NAME`, and a tensor."""
     for index, values in optimizer.state_dict()["state"].items():
         for key, value in values.items():
             if value is not None:  # SGD without momentum
@@ -103,10 +105,11 @@ def state_tensors(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tenso
 def load_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """The inverse of `state_tensors`.
 
-    PyTorch checks none of it, and its fused kernels write wherever a wrong shape leads them.
+    PyTorch does not check the tensors, and with a wrong shape its fused kernels would write outside
+    their memory.
 
     Raises:
-        ValueError: a tensor that is missing, too many, or of the wrong shape or type.
+        ValueError: a tensor is missing, unknown, or has the wrong shape or type.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     found: dict[int, dict[str, Tensor]] = {index: {} for index in range(len(parameters))}
@@ -114,8 +117,8 @@ def load_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) 
         index, _, key = name.partition(".")
         if index not in map(str, found):
             raise ValueError(f"optimizer.{name} belongs to no parameter")
-        wanted = () if key == "step" else parameters[int(index)].shape
-        if tensor.shape != wanted or tensor.dtype != torch.float32:
+        shape = () if key == "step" else parameters[int(index)].shape
+        if tensor.shape != shape or tensor.dtype != torch.float32:
             raise ValueError(f"optimizer.{name} has the wrong shape or type")
         found[int(index)][key] = tensor
     for number, values in found.items():

@@ -1,6 +1,6 @@
-"""What to do where the user has not said: sizes and budget from the corpus and the device.
+"""Chooses the settings that the user did not give, from the corpus and the speed of the machine.
 
-The figures behind the choices are in configs/README.md.
+The measurements behind these choices are in configs/README.md.
 """
 
 from __future__ import annotations
@@ -11,242 +11,175 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.codec import Codec
-from charrnn.config import BUDGET, Config, Given, merge, value
+from charrnn.config import Config, Given, merge, value
 from charrnn.data.corpus import held_out
+from charrnn.data.encode import Encoded
 from charrnn.data.lanes import Lanes
 from charrnn.errors import ConfigError
+from charrnn.media.medium import Defaults, Size
+from charrnn.media.steps import Discrete, Step
 from charrnn.model.cells import cell_of
 from charrnn.model.memory import peak_bytes
-from charrnn.model.network import Network
+from charrnn.settings import BUDGET, TrainingConfig
 from charrnn.training.probe import Speed
-from charrnn.training.progress import planned_steps
+from charrnn.training.progress import planned_updates
 
-MINUTES = 10.0  # at most, where no budget is given
-EVALUATIONS = 20  # in a run, at least
-EVALUATIONS_OF_SOUND = 10  # each makes and draws a few seconds
-EVALUATE_EVERY_S = 120.0  # at the most, by a budget of minutes
-EVALUATE_EVERY = 2_000  # optimizer steps at the most, by another: the clock must not tip it
-EVALUATION_SHARE = 0.08  # of the time, at most
-VALIDATION_STEPS = 200_000  # enough to tell models apart to 0.01
-LEAST_SEGMENTS = 4  # in an epoch
-LEAST_STEPS = 16  # a corpus shorter than this is a mistake
+MINUTES = 10.0  # budget if none is given
+EVALUATE_EVERY_S = 120.0  # at most, with a budget of minutes
+EVALUATE_EVERY = 2_000  # updates, at most, with another budget: then time must have no influence
+MAX_EVALUATION_FRACTION = 0.08  # of the training time
+EVALUATION_COST = 0.35  # time of an evaluation relative to training on as many steps
+VALIDATION_STEPS = 200_000  # at most: enough to compare models to 0.01 nats
+MIN_SEGMENTS = 4  # in an epoch
+MIN_PATIENCE = 8
+# The default learning rates are for AdamW; these factors adapt them to other optimizers,
+LR_FACTORS = {"sgd": 100.0, "rmsprop": 0.5}
+FINE_TUNING = 1 / 3  # and this one to weights that are already trained.
+# If the user gives one of these, a size with layer norm in the cell is not chosen.
+CELL_NORM_CONFLICTS = {"cell", "cell_norm", "embedding", "input_dropout"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is going to do and what it is expected to cost."""
+    """The complete settings of a run, and its expected time and memory."""
 
     config: Config
-    planned_steps: int
+    planned_updates: int
     parameters: int
     corpus_steps: int
-    vocabulary: int
+    step: Step
     threads: int
     seconds: float
     memory_bytes: int
-    steps_per_s: float  # of the sequence
-    unit: str  # what a step is
-    codec: str  # which one, and why
-    documents: int | None  # in the corpus, where it has any
+    steps_per_s: float  # steps of the corpus read per second
+    unit: str  # what a step is called
+    codec: str  # its name, and why it was chosen
+    corpus_s: float | None  # how long the corpus lasts, if it has a duration
+    documents: int | None  # in the corpus, if it has any
     notices: tuple[str, ...]
 
     @property
-    def seconds_per_step(self) -> float:
-        """Expected of one optimizer step."""
+    def seconds_per_update(self) -> float:
+        """Expected duration of an optimizer update, in seconds."""
         return self.config.data.batch_size * self.config.data.seq_length / self.steps_per_s
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["planned_steps"] = values.pop("planned_updates")
+        values["vocabulary"] = values.pop("step").size
         return {"event": "planned"} | values | {"config": self.config.to_dict()}
 
 
-@dataclass(frozen=True)
-class Size:
-    """A network and the batches that suit it."""
-
-    hidden: int
-    dropout: float
-    batch_size: int
-    seq_length: int
-    lr: float
-    layers: int = 2
-    embedding: int = 64
-    weight_drop: float = 0.0
-    variational: bool = False
-    cell_norm: str = "none"
-    passes: float = 1.0  # share of the useful epochs that it must have time for
-    hurried: bool = False  # suits only those who have no time for the next one
-
-
-# By the length of the corpus, networks that learn more the longer they are given; the first that
-# is not for a hurry is the default, and a later one is taken where the minutes allow it the passes
-# that it needs.
-DROPPED: dict[str, Any] = {"weight_drop": 0.1, "variational": True}
-CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
-    (30_000, (Size(128, 0.3, 8, 64, 5e-3),)),
-    (400_000, (Size(256, 0.4, 16, 64, 1.2e-2), Size(256, 0.4, 16, 64, 1.2e-2, cell_norm="layer"))),
-    (
-        4_000_000,
-        (
-            Size(256, 0.05, 32, 64, 6e-3, 2, 64, 0.05, variational=True, hurried=True),
-            Size(256, 0.1, 32, 64, 4e-3, **DROPPED, passes=0.85),
-            Size(256, 0.1, 32, 64, 4e-3, **DROPPED, cell_norm="layer", passes=0.5),
-            Size(256, 0.2, 32, 64, 4e-3, **DROPPED, cell_norm="layer"),
-        ),
-    ),
-    (
-        math.inf,
-        (
-            Size(256, 0.0, 32, 64, 8e-3, hurried=True),
-            Size(256, 0.05, 32, 64, 6e-3, passes=0.4),
-            Size(512, 0.2, 32, 96, 3e-3),
-        ),
-    ),
-)
-GPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
-    *CPU_SIZES[:2],
-    (4_000_000, (Size(512, 0.4, 32, 96, 3e-3),)),
-    (math.inf, (Size(1024, 0.2, 64, 128, 2e-3),)),
-)
-
-
-# A word says more than a character, there are fewer of them, and far more to choose from.
-WORD_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
-    (20_000, (Size(128, 0.5, 8, 32, 4e-3, embedding=128),)),
-    (200_000, (Size(256, 0.5, 16, 32, 4e-3, embedding=256),)),
-    (math.inf, (Size(256, 0.5, 32, 32, 4e-3, embedding=256), Size(512, 0.5, 32, 32, 4e-3, 2, 256))),
-)
-# Frames of sound: what is sampled has noise in it, so what is learnt from has too; pieces in random
-# order, since a recording of a minute has no room for lanes.
-SOUND_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
-    (math.inf, (Size(256, 0.0, 16, 64, 3e-3, embedding=0),)),
-)
-SOUND: Given = {
-    "data": {"bptt": "stateless"},
-    "model": {"head": "gaussian", "input_noise": 0.3},
-    "sampling": {"temperature": (1.0,)},
-}
-# Learning rates of other optimizers relative to AdamW's; a cell's own factor is in its record.
-RATES = {"sgd": 100.0, "rmsprop": 0.5}
-NORMED = {"cell", "cell_norm", "embedding", "input_dropout"}  # which have a say about that norm
-FINE_TUNING = 1 / 3  # of the learning rate that suits untrained weights
-
-
-def sizes(corpus_steps: int, codec: str, on_gpu: bool) -> tuple[Size, ...]:
-    """The sizes that suit a corpus of this length, from small to large."""
-    tables = {"word": WORD_SIZES, "audio": SOUND_SIZES}
-    table = tables.get(codec, GPU_SIZES if on_gpu else CPU_SIZES)
-    return next(row for limit, row in table if corpus_steps < limit)
-
-
-def candidates(
-    given: Given, corpus_steps: int, codec: str, unit: str, *, on_gpu: bool
-) -> tuple[Size, ...]:
-    """The sizes to begin with and to go on to, for what the user has set: those for a hurry only
-    where minutes are given, or fewer epochs than the next one needs."""
-    row, training = sizes(corpus_steps, codec, on_gpu), given["training"]
+def candidates(given: Given, defaults: Defaults) -> tuple[Size, ...]:
+    """The sizes to try, in order: `hurried` ones only if `minutes` are given, or fewer epochs than
+    the next size needs."""
+    sizes, training = defaults.sizes, given["training"]
     if training.get("minutes") is not None:
-        return row
-    default = next(index for index, size in enumerate(row) if not size.hurried)
-    needed = row[default].passes * useful_epochs(corpus_steps, unit)
-    return row if (training.get("epochs") or math.inf) < needed else row[default:]
-
-
-def useful_epochs(corpus_steps: int, unit: str = "character") -> float:
-    """Passes after which more of the same hurts: 20 over 100 KB, 14 over 1 MB; of words, 11 over
-    30,000 and 6 over 300,000; of frames, 350 over 40 s of sound and 37 over an hour."""
-    if unit == "frame":
-        return float(round(min(500.0, max(10.0, 350 * (1800 / corpus_steps) ** 0.5))))
-    if unit == "word":
-        return float(round(min(30.0, max(3.0, 11 * (3e4 / corpus_steps) ** 0.25))))
-    return float(round(min(60.0, max(4.0, 20 * (1e5 / corpus_steps) ** 0.15))))
+        return sizes
+    default = next(index for index, size in enumerate(sizes) if not size.hurried)
+    needed = sizes[default].passes * defaults.epochs
+    return sizes if (training.get("epochs") or math.inf) < needed else sizes[default:]
 
 
 def choose(
     given: Given,
     corpus_steps: int,
+    defaults: Defaults,
     size: Size,
-    unit: str = "character",
+    kind: type[Step],
     *,
     fine_tuning: bool = False,
 ) -> tuple[Given, tuple[str, ...]]:
-    """Fill in sizes, rate and budget.
+    """Fill in sizes, learning rate and budget.
 
     Args:
-        given: what the user has set, which stands.
+        given: the user's settings, which are kept.
         corpus_steps: N.
-        size: what to take where nothing is set.
-        unit: what a step is.
+        defaults: of the medium.
+        size: one of `defaults.sizes`, used for settings that are not given.
+        kind: the kind of step.
         fine_tuning: whether the weights come from another model.
 
     Returns:
-        Settings that lack only what `finish` adds, and notices for the user.
+        Settings, complete except for what `make_plan` adds, and notices for the user.
+
+    Raises:
+        ConfigError: settings contradict each other.
     """
-    values = asdict(size)
-    del values["passes"], values["hurried"]
+    _refuse_wrong_kind(given, kind)
+    sized = asdict(size)
+    del sized["passes"], sized["hurried"]
     chosen: Given = {
         "data": {
-            "seq_length": values.pop("seq_length"),
-            "batch_size": values.pop("batch_size"),
+            "seq_length": sized.pop("seq_length"),
+            "batch_size": sized.pop("batch_size"),
             "val_fraction": min(0.1, VALIDATION_STEPS / corpus_steps),
         },
-        "training": {"lr": values.pop("lr")},
-        "model": values,
+        "training": {"lr": sized.pop("lr")},
+        "model": sized,
     }
-    _refuse_wrong_kind(given, unit)
-    if unit == "frame":
-        chosen = merge(chosen, SOUND)
-    optimizer, cell = value(given, "optimizer"), cell_of(value(given, "cell"))
-    chosen["training"]["lr"] *= RATES.get(optimizer, 1.0) * cell.lr_factor
-    if fine_tuning:
-        chosen["training"]["lr"] *= FINE_TUNING
+    chosen = merge(chosen, {name: dict(values) for name, values in defaults.settings.items()})
+    optimizer = value(given, "optimizer")
+    factor = LR_FACTORS.get(optimizer, 1.0) * cell_of(value(given, "cell")).lr_factor
+    chosen["training"]["lr"] *= factor * (FINE_TUNING if fine_tuning else 1.0)
     chosen["training"]["weight_decay"] = 0.01 if optimizer == "adamw" else 0.0
     chosen["training"]["lr_decay"] = 0.5 if value(given, "schedule") == "plateau" else 0.97
     filled = merge(chosen, given)
-    filled["training"] |= _budget(given, corpus_steps, unit)
-    filled["data"], notices = _fitted(filled["data"], corpus_steps, unit)
+    filled["training"] |= _budget(given, defaults)
+    filled["data"], notices = _fitted(filled["data"], corpus_steps, defaults.every_segment)
     _refuse_unstable(filled)
-    if value(filled, "norm") == "batch":
-        _refuse_single_steps(filled["data"])
     return filled, notices
 
 
 def _is_free(given: Given) -> bool:
-    """Whether network and passes are ours to choose."""
+    """Whether the user has left both the network size and the epochs open."""
     training = given["training"]
     fixed = any(training.get(name) is not None for name in ("epochs", "steps"))
     return not fixed and not {"hidden", "layers"} & given["model"].keys()
 
 
-def _budget(given: Given, corpus_steps: int, unit: str) -> dict[str, Any]:
-    """Where no budget is given, ten minutes; and where the network is ours to choose, no more
-    than the passes that help."""
+def _budget(given: Given, defaults: Defaults) -> dict[str, Any]:
+    """Ten minutes if no budget is given; if the size is open too, also the default epochs, beyond
+    which training longer does not help."""
     training = given["training"]
     is_open = all(training.get(name) is None for name in BUDGET)
     budget: dict[str, Any] = {"minutes": MINUTES} if is_open else {}
     if is_open or _is_free(given):
-        budget["epochs"] = useful_epochs(corpus_steps, unit)
+        budget["epochs"] = defaults.epochs
     return budget
 
 
-def _refuse_unstable(filled: Given) -> None:
-    """A one-hot input that is dropped leaves layer norm nothing but zeros, where its slope is 300:
-    the gradient grows without limit."""
-    if (
-        value(filled, "cell_norm") == "layer"
-        and not filled["model"]["embedding"]
-        and value(filled, "input_dropout")
-    ):
+def _refuse_wrong_kind(given: Given, kind: type[Step]) -> None:
+    """Raise if the head does not suit the kind of step, or if vectors would be embedded."""
+    head = given["model"].get("head")
+    if kind is Discrete:
+        if head not in (None, "categorical"):
+            raise ConfigError(
+                f"--head {head} is for vectors; this corpus has symbols, so use --head categorical"
+            )
+        return
+    if head == "categorical":
         raise ConfigError(
-            "layer norm in the cell cannot bear dropout of a one-hot input: "
+            "--head categorical is for symbols; this corpus has vectors, so use --head gaussian"
+        )
+    if given["model"].get("embedding"):
+        raise ConfigError("--embedding is for symbols; this corpus has vectors")
+
+
+def _refuse_unstable(filled: Given) -> None:
+    """Raise for normalisations that cannot work.
+
+    If dropout removes a one-hot input, layer norm gets only zeros.  Its slope there is 300, so the
+    gradient explodes.
+    """
+    data, is_one_hot = filled["data"], not filled["model"]["embedding"]
+    if value(filled, "cell_norm") == "layer" and is_one_hot and value(filled, "input_dropout"):
+        raise ConfigError(
+            "layer norm in the cell is unstable with dropout of a one-hot input: "
             "drop --input-dropout or --cell-norm, or give an --embedding"
         )
-
-
-def _refuse_single_steps(data: dict[str, Any]) -> None:
-    if data["batch_size"] * data["seq_length"] < 2:
+    if value(filled, "norm") == "batch" and data["batch_size"] * data["seq_length"] < 2:
         raise ConfigError("batch norm needs more than one step: raise --batch-size or --seq-length")
 
 
@@ -256,53 +189,41 @@ def has_room(
     corpus_steps: int,
     speed: Speed,
     larger: Size,
-    unit: str = "character",
+    defaults: Defaults,
 ) -> bool:
-    """Whether the minutes that were asked for may leave time for a larger network, from what one
-    has cost that was measured; of the larger one itself, whether they do.
+    """Whether the user's `minutes` leave enough time for a larger network.
+
+    Its speed is estimated from the measured speed, of a smaller network or of this one itself.
 
     Args:
-        given: what the user has set; only a budget of minutes and nothing else is a wish for more.
+        given: the user's settings; without `minutes` no larger network is tried.
         filled: the settings that were measured.
         corpus_steps: N.
-        speed: what was measured.
+        speed: the measured speed.
         larger: the size in question.
-        unit: what a step is.
+        defaults: of the medium.
     """
     minutes = given["training"].get("minutes")
     if minutes is None or not _is_free(given):
         return False
-    if larger.cell_norm != "none" and NORMED.intersection(given["model"]):
+    if larger.cell_norm != "none" and CELL_NORM_CONFLICTS.intersection(given["model"]):
         return False
     batch_steps = filled["data"]["batch_size"] * filled["data"]["seq_length"]
     seconds = speed.seconds / batch_steps * (larger.hidden / filled["model"]["hidden"]) ** 2
-    passes = larger.passes * useful_epochs(corpus_steps, unit)
-    return bool(seconds * corpus_steps * passes < 60 * minutes)
-
-
-def _refuse_wrong_kind(given: Given, unit: str) -> None:
-    """A head says what kind of a step comes next; and only symbols are embedded."""
-    head = given["model"].get("head")
-    if unit == "frame":
-        if head == "categorical":
-            raise ConfigError("--head categorical is for text; of sound it is gaussian or mse")
-        if given["model"].get("embedding"):
-            raise ConfigError("--embedding is for text: frames of sound are read as they are")
-    elif head not in (None, "categorical"):
-        raise ConfigError(f"--head {head} is for sound, and this corpus is text")
+    return bool(seconds * corpus_steps * larger.passes * defaults.epochs < 60 * minutes)
 
 
 def _fitted(
-    data: dict[str, Any], corpus_steps: int, unit: str
+    data: dict[str, Any], corpus_steps: int, every_segment: bool
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Shrink length and batch until the training part fills every lane a few times."""
+    """Reduce length and batch size until each lane of the training part has a few segments."""
     steps = corpus_steps - held_out(corpus_steps, data["val_fraction"])
-    length = min(data["seq_length"], max(1, steps // (2 * LEAST_SEGMENTS)))
-    if unit == "frame":  # a batch that leaves no piece out
-        pieces = max(1, (steps - length) // length)
-        batch = pieces // -(-pieces // data["batch_size"])
+    length = min(data["seq_length"], max(1, steps // (2 * MIN_SEGMENTS)))
+    if every_segment:
+        segments = max(1, (steps - length) // length)
+        batch = segments // -(-segments // data["batch_size"])
         return data | {"seq_length": length, "batch_size": batch}, ()
-    batch = min(data["batch_size"], max(1, (steps - length) // (length * LEAST_SEGMENTS)))
+    batch = min(data["batch_size"], max(1, (steps - length) // (length * MIN_SEGMENTS)))
     if (length, batch) == (data["seq_length"], data["batch_size"]):
         return data, ()
     notice = (
@@ -313,81 +234,55 @@ def _fitted(
 
 
 def segments_of(config: Config, corpus_steps: int) -> int:
-    """Optimizer steps in an epoch."""
+    """Number of optimizer updates in an epoch."""
     steps = corpus_steps - held_out(corpus_steps, config.data.val_fraction)
-    nothing = np.broadcast_to(np.uint8(0), steps)  # of that length, without the memory
-    return Lanes(nothing, config.data.batch_size, config.data.seq_length).segments
+    placeholder = np.broadcast_to(np.uint8(0), steps)  # the right length, but takes no memory
+    return Lanes(placeholder, config.data.batch_size, config.data.seq_length).segments
 
 
-def finish(
+def make_plan(
     given: Given,
     filled: Given,
     speed: Speed,
-    network: Network,
-    codec: Codec,
-    corpus_steps: int,
+    parameters: int,
+    corpus: Encoded,
+    defaults: Defaults,
     notices: tuple[str, ...] = (),
-    reason: str = "",
-    documents: int | None = None,
 ) -> Plan:
-    """Add what measuring has shown, and say what to expect.
+    """Complete the settings with the measured values, and estimate time and memory.
 
     Args:
-        given: what the user has set.
-        filled: settings as `choose` leaves them.
-        speed: the way to run, and the seconds of an optimizer step.
-        network: untrained.
-        codec: of the corpus.
-        corpus_steps: N.
-        notices: what to tell the user.
-        reason: why this codec, if it was left open.
-        documents: in the corpus.
+        given: the user's settings.
+        filled: the result of `choose`.
+        speed: the chosen threads and precision, and the seconds per update.
+        parameters: number of parameters of the network.
+        corpus: the corpus to train on.
+        defaults: of the medium.
+        notices: for the user.
 
     Raises:
-        SamplingError: the settings of sampling leave nothing to write.
+        SamplingError: the sampling settings leave nothing to sample.
     """
-    chosen = {"precision": speed.precision}
-    asked = filled["training"]
-    filled = filled | {"training": {"eval_every": 1, "patience": 0} | asked | chosen}
-    config = Config.from_dict(filled)
-    rules = config.sampling
-    if codec.medium == "text":
-        codec.never(rules.allow, rules.forbid, rules.unk)  # or else the first preview would fail
-    segments = segments_of(config, corpus_steps)
-    steps = planned_steps(config.training, segments, 1 / speed.seconds)
-    validated = held_out(corpus_steps, config.data.val_fraction)
+    measured: dict[str, Any] = {"eval_every": 1, "patience": 0} | filled["training"]
+    measured["precision"] = speed.precision
+    config, codec = Config.from_dict(filled | {"training": measured}), corpus.codec
+    codec.never(config.codec_settings)  # fail now rather than at the first preview
+    updates = planned_updates(config.training, segments_of(config, corpus.steps), 1 / speed.seconds)
     batch_steps = config.data.batch_size * config.data.seq_length
-    cost = 0.35 * validated / batch_steps  # of an evaluation, in optimizer steps
+    cost = EVALUATION_COST * held_out(corpus.steps, config.data.val_fraction) / batch_steps
     evaluation_s = speed.seconds * cost + 0.05
-    evaluations = EVALUATIONS_OF_SOUND if codec.medium == "sound" else EVALUATIONS
-    every = min(steps / evaluations, EVALUATE_EVERY)
-    if config.training.minutes is not None:
-        every = min(steps / evaluations, EVALUATE_EVERY_S / speed.seconds)
-        cost = evaluation_s / speed.seconds
-    every = max(1, round(max(every, cost / EVALUATION_SHARE)))
-    every = min(asked.get("eval_every", every), steps)
-    patience = asked.get("patience", max(8, round(0.4 * steps / every)))
-    if codec.medium == "sound":  # what is to be heard is often best at the very end
-        patience = asked.get("patience", 0)
-    training = replace(config.training, eval_every=every, patience=patience)
-    seconds = steps * speed.seconds + steps / every * evaluation_s
+    training = _evaluations(config.training, filled, updates, cost, evaluation_s, speed, defaults)
+    seconds = updates * speed.seconds + updates / training.eval_every * evaluation_s
     if training.minutes is not None:
         seconds = min(seconds, 60 * training.minutes)
-    wished = given["training"].get("minutes")
-    if documents == 1 and config.data.documents != "file":
-        kind = "line" if config.data.documents == "line" else "record"
-        notices += (f"the corpus is a single {kind}; is that what --documents was to say?",)
-    if wished is not None and _is_free(given) and seconds < 0.8 * 60 * wished:
-        notices += (
-            f"{training.epochs:g} epochs are as many as help a text of this length; "
-            "--epochs or a larger --hidden uses more of the time",
-        )
+    notices += codec.notices(corpus.documents) + _unused_time(given, training, seconds)
+    remarks = "".join(f" ({text})" for text in (corpus.reason, codec.remark) if text)
     return Plan(
         config=replace(config, training=training),
-        planned_steps=steps,
-        parameters=network.parameter_count,
-        corpus_steps=corpus_steps,
-        vocabulary=codec.step.size,
+        planned_updates=updates,
+        parameters=parameters,
+        corpus_steps=corpus.steps,
+        step=codec.step,
         threads=speed.threads,
         seconds=seconds,
         memory_bytes=peak_bytes(
@@ -399,7 +294,52 @@ def finish(
         ),
         steps_per_s=batch_steps / speed.seconds,
         unit=codec.unit,
-        codec=codec.name + "".join(f" ({text})" for text in (reason, codec.remark) if text),
-        documents=documents,
+        codec=codec.name + remarks,
+        corpus_s=codec.seconds(corpus.steps),
+        documents=corpus.documents,
         notices=notices,
+    )
+
+
+def _evaluations(
+    training: TrainingConfig,
+    filled: Given,
+    updates: int,
+    cost: float,
+    evaluation_s: float,
+    speed: Speed,
+    defaults: Defaults,
+) -> TrainingConfig:
+    """Choose how often to evaluate, and the patience of early stopping.
+
+    Args:
+        training: the training settings so far.
+        filled: all settings so far; those not in it are still to be chosen.
+        updates: number of updates in the budget.
+        cost: time of an evaluation, in updates.
+        evaluation_s: the same in seconds.
+        speed: the measured speed.
+        defaults: of the medium.
+    """
+    longest = float(EVALUATE_EVERY)  # updates
+    if training.minutes is not None:
+        longest, cost = EVALUATE_EVERY_S / speed.seconds, evaluation_s / speed.seconds
+    every = min(updates / defaults.evaluations, longest)
+    every = max(1, round(max(every, cost / MAX_EVALUATION_FRACTION)))
+    every = min(filled["training"].get("eval_every", every), updates)
+    patience = defaults.patience
+    if patience is None:
+        patience = max(MIN_PATIENCE, round(0.4 * updates / every))
+    patience = filled["training"].get("patience", patience)
+    return replace(training, eval_every=every, patience=patience)
+
+
+def _unused_time(given: Given, training: TrainingConfig, seconds: float) -> tuple[str, ...]:
+    """A notice if the user gave more minutes than training on this corpus can use."""
+    minutes = given["training"].get("minutes")
+    if minutes is None or not _is_free(given) or seconds >= 0.8 * 60 * minutes:
+        return ()
+    return (
+        f"more than {training.epochs:g} epochs do not help with a corpus of this length; "
+        "to use more of the time, give --epochs or a larger --hidden",
     )

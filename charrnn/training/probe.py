@@ -1,4 +1,4 @@
-"""Measuring training steps, before the first and now and then: threads, precision, time."""
+"""Measures the time of updates, to choose threads and precision, before and during training."""
 
 from __future__ import annotations
 
@@ -12,26 +12,24 @@ from statistics import median
 import torch
 from torch import nn
 
-from charrnn.codec.steps import Discrete
+from charrnn.media.steps import Discrete
+from charrnn.model import device as devices
 from charrnn.model.device import is_out_of_memory, processors
 from charrnn.model.network import Network
 
-ROUNDS = 3  # every candidate is timed so often, in turns
-PATIENCE_S = 20.0  # no new round after so long
-HOPELESS = 3.0  # times the best so far: not timed again
-SLOW = 1.6  # times as long as when the threads were chosen: time to choose again
-LOOK_EVERY_S = 1.0
-CLIMB_AFTER_S = 30.0  # back to more threads; twice as long after each try
+ROUNDS = 3  # how often each candidate is timed; they take turns
+MAX_S = 20.0  # start no new round after this time
+HOPELESS = 3.0  # a candidate that takes this many times as long as the best is not timed again
 MARGIN = 0.95  # another precision or thread count must save at least 5%
 
 
 @dataclass(frozen=True)
 class Speed:
-    """A way to run training, and what a step costs."""
+    """Threads and precision to train with, and the time of an update."""
 
     threads: int
     precision: str
-    seconds: float  # of one optimizer step
+    seconds: float  # of one update
 
 
 def fastest(
@@ -43,14 +41,14 @@ def fastest(
     precision: str = "auto",
     last_only: bool = False,
 ) -> Speed:
-    """Time training steps on a scratch copy and choose what was left open.
+    """Time updates on a temporary copy, and choose the fastest threads and precision.
 
     Args:
         network: on its device; it is not changed.
         batch: B.
         length: T.
-        threads: 0: one or as many as there are processors.
-        precision: "auto": fp32 or bf16.
+        threads: 0: choose between one thread and one per processor.
+        precision: "auto": choose between fp32 and bf16.
         last_only: as in `Network.loss`.
     """
     device = next(network.parameters()).device
@@ -62,12 +60,12 @@ def fastest(
     times: dict[tuple[int, str], list[float]] = {candidate: [] for candidate in candidates}
     before, began = torch.get_num_threads(), time.monotonic()
     try:
-        for number in range(ROUNDS + 1):  # the first round also pays for warming up
+        for number in range(ROUNDS + 1):  # the first round is for warming up
             quickest = min((min(seen) for seen in times.values() if seen), default=float("inf"))
             for candidate, seen in times.items():
                 if number < 2 or min(seen) < HOPELESS * quickest:
                     seen.append(_timed_step(scratch, block, *candidate, last_only))
-            if time.monotonic() - began > PATIENCE_S:
+            if time.monotonic() - began > MAX_S:
                 break
     finally:
         torch.set_num_threads(before)
@@ -78,7 +76,7 @@ def fastest(
 
 
 def fits(network: Network, batch: int, length: int, last_only: bool = False) -> bool:
-    """Whether there is memory for a training step with this batch."""
+    """Whether there is enough memory for an update with this batch size."""
     try:
         block = _block(network, batch, length)
         _timed_step(_scratch(network), block, torch.get_num_threads(), "fp32", last_only)
@@ -91,16 +89,16 @@ def fits(network: Network, batch: int, length: int, last_only: bool = False) -> 
 
 
 def _scratch(network: Network) -> Network:
-    """A copy to train that nobody misses."""
+    """A copy to train and discard."""
     scratch = copy.deepcopy(network).train()
     for module in scratch.modules():
         if isinstance(module, nn.RNNBase):
-            module.flatten_parameters()  # cuDNN wants one piece of memory, a copy is many
+            module.flatten_parameters()  # cuDNN needs contiguous memory, which a copy is not
     return scratch
 
 
 def _block(network: Network, batch: int, length: int) -> torch.Tensor:
-    """Steps, or frames, to try it on, (B, T + 1)."""
+    """Random steps to measure with, (B, T + 1) or (B, T + 1, F)."""
     generator, step = torch.Generator().manual_seed(0), network.step
     shape = (batch, length + 1)
     if isinstance(step, Discrete):
@@ -111,17 +109,16 @@ def _block(network: Network, batch: int, length: int) -> torch.Tensor:
 
 
 def _precisions(device: torch.device) -> Sequence[str]:
-    if device.type == "mps":
+    """The precisions worth measuring."""
+    if device.type == "mps" or not devices.can_bf16(device):
         return ["fp32"]
-    if device.type == "cuda":
-        return ["bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"]
-    return ["fp32", "bf16"]
+    return ["bf16"] if device.type == "cuda" else ["fp32", "bf16"]
 
 
 def _cheapest(
     candidates: Sequence[tuple[int, str]], cost: dict[tuple[int, str], float]
 ) -> tuple[int, str]:
-    """The cheapest candidate; an earlier one (fewer threads, fp32) unless it costs clearly more."""
+    """The fastest candidate; an earlier one (fewer threads, fp32) unless it is clearly slower."""
     choice = candidates[0]
     for candidate in candidates[1:]:
         if cost[candidate] < MARGIN * cost[choice]:
@@ -154,29 +151,3 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-class Pace:
-    """What a step takes by the clock, and when to try more threads; no part of what is saved."""
-
-    def __init__(self) -> None:
-        self.climb_at = 0.0
-        self._wait_s = CLIMB_AFTER_S
-        self._since: tuple[int, float] | None = None
-
-    def seconds_per_step(self, step: int, now: float, *, skip: bool) -> float | None:
-        """The mean since the last reading, once a second; `skip`: begin anew after a pause."""
-        if self._since is None or skip:
-            self._since = (step, now)
-            return None
-        taken, passed = step - self._since[0], now - self._since[1]
-        if passed < LOOK_EVERY_S:
-            return None
-        self._since = (step, now)
-        return passed / taken
-
-    def chosen(self, now: float, *, climbing: bool) -> None:
-        """Threads were chosen; `climbing`: to see whether more would be faster."""
-        if climbing or self.climb_at == 0.0:
-            self.climb_at, self._wait_s = now + self._wait_s, 2 * self._wait_s
-        self._since = None

@@ -1,4 +1,4 @@
-"""How far a run has come, how far it is to go, and the meter of its speed."""
+"""The progress of a run, its remaining budget, and mean losses and speed since the last log."""
 
 from __future__ import annotations
 
@@ -8,53 +8,60 @@ from typing import Any
 
 from torch import Tensor
 
-from charrnn.config import TrainingConfig
+from charrnn.settings import TrainingConfig
 
-MOST_THREADS = 1024
-MOST_STEPS = 10**12
-LARGEST = 1e15  # of what is counted
+MAX_THREADS = 1024
+MAX_UPDATES = 10**12
+MAX_COUNT = 1e15
 MAY_BE_INFINITE = ("best_nats_per_step", "best_score")  # before the first evaluation
-READINGS = ("elapsed_s", "anchor_elapsed_s")  # of the clock
+READINGS = ("elapsed_s", "anchor_elapsed_s")  # fields that depend on the clock
+# Fields that have an older name in files and in the output of `--json`.
+STORED_AS = {
+    "update": "step",
+    "planned_updates": "planned_steps",
+    "anchor_update": "anchor_step",
+    "best_update": "best_step",
+}
 
 
 @dataclasses.dataclass
 class Progress:
-    """All that changes while training and is a plain number; stored in `last.safetensors`.
+    """The numbers that change during training; stored in `last.safetensors`.
 
-    The share of the budget that is used up is a function of the step: it rises in a straight
-    line from (anchor_step, anchor_fraction) to (planned_steps, 1).  Where the clock has a say in
-    how many steps there will be, that is decided at an evaluation and stored before the next
-    step, so that resuming repeats the same steps.
+    The used fraction of the budget depends only on the update: it rises linearly from
+    (anchor_update, anchor_fraction) to (planned_updates, 1).  With a budget in minutes, the number
+    of planned updates depends on the speed; it is set at an evaluation and stored before the next
+    update, so that resuming repeats the same updates.
     """
 
-    planned_steps: int
-    threads: int  # in use; the clock may have it changed, like the planned steps
+    planned_updates: int
+    threads: int  # in use; may change with the measured speed, like the planned updates
     corpus_crc32: int
-    expected_s: float = 0.0  # of an optimizer step, when the threads were chosen
-    step: int = 0  # optimizer steps taken
-    epoch: int = 0  # whole passes over the corpus
-    segment: int = 0  # place in the present pass
+    expected_s: float = 0.0  # seconds per update, when the threads were chosen
+    update: int = 0  # optimizer updates so far
+    epoch: int = 0  # complete passes over the corpus
+    segment: int = 0  # position in the current pass
     steps_seen: int = 0  # steps of the sequence
     elapsed_s: float = 0.0
-    anchor_step: int = 0
+    anchor_update: int = 0
     anchor_fraction: float = 0.0
     anchor_elapsed_s: float = 0.0
-    best_nats_per_step: float = math.inf  # of the best model, which of text is the lowest
-    best_score: float = math.inf
-    best_step: int = 0
+    best_nats_per_step: float = math.inf  # of the best model
+    best_score: float = math.inf  # that loss, or the critic's distance; the lowest is the best
+    best_update: int = 0
     stale: int = 0  # evaluations since the best one
-    plateaus: int = 0  # times that the rate was lowered because the loss had stopped falling
-    waited: int = 0  # evaluations since the best one, or since the rate was lowered
+    plateaus: int = 0  # how often the score stopped improving and the learning rate was lowered
+    waited: int = 0  # evaluations since the best one, or since the learning rate was lowered
 
     @property
     def fraction(self) -> float:
-        """Share of the budget that is used up, 0 to 1."""
-        rest = self.planned_steps - self.anchor_step
-        done = (self.step - self.anchor_step) / rest if rest > 0 else 1.0
+        """Used fraction of the budget, 0 to 1."""
+        rest = self.planned_updates - self.anchor_update
+        done = (self.update - self.anchor_update) / rest if rest > 0 else 1.0
         return min(1.0, self.anchor_fraction + (1 - self.anchor_fraction) * done)
 
     def evaluated(self, nats_per_step: float, score: float, lr_patience: int) -> bool:
-        """Count an evaluation; whether its score, the lower the better, is the best so far."""
+        """Count an evaluation; return whether its score, lower is better, is the best so far."""
         improved = score < self.best_score
         self.stale = 0 if improved else self.stale + 1
         self.waited = 0 if improved else self.waited + 1
@@ -62,99 +69,111 @@ class Progress:
             self.plateaus, self.waited = self.plateaus + 1, 0
         if improved:
             self.best_nats_per_step, self.best_score = nats_per_step, score
-            self.best_step = self.step
+            self.best_update = self.update
         return improved
 
     def left_s(self, training: TrainingConfig) -> float:
-        """Seconds that are expected to be left."""
+        """Expected remaining time in seconds."""
         left = self.elapsed_s * (1 / max(self.fraction, 1e-6) - 1)
         return (
             left if training.minutes is None else min(left, 60 * training.minutes - self.elapsed_s)
         )
 
     def over(self, training: TrainingConfig) -> str | None:
-        """Why training ends here, or None: "budget" or "patience"."""
+        """Why training should end now: "budget" or "patience"; None: it should continue."""
         seconds = math.inf if training.minutes is None else 60 * training.minutes
-        if self.step >= self.planned_steps or self.elapsed_s >= seconds:
+        if self.update >= self.planned_updates or self.elapsed_s >= seconds:
             return "budget"
         return "patience" if 0 < training.patience <= self.stale else None
 
     def decide(self, training: TrainingConfig, segments: int) -> None:
-        """Where minutes are (part of) the budget, say anew how many steps they allow.
+        """If the budget is in minutes, recompute how many updates they allow.
 
-        What is used up stays as it is; the speed is that since the decision before.
+        The used fraction does not change; the speed is the one measured since the last call.
         """
         if training.minutes is None:
             return
-        taken, spent = self.step - self.anchor_step, self.elapsed_s - self.anchor_elapsed_s
-        planned = planned_steps(
-            training, segments, taken / max(spent, 1e-9), self.step, self.elapsed_s
+        taken, spent = self.update - self.anchor_update, self.elapsed_s - self.anchor_elapsed_s
+        planned = planned_updates(
+            training, segments, taken / max(spent, 1e-9), self.update, self.elapsed_s
         )
         fraction = self.fraction
-        self.anchor_step, self.anchor_elapsed_s = self.step, self.elapsed_s
-        self.anchor_fraction, self.planned_steps = fraction, planned
+        self.anchor_update, self.anchor_elapsed_s = self.update, self.elapsed_s
+        self.anchor_fraction, self.planned_updates = fraction, planned
 
     def refit(self, training: TrainingConfig, segments: int) -> bool:
-        """Fit plan and schedule to a changed budget; False if nothing of it is left."""
-        rate = self.step / max(self.elapsed_s, 1e-9)
-        self.planned_steps = planned_steps(training, segments, rate, self.step, self.elapsed_s)
-        self.anchor_step, self.anchor_fraction, self.anchor_elapsed_s = 0, 0.0, 0.0
+        """Adapt plan and schedule to a new budget; return whether any of it is left."""
+        rate = self.update / max(self.elapsed_s, 1e-9)
+        self.planned_updates = planned_updates(
+            training, segments, rate, self.update, self.elapsed_s
+        )
+        self.anchor_update, self.anchor_fraction, self.anchor_elapsed_s = 0, 0.0, 0.0
         self.stale = 0
         return self.over(training) is None
 
     def to_dict(self, *, clock: bool = True) -> dict[str, Any]:
-        """Plain values, fit for JSON: no infinity.
+        """Values that JSON can hold, so without infinity.
 
-        `clock`: with what it reads.  Where the budget does not depend on it, it is left out, so
-        that the same seed gives the same file.
+        Args:
+            clock: whether to include times.  If the budget does not depend on time, they are 0, so
+                that the same seed gives the same file.
         """
         values = dataclasses.asdict(self)
         if not clock:
             values |= dict.fromkeys(READINGS, 0.0)
-        return values | {name: finite(getattr(self, name)) for name in MAY_BE_INFINITE}
+        values |= {name: finite(getattr(self, name)) for name in MAY_BE_INFINITE}
+        return {STORED_AS.get(name, name): value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Progress:
         """The inverse of `to_dict`.
 
         Raises:
-            TypeError: a value is missing, too many, or of the wrong type.
+            TypeError: a value is missing, unknown or of the wrong type.
             ValueError: a value is negative or not finite.
         """
-        if "best_score" not in values:  # as it was before sound
+        if "best_score" not in values:  # models of the first version
             values = values | {"best_score": values.get("best_nats_per_step")}
         infinite = {name for name in MAY_BE_INFINITE if values.get(name) is None}
-        progress = cls(**values | dict.fromkeys(infinite, math.inf))
+        values = values | dict.fromkeys(infinite, math.inf)
+        stored = {
+            field.name: STORED_AS.get(field.name, field.name) for field in dataclasses.fields(cls)
+        }
+        if extra := values.keys() - stored.values():
+            raise TypeError(f"unknown {', '.join(sorted(extra))[:80]}")
+        progress = cls(**{name: values[old] for name, old in stored.items() if old in values})
         for field in dataclasses.fields(cls):
             value = getattr(progress, field.name)
             whole = isinstance(value, int) and not isinstance(value, bool)
             if not (whole or (field.type == "float" and isinstance(value, float))):
                 raise TypeError(f"{field.name} is {value!r}")
-            if abs(value) >= LARGEST and not (value == math.inf and field.name in MAY_BE_INFINITE):
+            if abs(value) >= MAX_COUNT and not (
+                value == math.inf and field.name in MAY_BE_INFINITE
+            ):
                 raise ValueError(f"{field.name} is {value!r:.40}")
             fits = math.isfinite(value) or (value > 0 and field.name in MAY_BE_INFINITE)
             if not (fits and (value >= 0 or field.name == "best_nats_per_step")):
                 raise ValueError(f"{field.name} is {value!r}")
-        if not 1 <= progress.threads <= MOST_THREADS:
+        if not 1 <= progress.threads <= MAX_THREADS:
             raise ValueError(f"threads is {progress.threads}")
         return progress
 
 
-def planned_steps(
+def planned_updates(
     training: TrainingConfig,
     segments: int,
-    steps_per_s: float,
-    step: int = 0,
+    updates_per_s: float,
+    update: int = 0,
     elapsed_s: float = 0.0,
 ) -> int:
-    """How many optimizer steps the budget allows in all; whichever limit comes first.
+    """The total number of updates in the budget; the smallest limit counts.
 
     Args:
-        training: with at least one of `epochs`, `steps`, `minutes`.
-        segments: optimizer steps in an epoch.
-        steps_per_s: optimizer steps a second, for a budget of minutes.
-        step: those taken already.
-        elapsed_s: seconds used already.
+        training: has at least one of `epochs`, `steps`, `minutes`.
+        segments: updates in an epoch.
+        updates_per_s: speed, for a budget in minutes.
+        update: updates so far.
+        elapsed_s: seconds so far.
     """
     limits = []
     if training.steps is not None:
@@ -163,41 +182,41 @@ def planned_steps(
         limits.append(math.ceil(training.epochs * segments))
     if training.minutes is not None:
         left = max(0.0, 60 * training.minutes - elapsed_s)
-        limits.append(step + max(1, int(left * steps_per_s)))
-    return min(MOST_STEPS, *limits)
+        limits.append(update + max(1, int(left * updates_per_s)))
+    return min(MAX_UPDATES, *limits)
 
 
 def finite(value: float) -> float | None:
-    """The value, or None where JSON could not say it."""
+    """The value, or None if it is not finite, which JSON has no number for."""
     return value if math.isfinite(value) else None
 
 
 class Meter:
-    """Means since the last reading; holds tensors, so that the device is waited for seldom."""
+    """Means since the last reading; keeps tensors, so that the program rarely waits for the GPU."""
 
     def __init__(self, elapsed_s: float) -> None:
         self.restart(elapsed_s)
 
     def restart(self, elapsed_s: float) -> None:
-        """Begin anew after an evaluation, which is no part of the speed."""
+        """Start again after an evaluation, whose time must not count."""
         self._nats: list[Tensor] = []
         self._norms: list[Tensor] = []
         self._seen, self._since = 0, elapsed_s
         self._total, self._total_count = 0.0, 0
 
     def add(self, nats: Tensor, norm: Tensor, seen: int) -> None:
-        """Count one optimizer step over `seen` steps of the sequence."""
+        """Add one update, which has read `seen` steps of the corpus."""
         self._nats.append(nats)
         self._norms.append(norm)
         self._seen += seen
 
     @property
     def unread(self) -> list[tuple[float, float]]:
-        """Nats per step and gradient norm of the steps since the last reading."""
+        """Nats per step and gradient norm of the updates since the last reading."""
         return [(float(a), float(b)) for a, b in zip(self._nats, self._norms, strict=True)]
 
     def read(self, elapsed_s: float) -> tuple[float, float, float]:
-        """Mean nats per step, mean gradient norm and sequence steps per second since last read."""
+        """Mean nats per step, mean gradient norm, and steps per second since the last reading."""
         nats = [float(value) for value in self._nats]
         norms = [float(value) for value in self._norms]
         speed = self._seen / max(elapsed_s - self._since, 1e-9)
@@ -207,5 +226,5 @@ class Meter:
 
     @property
     def mean_nats(self) -> float:
-        """Mean nats per step of all that was read since `restart`."""
+        """Mean nats per step since `restart`, up to the last reading."""
         return self._total / max(1, self._total_count)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions of stored progress."""
+"""Learning-rate schedules: pure functions of the progress of training."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from charrnn.config import TrainingConfig
+from charrnn.settings import TrainingConfig
 
-FLOOR = 0.02  # where the cosine ends, as a share of the highest rate
+MIN_RATE = 0.02  # the end of the cosine, as a fraction of the peak
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where training stands."""
+    """How far training has got."""
 
-    epoch: int  # whole passes over the corpus that are done
-    fraction: float  # of the budget that is used up, 0 to 1
-    plateaus: int = 0  # times that the loss had stopped getting better
+    epoch: int  # complete passes over the corpus
+    fraction: float  # used fraction of the budget, 0 to 1
+    plateaus: int = 0  # how often the score stopped improving
 
 
 def cosine(place: Place, config: TrainingConfig) -> float:
     """Half a cosine over the whole budget (Loshchilov and Hutter 2017), from 1 to 0.02."""
-    return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(1.0, place.fraction)))
+    return MIN_RATE + (1 - MIN_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, place.fraction)))
 
 
 def linear(place: Place, config: TrainingConfig) -> float:
@@ -36,14 +36,15 @@ def constant(place: Place, config: TrainingConfig) -> float:
 
 
 def exponential(place: Place, config: TrainingConfig) -> float:
-    """1 for `lr_decay_after` epochs, then times `lr_decay` at once and at the end of every
-    `lr_decay_every` more: char-rnn's, and torch-rnn's steps."""
+    """1 for `lr_decay_after` epochs; then multiplied by `lr_decay`, once at that point and again
+    every `lr_decay_every` epochs, as in char-rnn and torch-rnn."""
     after = place.epoch - config.lr_decay_after
     return float(config.lr_decay ** (0 if after < 0 else 1 + after // config.lr_decay_every))
 
 
 def plateau(place: Place, config: TrainingConfig) -> float:
-    """Times `lr_decay` whenever the validation loss was no better for `lr_patience` evaluations."""
+    """Multiplied by `lr_decay` each time the score has not improved for `lr_patience`
+    evaluations."""
     return float(config.lr_decay**place.plateaus)
 
 
@@ -57,7 +58,7 @@ SCHEDULES: dict[str, Callable[[Place, TrainingConfig], float]] = {
 
 
 def learning_rate(place: Place, config: TrainingConfig) -> float:
-    """The rate at a place: the schedule's share of `lr`, rising linearly during the warm-up."""
+    """The learning rate: `lr` times the schedule's factor, rising linearly during the warm-up."""
     rate = config.lr * SCHEDULES[config.schedule](place, config)
     if place.fraction < config.warmup:
         rate *= max(place.fraction / config.warmup, 1e-3)

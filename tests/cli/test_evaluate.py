@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TEXT, Command, trained
+from tests.conftest import TEXT, TINY, Command, flags, trained
 
 
 def test_scores_a_text(command: Command, run: Path, tmp_path: Path) -> None:
@@ -55,3 +55,16 @@ def test_nothing_to_score(command: Command, run: Path, stdin: bytes | str, messa
     assert outcome.returncode == 1
     assert message in outcome.stderr
     assert "Traceback" not in outcome.stderr
+
+
+def test_an_encoding_in_the_environment_is_not_for_bytes(
+    corpus: Path, tmp_path: Path, command: Command
+) -> None:
+    trained(corpus, tmp_path / "run", steps=3, codec="byte")
+    outcome = command("evaluate", "run", corpus, CHARRNN_ENCODING="cp1252")
+    assert outcome.returncode == 0, outcome.stderr
+    refused = command("evaluate", "run", corpus, "--encoding", "cp1252")
+    assert refused.returncode == 2
+    assert "--encoding has no effect without --codec char or word" in refused.stderr
+    words = ("train", corpus, "-o", "again", *flags(**TINY, steps=3, codec="byte"))
+    assert command(*words, CHARRNN_ENCODING="cp1252").returncode == 0

@@ -9,7 +9,7 @@ from tests.conftest import Command
 
 def test_shows_what_is_in_a_model(command: Command, run: Path) -> None:
     values = json.loads(command("inspect", run, "--json").stdout)
-    network = charrnn.load(run).network()
+    network = charrnn.load(run).checkpoint.network()
     assert values["parameters"] == network.parameter_count
     assert values["config"]["model"]["hidden"] == 12
     assert values["training"]["step"] == 40

@@ -12,9 +12,7 @@ import soundfile
 from PIL import Image
 
 import charrnn
-from charrnn import checkpoint, config
-from charrnn.run import Run
-from charrnn.training.loop import Trainer
+from charrnn import checkpoint
 from tests.conftest import Command, flags
 from tests.sounds import RATE, music, recorded
 
@@ -70,7 +68,7 @@ def test_training_on_a_folder_of_recordings(command: Command, tmp_path: Path) ->
     (folder / "notes.txt").write_text("recorded on a Tuesday")
     outcome = command("train", folder, "-o", "run", *flags(steps=4, **AUDIO))
     assert outcome.returncode == 0, outcome.stderr
-    assert "passed over 1 files" in outcome.stderr
+    assert "skipped 1 files of another kind: " in outcome.stderr
     assert "free run flux" in outcome.stderr
     run = tmp_path / "run"
     previews = sorted(path.name for path in (run / "previews").iterdir())
@@ -95,21 +93,24 @@ def test_a_flag_of_sound_means_sound(command: Command, tmp_path: Path, corpus: P
     assert "frames of 16 numbers" in outcome.stderr
     outcome = command("train", corpus, "--components", 16, "--dry-run")
     assert outcome.returncode == 1
+    assert outcome.stderr == "charrnn: --components is for sound; this corpus is text\n"
+    outcome = command("train", corpus, "--components", 16, "--codec", "audio", "--dry-run")
+    assert outcome.returncode == 1
     assert "cannot be read as sound" in outcome.stderr
     outcome = command("train", corpus, "--codec", "char", "--components", 16, "--dry-run")
-    assert "--components has no effect without --codec audio" in outcome.stderr
+    assert "--components is for sound, --codec char is not; drop one" in outcome.stderr
 
 
 def test_a_run_of_sound_resumes_exactly(tmp_path: Path) -> None:
     clip = recorded(tmp_path / "clip.wav", music(3.0))
     settings = AUDIO | {"eval_every": 5}
     list(charrnn.train(clip, tmp_path / "whole", **(settings | {"steps": 10})))
-    events = iter(charrnn.train(clip, tmp_path / "half", **(settings | {"steps": 10})))
+    events = charrnn.train(clip, tmp_path / "half", **(settings | {"steps": 10}))
     for event in events:
-        if event.step == 5 and type(event).__name__ == "Saved":
-            events.close()  # type: ignore[attr-defined]
+        if event.update == 5 and type(event).__name__ == "Saved":
+            events.close()
             break
-    list(Trainer.resumed(Run(tmp_path / "half"), config.from_flags({})).events())
+    list(charrnn.resume(tmp_path / "half"))
     one, other = (
         checkpoint.read(tmp_path / name / "last.safetensors").tensors()
         for name in ("whole", "half")
@@ -174,8 +175,8 @@ def test_several_samples_and_a_picture(command: Command, sound_run: Path, tmp_pa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--top-k", "3"], "--top-k is for text"),
-        (["--stop", "x", "--beam", "2"], "--beam, --stop is for text"),
+        (["--top-k", "3"], "a model of sound; --top-k is for steps that are symbols (text)"),
+        (["--stop", "x", "--unk"], "--unk is for text; --stop is for text"),
         (["-o", "a.mid"], ".wav, .flac, .ogg"),
         (["--bits", "8", "-o", "a.wav"], "--bits must be 16 or 24"),
         (["--num", "2", "-o", "-"], "a stream holds one sample"),
@@ -198,11 +199,22 @@ def test_what_cannot_be_made(
     assert outcome.stdout == ""
 
 
+def test_beam_search_is_not_for_sound(command: Command, sound_run: Path) -> None:
+    outcome = command("sample", sound_run, "--beam", 2, "-o", "a.wav")
+    assert outcome.returncode == 2
+    assert outcome.stderr == "charrnn: --beam is for models of symbols\n"
+    assert outcome.stdout == ""
+
+
 def test_flags_of_sound_are_not_for_text(command: Command, run: Path) -> None:
     outcome = command("sample", run, "--picture", "a.png")
     assert outcome.returncode == 2
-    assert "--picture is for sound" in outcome.stderr
-    assert "whole characters" in command("sample", run, "-n", 1.5).stderr
+    assert "--picture: there are no pictures of characters; drop it" in outcome.stderr
+    outcome = command("sample", run, "--bits", 24)
+    assert outcome.returncode == 2
+    assert "this is a model of text; --bits is for sound" in outcome.stderr
+    outcome = command("sample", run, "-n", 1.5)
+    assert "--length 1.5: must be a whole number of characters" in outcome.stderr
 
 
 def test_a_recording_is_judged(command: Command, sound_run: Path, tmp_path: Path) -> None:
@@ -212,18 +224,18 @@ def test_a_recording_is_judged(command: Command, sound_run: Path, tmp_path: Path
     assert np.isfinite(values["nats_per_step"])
     assert set(values["free_run"]) == {"flux", "onsets", "spread", "variety", "lasting"}
     outcome = command("evaluate", sound_run, clip, "--picture", "a.png")
-    assert "left out" in outcome.stdout
+    assert "codec loss" in outcome.stdout
     assert np.asarray(Image.open(tmp_path / "a.png").convert("L"), float).std() > 20
 
 
 def test_a_picture_is_not_for_text(command: Command, run: Path, corpus: Path) -> None:
     outcome = command("evaluate", run, corpus, "--picture", "a.png")
-    assert "--picture is for models of sound" in outcome.stderr
+    assert "--picture: there are no pictures of characters; drop it" in outcome.stderr
 
 
 def test_what_is_in_a_model_of_sound(command: Command, sound_run: Path) -> None:
     outcome = command("inspect", sound_run)
-    assert "audio, 16 components of the log magnitude; 22,050 samples a second" in outcome.stdout
+    assert "audio, 16 PCA components of the log magnitude; sample rate 22,050 Hz" in outcome.stdout
     values = json.loads(command("inspect", sound_run, "--json").stdout)
     assert values["codec"]["hop"] == 128
 
@@ -231,8 +243,8 @@ def test_what_is_in_a_model_of_sound(command: Command, sound_run: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--head", "categorical"], "--head categorical is for text"),
-        (["--embedding", "8"], "--embedding is for text"),
+        (["--head", "categorical"], "--head categorical is for symbols; this corpus has vectors"),
+        (["--embedding", "8"], "--embedding is for symbols; this corpus has vectors"),
         (["--documents", "file"], "--documents"),
         (["--hop-length", "500"], "--hop-length"),
     ],
@@ -249,7 +261,7 @@ def test_settings_that_are_not_for_sound(
 
 def test_a_head_of_sound_is_not_for_text(command: Command, corpus: Path) -> None:
     outcome = command("train", corpus, "--head", "mse", "-o", "run")
-    assert "--head mse is for sound" in outcome.stderr
+    assert "--head mse is for vectors; this corpus has symbols" in outcome.stderr
 
 
 def test_the_course_s_preset(command: Command, tmp_path: Path) -> None:
@@ -257,5 +269,10 @@ def test_the_course_s_preset(command: Command, tmp_path: Path) -> None:
     outcome = command("train", clip, "-c", "magnet", "--steps", 3, "-o", "run", "--threads", 1)
     assert outcome.returncode == 0, outcome.stderr
     assert "dense 1025, mse head, batch norm of the input" in outcome.stderr
-    assert command("sample", "run", "-n", 0.5, "-o", "a.wav").returncode == 0
+    words = ["sample", "run", "-n", 0.5, "-o", "a.wav"]
+    assert command(*words).returncode == 0
+    assert command(*words, CHARRNN_TEMPERATURE="0.5").returncode == 0  # meant for other models
+    refused = command(*words, "-t", 0.5)
+    assert refused.returncode == 2
+    assert "--temperature has no effect: this model is deterministic" in refused.stderr
     assert "nats_per_step" not in command("evaluate", "run", clip, "--json").stdout

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from charrnn.checkpoint import read
-from charrnn.cli.failures import Interrupted, Interrupts
+from charrnn.cli.failures import SignalExit, StopSignals
 from charrnn.run import Run
 from tests.cli.test_train import started
 from tests.conftest import TINY, flags, trained
@@ -132,7 +132,7 @@ def test_a_full_disk_under_the_events_loses_no_run(
     line = f"charrnn train {corpus} -o run {small} --json 2>said >/dev/full"
     assert shell(line, environment, tmp_path).returncode == 1
     said = (tmp_path / "said").read_text()
-    assert "saved; go on with: charrnn train --resume run" in said
+    assert "saved, resume with: charrnn train --resume run" in said
     assert said.endswith("charrnn: standard output: No space left on device\n")
     assert Run(tmp_path / "run").last.exists()
 
@@ -166,9 +166,9 @@ def test_nohup_is_respected(corpus: Path, tmp_path: Path, environment: dict[str,
 
 def step_without_end(ready: Path) -> None:
     """What a long step is to Python: one instruction."""
-    with Interrupts() as interrupts:
-        interrupts.polling = True
-        interrupts.farewell = "the last save stands"
+    with StopSignals() as signals:
+        signals.polling = True
+        signals.last_words = "the last save stands"
         ready.touch()
         hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 
@@ -199,12 +199,12 @@ def step_without_end_and_nobody_listening(ready: Path) -> None:
 
 def test_only_ctrl_c_is_impatient() -> None:
     """Sessions end with several signals at once, and each asks for the same: to save."""
-    with Interrupts() as interrupts:
-        interrupts.polling = True
+    with StopSignals() as signals:
+        signals.polling = True
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
             os.kill(os.getpid(), number)
-        assert interrupts.number == signal.SIGTERM
-        with pytest.raises(Interrupted):
+        assert signals.number == signal.SIGTERM
+        with pytest.raises(SignalExit):
             os.kill(os.getpid(), signal.SIGINT)
 
 

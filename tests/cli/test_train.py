@@ -14,7 +14,7 @@ import pytest
 
 from charrnn import checkpoint
 from charrnn.cli.screen import Plain, screen_for, sparkline
-from charrnn.codec.sources import corpora
+from charrnn.media.sources import corpora
 from charrnn.training.events import Stopped
 from tests.conftest import TINY, Command, flags
 
@@ -41,7 +41,7 @@ def test_plain_lines_on_stderr(command: Command, corpus: Path, tmp_path: Path) -
     )
     assert sum("validation" in line and line.startswith("step") for line in lines) == 2
     assert "\x1b" not in outcome.stderr
-    assert lines[-1] == "the model is run/best.safetensors; sample it with: charrnn sample run"
+    assert lines[-1] == "the model is run/best.safetensors; sample from it with: charrnn sample run"
     names = sorted(path.name for path in (tmp_path / "run").iterdir())
     assert names == [".lock", "best.safetensors", "corpus.npy", "last.safetensors", "metrics.jsonl"]
 
@@ -120,7 +120,7 @@ def test_signals_save_and_say_how_to_go_on(
     child.send_signal(number)
     _, errors = child.communicate(timeout=60)
     assert child.returncode == code
-    assert f"go on with: charrnn train --resume {tmp_path / 'run'}" in errors
+    assert f"resume with: charrnn train --resume {tmp_path / 'run'}" in errors
     assert "Traceback" not in errors
     progress = checkpoint.read(tmp_path / "run" / "last.safetensors").progress
     assert progress is not None
@@ -141,7 +141,8 @@ def test_two_ctrl_c_close_together_lose_nothing(
         time.sleep(0.003)
     _, errors = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert f"go on with: charrnn train --resume {tmp_path / 'run'}" in errors
+    hint = f"charrnn train --resume {tmp_path / 'run'}"
+    assert f"resume with: {hint}" in errors or f"resume from the last checkpoint: {hint}" in errors
     assert "Traceback" not in errors
     checkpoint.read(tmp_path / "run" / "last.safetensors").network()
 
@@ -194,7 +195,7 @@ def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
     assert command("train", "--resume", "run", CHARRNN_STEPS="70").returncode == 1
     outcome = command("train", "--resume", "run", "--steps", 8, CHARRNN_HIDDEN="77")
     assert outcome.returncode == 0, outcome.stderr
-    assert "going on with run at step 4 of 8" in outcome.stderr
+    assert "resuming run at step 4 of 8" in outcome.stderr
     missing = command("train", "--resume", "nowhere")
     assert missing.returncode == 2
     assert missing.stderr.count("\n") == 1
@@ -205,7 +206,7 @@ def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
     [
         (["nothing.txt"], 1, "nothing.txt: no such file or directory"),
         (["empty"], 1, "empty: empty"),
-        (["short"], 1, "5 characters; 16 characters are the least"),
+        (["short"], 1, "short: 5 steps; at least 16 are needed"),
         (["binary"], 1, "binary: byte 0xff at offset 0 is not utf-8 text"),
         (["corpus.txt", "--hidden", "0"], 1, "--hidden must be at least 1, not 0"),
         (["corpus.txt", "--threads", "many"], 1, "--threads must be auto or a number"),
@@ -215,9 +216,9 @@ def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
         (["corpus.txt", "--encoding", "utf-9"], 1, "unknown encoding 'utf-9'"),
         (["corpus.txt", "-o", "corpus.txt"], 1, "corpus.txt: is a file"),
         (["corpus.txt", "-o", "corpus.txt/x"], 1, "corpus.txt/x: cannot be written"),
-        (["corpus.txt", "-o", ""], 2, "wants a directory of its own"),
+        (["corpus.txt", "-o", ""], 2, "must be a directory of its own for the run"),
         (["corpus.txt", "-o", "mine"], 1, "mine/metrics.jsonl: would be overwritten"),
-        ([""], 1, "a corpus has no name"),
+        ([""], 1, "an empty corpus name"),
         (
             ["corpus.txt", "--norm", "batch", "--batch-size", "1", "--seq-length", "1"],
             1,
@@ -241,7 +242,11 @@ def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
             "without --documents record",
         ),
         (["corpus.txt", "--separator", ""], 1, "needs a --separator of 1 to 1000 characters"),
-        (["corpus.txt", "--codec", "byte", "--normalize", "NFC"], 1, "bytes are read as they are"),
+        (
+            ["corpus.txt", "--codec", "byte", "--normalize", "NFC"],
+            1,
+            "--normalize has no effect without --codec char or word",
+        ),
         (["corpus.txt", "--codec", "morse"], 1, "--codec must be one of auto, char, word, byte"),
         (["corpus.txt", "--init-from", "nowhere"], 1, "nowhere: no such file or run"),
         (["corpus.txt", "--init-from", "binary"], 1, "binary: not a charrnn model"),
@@ -315,7 +320,7 @@ def test_any_file_by_bytes(command: Command, tmp_path: Path) -> None:
     (tmp_path / "odd.bin").write_bytes(bytes(range(256)) * 8)
     outcome = command("train", "odd.bin", "-o", "run", "--steps", 5, *SMALL)
     assert outcome.returncode == 0, outcome.stderr
-    assert "byte (odd.bin has NUL bytes, so it is no text)" in outcome.stderr
+    assert "byte (odd.bin has NUL bytes, so it is not text)" in outcome.stderr
     assert "nats per byte" in outcome.stderr
     drawn = command("sample", "run", "-n", 300, "--seed", 1)
     assert drawn.returncode == 0
@@ -335,7 +340,7 @@ def test_words(command: Command, corpus: Path) -> None:
     assert "nats per word" in outcome.stderr
     assert "bits per character" in outcome.stderr
     drawn = command("sample", "run", "-n", 60, "--seed", 1, "-q", "-p", "The dragon said ")
-    assert "read as <unk>, the model does not know: dragon" in drawn.stderr
+    assert "not in the vocabulary, read as <unk>: dragon" in drawn.stderr
     assert drawn.stdout.startswith("The dragon said ")
     assert not drawn.stdout.startswith("The dragon said  ")
     assert "<unk>" not in drawn.stdout
@@ -407,8 +412,9 @@ def test_live_display_on_a_terminal(
 ) -> None:
     words = ["train", corpus, "-o", tmp_path / "run", "--steps", 60, *SMALL]
     drawn = read_terminal(words, environment)
-    for part in ("characters/s", "loss  train", "validation", "best", "▁", "100%", "sample it"):
+    for part in ("characters/s", "loss  train", "validation", "best", "▁", "100%"):
         assert part in drawn
+    assert "sample from it with: charrnn sample" in drawn
 
 
 def test_sparkline() -> None:
@@ -421,4 +427,17 @@ def test_the_screen_fits_the_flags() -> None:
     assert type(screen_for(json_lines=False, quiet=False)) is Plain  # no terminal here
     silent = screen_for(json_lines=False, quiet=True)
     with silent:
-        silent.show(Stopped(1, "budget", 1.0, 1, None, None, 1.0, Path("x")))
+        silent.show(
+            Stopped(
+                1,
+                reason="budget",
+                epoch=1.0,
+                steps_seen=1,
+                best_nats_per_step=None,
+                best_update=None,
+                best_score=None,
+                score_name="validation loss",
+                elapsed_s=1.0,
+                path=Path("x"),
+            )
+        )

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from charrnn.codec.steps import Discrete
 from charrnn.data import corpus
 from charrnn.errors import CorpusError, RunError
+from charrnn.media.steps import Discrete
 
 BLOCKS = st.lists(st.lists(st.integers(0, 100_000), max_size=20), max_size=8)
 
@@ -73,16 +73,16 @@ def test_checksums_tell_corpora_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data + b"x", "not as long as it says"),
+        (lambda data: data + b"x", "its length does not match its header"),
         (lambda data: data[:-2], "not a readable corpus"),
-        (lambda data: data.replace(b"(3,)", b"(2,)"), "not as long as it says"),
+        (lambda data: data.replace(b"(3,)", b"(2,)"), "its length does not match its header"),
         (lambda data: data.replace(b"<u2", b"<f2"), "not an array of steps"),
         (lambda data: data.replace(b"<u2", b"|O "), "not a readable corpus"),
         (lambda data: data.replace(b"(3,)", b"(3:)"), "not a readable corpus"),
         (lambda data: data.replace(b"(3,)", b"(-3)"), "not a readable corpus"),
         (lambda data: data[:80], "not a readable corpus"),
         (lambda data: b"PK" + data, "another kind of file"),
-        (lambda data: data[:-1] + b"\xff", r"has a step 65\d+ of 1000"),
+        (lambda data: data[:-1] + b"\xff", r"has step 65\d+, but the codec has only 1000"),
     ],
 )
 def test_corpora_that_are_none(
@@ -106,7 +106,7 @@ def test_broken_arrays_are_refused(tmp_path: Path, data: bytes | None) -> None:
     path = tmp_path / "corpus.npy"
     if data is not None:
         path.write_bytes(data)
-    with pytest.raises(RunError, match="start the run anew"):
+    with pytest.raises(RunError, match="start a new run"):
         corpus.read(path)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from charrnn.codec.char import CharCodec
-from charrnn.config import ModelConfig
 from charrnn.errors import DeviceError
+from charrnn.media.text.char import CharCodec
 from charrnn.model import memory
 from charrnn.model.device import keep_freed_memory, out_of_memory
+from charrnn.settings import ModelConfig
 from charrnn.training import probe
 from charrnn.training.prepare import initial_network
 

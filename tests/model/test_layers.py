@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from charrnn.config import CELLS, ModelConfig
 from charrnn.model.cells import cell_of, torch_step
 from charrnn.model.cells.torch_step import Recurrence
 from charrnn.model.layers import RecurrentLayer
+from charrnn.settings import CELLS, ModelConfig
 
 V, H, B, T = 7, 5, 3, 11
 ORACLES = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}

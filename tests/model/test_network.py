@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from charrnn.codec.steps import Discrete
-from charrnn.config import CELLS, ModelConfig
+from charrnn.media.steps import Discrete
 from charrnn.model.dropout import dropout
 from charrnn.model.network import Network, flattened, unflattened
+from charrnn.settings import CELLS, ModelConfig
 
 V, H, B, T = 7, 5, 3, 11
 SHAPES: list[dict[str, object]] = [

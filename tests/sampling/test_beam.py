@@ -2,19 +2,21 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import charrnn
-from charrnn.codec.char import CharCodec
-from charrnn.codec.reading import MARK, Reading
-from charrnn.config import ModelConfig, SamplingConfig
 from charrnn.errors import SamplingError
+from charrnn.media.text.char import CharCodec
+from charrnn.media.text.reading import MARK, Reading
+from charrnn.media.text.settings import TextOptions, TextSettings
 from charrnn.model.network import Network
-from charrnn.sampling.beam import search, text_of
+from charrnn.sampling.beam import Hypothesis, product, search
 from charrnn.sampling.generate import samples
 from charrnn.sampling.runtime import Runtime
+from charrnn.settings import ModelConfig, SamplingConfig
 from tests.conftest import runtime_of
 
 LETTERS = "abc"
@@ -32,6 +34,31 @@ def model_of(characters: str = LETTERS, seed: int = 0) -> tuple[Network, CharCod
     return network, codec
 
 
+def find(
+    model: Runtime,
+    codec: CharCodec,
+    prime: str = "",
+    stop: str = "",
+    config: SamplingConfig | None = None,
+    forbid: str = "",
+    **options: Any,
+) -> list[Hypothesis]:
+    return search(
+        model,
+        codec,
+        prime=codec.prime(prime),
+        config=config or SamplingConfig(),
+        settings=TextSettings(forbid=forbid),
+        options=TextOptions(stop=stop),
+        **options,
+    )
+
+
+def text_of(codec: CharCodec, hypothesis: Hypothesis, prime: str = "", stop: str = "") -> str:
+    options = TextOptions(stop=stop)
+    return "".join(product(codec, hypothesis, codec.prime(prime), TextSettings(), options))
+
+
 def log_p(network: Network, codec: CharCodec, text: str, prime: str = "a") -> float:
     steps = torch.tensor([codec.primed(prime + text)[0].tolist()])
     with torch.no_grad():
@@ -44,27 +71,28 @@ def log_p(network: Network, codec: CharCodec, text: str, prime: str = "a") -> fl
 def test_a_wide_beam_finds_the_likeliest_of_all(seed: int) -> None:
     """Against every text of that length, scored one by one."""
     network, codec = model_of(seed=seed)
-    found = search(runtime_of(network), codec, length=4, width=3**4, prime="a")
+    found = find(runtime_of(network), codec, length=4, width=3**4, prime="a")
     texts = ["".join(letters) for letters in itertools.product(LETTERS, repeat=4)]
     expected = sorted(texts, key=lambda text: log_p(network, codec, text), reverse=True)
-    assert ["".join(text_of(codec, each, "a")) for each in found] == expected
+    assert [text_of(codec, each, "a") for each in found] == expected
     assert found[0].log_p == pytest.approx(log_p(network, codec, expected[0]), abs=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_wider_beam_finds_nothing_worse(seed: int) -> None:
     network, codec = model_of(seed=seed)
-    best = [search(runtime_of(network), codec, length=12, width=w, prime="a")[0] for w in (1, 81)]
+    best = [find(runtime_of(network), codec, length=12, width=w, prime="a")[0] for w in (1, 81)]
     assert best[1].log_p >= best[0].log_p - 1e-4
     cold = SamplingConfig(temperature=(0.0,))
-    (greedy,) = samples(runtime_of(network), codec, length=12, prime="a", config=cold)
-    assert "".join(text_of(codec, best[0], "a")) == "".join(greedy)
+    own = {"settings": TextSettings(), "options": TextOptions(), "prime": codec.prime("a")}
+    (greedy,) = samples(runtime_of(network), codec, length=12, config=cold, **own)
+    assert text_of(codec, best[0], "a") == greedy.text
 
 
 def test_documents_end_and_their_length_counts() -> None:
     """With no penalty the sum decides, with a penalty of 1 the mean."""
     network, codec = model_of(LETTERS + MARK, seed=3)
-    found = search(runtime_of(network), codec, length=5, width=300, length_penalty=0.0)
+    found = find(runtime_of(network), codec, length=5, width=300, length_penalty=0.0)
     scores = [each.log_p for each in found]
     assert scores == sorted(scores, reverse=True)
     assert any(each.ended for each in found)
@@ -72,7 +100,7 @@ def test_documents_end_and_their_length_counts() -> None:
     assert all(codec.end not in [d.step for d in each.drawn[:-1]] for each in found)
     means = [
         each.log_p / len(each.drawn)
-        for each in search(runtime_of(network), codec, length=5, width=300, length_penalty=1.0)
+        for each in find(runtime_of(network), codec, length=5, width=300, length_penalty=1.0)
     ]
     assert means == sorted(means, reverse=True)
     assert means[0] >= max(each.log_p / len(each.drawn) for each in found) - 1e-9
@@ -80,26 +108,24 @@ def test_documents_end_and_their_length_counts() -> None:
 
 def test_stop_texts_and_bans() -> None:
     network, codec = model_of()
-    for each in search(runtime_of(network), codec, length=30, width=5, prime="a", stop="cc"):
-        text = "".join(text_of(codec, each, "a", "cc"))
+    for each in find(runtime_of(network), codec, length=30, width=5, prime="a", stop="cc"):
+        text = text_of(codec, each, "a", "cc")
         assert "cc" not in text
         assert each.ended == (len(text) < 30)
-    only = SamplingConfig(forbid="b", no_repeat_ngram=4)
-    for each in search(runtime_of(network), codec, length=15, width=4, prime="a", config=only):
-        text = "a" + "".join(text_of(codec, each, "a"))
+    only: dict[str, Any] = {"forbid": "b", "config": SamplingConfig(no_repeat_ngram=4)}
+    for each in find(runtime_of(network), codec, length=15, width=4, prime="a", **only):
+        text = "a" + text_of(codec, each, "a")
         assert "b" not in text
         grams = [text[i : i + 4] for i in range(len(text) - 3)]
         assert len(grams) == len(set(grams))
     model, once = runtime_of(network), SamplingConfig(no_repeat_ngram=1)
     with pytest.raises(SamplingError, match="no step is left"):
-        search(model, codec, length=9, width=2, prime="a", config=once)
+        find(model, codec, length=9, width=2, prime="a", config=once)
 
 
 def test_on_a_trained_model(run: Path) -> None:
     model = charrnn.load(run)
-    runtime = Runtime.of(model)
-    first, second = (
-        search(runtime, model.codec, length=25, width=4, prime="The ") for _ in range(2)
-    )
+    runtime = Runtime.of(model.checkpoint)
+    first, second = (find(runtime, model.codec, length=25, width=4, prime="The ") for _ in range(2))
     assert first == second
     assert len(first) == 4

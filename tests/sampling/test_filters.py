@@ -6,9 +6,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from charrnn.config import SamplingConfig
 from charrnn.errors import SamplingError
 from charrnn.sampling import filters
+from charrnn.settings import SamplingConfig
 
 LOGITS = arrays(np.float32, st.integers(1, 40), elements=st.floats(-50, 50, width=32))
 

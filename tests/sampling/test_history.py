@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.config import SamplingConfig
 from charrnn.errors import SamplingError
 from charrnn.sampling.history import History
+from charrnn.settings import SamplingConfig
 
 V = 4
 FLAT = np.zeros(V)

@@ -12,9 +12,9 @@ import torch
 
 import charrnn
 from charrnn.checkpoint import Checkpoint
-from charrnn.codec.steps import Discrete
-from charrnn.config import CELLS, ModelConfig, SamplingConfig
 from charrnn.errors import SamplingError
+from charrnn.media.steps import Discrete
+from charrnn.media.text.settings import TextOptions
 from charrnn.model.network import Network, State
 from charrnn.model.shapes import shapes
 from charrnn.sampling import runtime
@@ -22,6 +22,7 @@ from charrnn.sampling.beam import search
 from charrnn.sampling.filters import softmax
 from charrnn.sampling.generate import samples
 from charrnn.sampling.runtime import Runtime, Stream
+from charrnn.settings import CELLS, ModelConfig, SamplingConfig
 from tests.conftest import TEXT, runtime_of, trained
 
 SIZE = 11
@@ -126,13 +127,27 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "corpus.txt").write_text(TEXT, encoding="utf-8")
     trained(folder / "corpus.txt", folder / "run", steps=30, lr=0.02, codec=request.param)
-    return charrnn.load(folder / "run")
+    return charrnn.load(folder / "run").checkpoint
+
+
+def texts_from(
+    stepped: Any, model: Checkpoint, config: SamplingConfig | None = None, **options: Any
+) -> list[str]:
+    drawn = samples(
+        stepped,
+        model.codec,
+        config=config or model.config.sampling,
+        settings=model.config.codec_settings,
+        options=TextOptions(),
+        **options,
+    )
+    return ["".join(sample) for sample in drawn]
 
 
 def test_the_same_seed_gives_the_same_text_from_both(model: Checkpoint) -> None:
     for config in (SamplingConfig(), SamplingConfig(temperature=(1.0, 0.5), top_p=0.95)):
         ours, theirs = (
-            ["".join(s) for s in samples(each, model.codec, length=200, num=3, config=config)]
+            texts_from(each, model, length=200, num=3, config=config)
             for each in (Runtime.of(model), Model(model.network()))
         )
         assert ours == theirs
@@ -140,7 +155,16 @@ def test_the_same_seed_gives_the_same_text_from_both(model: Checkpoint) -> None:
 
 def test_both_give_the_same_beams(model: Checkpoint) -> None:
     ours, theirs = (
-        search(each, model.codec, length=12, width=4)
+        search(
+            each,
+            model.codec,
+            prime=model.codec.prime(),
+            length=12,
+            width=4,
+            config=model.config.sampling,
+            settings=model.config.codec_settings,
+            options=TextOptions(),
+        )
         for each in (Runtime.of(model), Model(model.network()))
     )
     for one, other in zip(ours, theirs, strict=True):
@@ -165,7 +189,7 @@ def test_the_networks_own_distribution_over_a_text(
     (tmp_path / "corpus.txt").write_text(TEXT, encoding="utf-8")
     settings = {"steps": 20, "codec": codec, "norm": norm, "cell": cell, "lr": 0.02}
     trained(tmp_path / "corpus.txt", tmp_path / "run", **settings)
-    model = charrnn.load(tmp_path / "run")
+    model = charrnn.load(tmp_path / "run").checkpoint
     network, steps = model.network(), model.codec.encode(TEXT[:200])[0]
     with torch.inference_mode():
         wide = torch.as_tensor(steps.astype(np.int64))[None]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn.codec.steps import Discrete
-from charrnn.config import ModelConfig
+from charrnn.media.steps import Discrete
 from charrnn.model.network import Network
+from charrnn.settings import ModelConfig
 from charrnn.training import evaluate as module
 from charrnn.training.evaluate import Evaluation, evaluate
 

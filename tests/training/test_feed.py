@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn.config import Config, DataConfig, ModelConfig, SamplingConfig, TrainingConfig
+from charrnn.config import Config
+from charrnn.settings import DataConfig, ModelConfig, NoSettings, SamplingConfig, TrainingConfig
 from charrnn.training.feed import Feed
 
 
@@ -19,6 +20,7 @@ def test_a_corpus_on_the_device_gives_the_same_segments(bptt: str, kind: type) -
             lr=0.1, weight_decay=0, lr_decay=0.5, eval_every=1, patience=0, precision="fp32"
         ),
         sampling=SamplingConfig(),
+        codec_settings=NoSettings(),
     )
     host, device = (
         Feed(steps, config, torch.device("cpu"), resident=resident) for resident in (False, True)

@@ -14,13 +14,10 @@ from typing import Any
 
 import pytest
 
-from charrnn import config
+import charrnn
 from charrnn.checkpoint import read
-from charrnn.codec.sources import find
 from charrnn.errors import ConfigError
-from charrnn.run import Run, load
-from charrnn.training.loop import Trainer
-from charrnn.training.prepare import prepared
+from charrnn.run import Run
 from tests.conftest import TINY, trained
 from tests.forks import ended, forked
 from tests.sounds import music, recorded
@@ -53,18 +50,11 @@ def begin_or_go_on(
     """
     if until:
         _kill_at(until, out)
-    run = Run(out)
-    if run.last.exists():
-        with run.locked(), suppress(ConfigError):  # killed when all was done
-            for _ in Trainer.resumed(run, config.from_flags({})).events():
-                pass
+    if Run(out).last.exists():
+        with suppress(ConfigError):  # killed when all was done
+            charrnn.resume(out).run()
         return
-    given, model = config.from_flags(settings), source and load(source)
-    if model:
-        given["data"].setdefault("codec", model.codec.name)
-    with prepared(find([corpus]), run, given, force=True, init_from=model) as ready:
-        for _ in ready.begin().events():
-            pass
+    charrnn.train(corpus, out, force=True, init_from=source, **settings).run()
 
 
 def _kill_at(count: int, folder: Path) -> None:

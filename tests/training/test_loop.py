@@ -12,19 +12,20 @@ import torch
 
 import charrnn
 from charrnn import checkpoint, config
-from charrnn.codec.char import CharCodec
-from charrnn.codec.sources import find
-from charrnn.config import load_preset, presets
 from charrnn.errors import CheckpointError, ConfigError, DivergenceError, RunError
+from charrnn.media.text.char import CharCodec
 from charrnn.model import device as devices
+from charrnn.presets import load_preset, presets
 from charrnn.run import Run
+from charrnn.settings import ModelConfig
 from charrnn.training import probe
 from charrnn.training.events import Evaluated, Sampled, Saved, Stepped, Stopped
 from charrnn.training.loop import Trainer
-from charrnn.training.prepare import initial_network, prepared
+from charrnn.training.prepare import initial_network
 from charrnn.training.probe import Speed
 from tests.conftest import TINY, trained
 from tests.sounds import music, recorded
+from tests.training.setup import preparing
 
 NO_BUDGET = config.from_flags({})
 
@@ -53,7 +54,7 @@ def test_learns_abab_by_heart(tmp_path: Path) -> None:
     assert end.best_nats_per_step is not None
     assert end.best_nats_per_step < 0.02
     model = charrnn.load(tmp_path / "run")
-    assert "".join(charrnn.sample(model, length=20, prime="a")) == "ba" * 10
+    assert model.sample(20, prime="a", seed=0).text == "ba" * 10
 
 
 def test_events_tell_the_run(corpus: Path, tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_events_tell_the_run(corpus: Path, tmp_path: Path) -> None:
     kinds = [type(event) for event in events]
     assert kinds[-1] is Stopped
     assert kinds.count(Evaluated) == kinds.count(Sampled) == kinds.count(Saved) == 3
-    assert [e.step for e in events if isinstance(e, Evaluated)] == [20, 40, 45]
+    assert [e.update for e in events if isinstance(e, Evaluated)] == [20, 40, 45]
     assert all(len(e.text) for e in events if isinstance(e, Sampled))
     fractions = [e.fraction for e in events if isinstance(e, Stepped)]
     assert fractions == sorted(fractions)
@@ -85,9 +86,7 @@ def test_same_seed_same_run(corpus: Path, tmp_path: Path) -> None:
 
 def test_the_first_weights_do_not_depend_on_the_threads() -> None:
     """As the QR decomposition behind orthogonal matrices does, from some size on."""
-    model = config.ModelConfig(
-        cell="lstm", hidden=200, layers=1, embedding=8, dropout=0.0, norm="none"
-    )
+    model = ModelConfig(cell="lstm", hidden=200, layers=1, embedding=8, dropout=0.0, norm="none")
     before = torch.get_num_threads()
     found = []
     for threads in (1, 2):
@@ -135,16 +134,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def test_interrupted_and_resumed_equals_uninterrupted(
     corpus: Path, tmp_path: Path, name: str
 ) -> None:
+    if VARIANTS[name].get("precision") == "bf16" and not devices.can_bf16(torch.device("cpu")):
+        pytest.skip("this processor cannot train in bf16")
     settings = TINY | {"steps": 31, "eval_every": 9} | VARIANTS[name]
     list(charrnn.train(corpus, tmp_path / "whole", **settings))
     polls = iter([False] * 7 + [True])
-    with prepared(find([corpus]), Run(tmp_path / "parts"), config.from_flags(settings)) as ready:
+    with preparing([corpus], Run(tmp_path / "parts"), config.from_flags(settings)) as ready:
         *_, end = ready.begin().events(should_stop=lambda: next(polls))
-    assert (end.reason, end.step) == ("interrupted", 7)
+    assert (end.reason, end.update) == ("interrupted", 7)
     for pause in (5, 11, None):
         trainer = Trainer.resumed(Run(tmp_path / "parts"), NO_BUDGET)
-        until = None if pause is None else trainer.progress.step + pause
-        *_, end = trainer.events(should_stop=lambda t=trainer, u=until: t.progress.step == u)
+        until = None if pause is None else trainer.progress.update + pause
+        *_, end = trainer.events(should_stop=lambda t=trainer, u=until: t.progress.update == u)
     assert end.reason == "budget"
     assert_same_end(tmp_path / "whole", tmp_path / "parts")
     metrics = [Run(tmp_path / part).read_metrics() for part in ("whole", "parts")]
@@ -155,7 +156,7 @@ def test_minutes_plan_the_steps_and_end_in_time(corpus: Path, tmp_path: Path) ->
     """With a clock that ticks 0.1 s a look, a minute ends near its end and the rate with it."""
     settings = config.from_flags(TINY | {"minutes": 1.0, "eval_every": 20})
     ticks = iter(range(10**6))
-    with prepared(find([corpus]), Run(tmp_path / "run"), settings) as ready:
+    with preparing([corpus], Run(tmp_path / "run"), settings) as ready:
         trainer = ready.begin()
         events = list(trainer.events(clock=lambda: next(ticks) / 10))
     end = events[-1]
@@ -182,24 +183,24 @@ def test_threads_are_chosen_again_when_training_gets_slow(
     monkeypatch.setattr(probe, "fastest", fastest)
     run, now = Run(tmp_path / "run"), [0.0]
     settings = config.from_flags(TINY | {"threads": 0, "steps": 40, "eval_every": 20})
-    with prepared(find([corpus]), run, settings) as ready:
+    with preparing([corpus], run, settings) as ready:
         trainer = ready.begin()
         assert trainer.progress.threads == 2
-        plain_step = trainer._step
+        plain_update = trainer._update
 
-        def step() -> tuple[torch.Tensor, torch.Tensor, int]:
+        def update() -> tuple[torch.Tensor, torch.Tensor, int]:
             """On two threads 10 ms, while somebody else is at work 9 s; on one 3 s."""
-            busy = 5 <= trainer.progress.step < 19
+            busy = 5 <= trainer.progress.update < 19
             now[0] += (9.0 if busy else 0.01) if trainer.progress.threads == 2 else 3.0
-            return plain_step()
+            return plain_update()
 
-        monkeypatch.setattr(trainer, "_step", step)
-        seen = []
+        monkeypatch.setattr(trainer, "_update", update)
+        seen, before = [], torch.get_num_threads()
         for event in trainer.events(clock=lambda: now[0]):
             if isinstance(event, Saved):
                 saved = checkpoint.read(run.last).progress or {}
-                seen.append((event.step, saved["threads"]))
-                assert torch.get_num_threads() == saved["threads"]
+                seen.append((event.update, saved["threads"]))
+                assert torch.get_num_threads() == before
     assert [settings.get("precision") for settings in asked[1:]] == ["fp32", "fp32"]
     assert seen == [(6, 1), (20, 2), (40, 2)]
 
@@ -207,7 +208,7 @@ def test_threads_are_chosen_again_when_training_gets_slow(
 def test_threads_that_were_asked_for_stay(corpus: Path, tmp_path: Path) -> None:
     now = iter(range(10**6))
     settings = config.from_flags(TINY | {"threads": 1, "steps": 20, "eval_every": 10})
-    with prepared(find([corpus]), Run(tmp_path / "run"), settings) as ready:
+    with preparing([corpus], Run(tmp_path / "run"), settings) as ready:
         trainer = ready.begin()
         list(trainer.events(clock=lambda: next(now) ** 2))
         assert trainer.progress.threads == 1
@@ -220,7 +221,7 @@ def test_a_raised_budget_goes_on(corpus: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="has finished, after 20 steps"):
             Trainer.resumed(run, config.from_flags(budget))
     *_, end = Trainer.resumed(run, config.from_flags({"steps": 35})).events()
-    assert (end.step, end.reason) == (35, "budget")
+    assert (end.update, end.reason) == (35, "budget")
     assert checkpoint.read(run.last).config.training.steps == 35
 
 
@@ -230,9 +231,9 @@ def test_patience(corpus: Path, tmp_path: Path) -> None:
     *_, end = trained(corpus, tmp_path / "run", **settings)
     assert isinstance(end, Stopped)
     assert end.reason == "patience"
-    assert end.best_step == end.step - 15
+    assert end.best_update == end.update - 15
     best = checkpoint.read(tmp_path / "run" / "best.safetensors").training
-    assert best["step"] == end.best_step
+    assert best["step"] == end.best_update
     with pytest.raises(ConfigError, match="has finished"):
         Trainer.resumed(Run(tmp_path / "run"), NO_BUDGET)
 
@@ -240,12 +241,12 @@ def test_patience(corpus: Path, tmp_path: Path) -> None:
 def test_divergence_never_reaches_the_weights(corpus: Path, tmp_path: Path) -> None:
     settings = {"steps": 50, "eval_every": 5, "clip": 0, "schedule": "constant", "warmup": 0.0}
     run = Run(tmp_path / "run")
-    with prepared(find([corpus]), run, config.from_flags(TINY | settings)) as ready:
+    with preparing([corpus], run, config.from_flags(TINY | settings)) as ready:
         trainer = ready.begin()
         events = trainer.events()
         next(event for event in events if isinstance(event, Saved))
         before = tensors_of(run.last)
-        trainer.network.head.linear.bias.data[0] = math.nan
+        trainer.state.network.head.linear.bias.data[0] = math.nan
         with pytest.raises(DivergenceError, match=r"step 6: loss nan.*--lr.*last good state"):
             list(events)
     after = tensors_of(run.last)
@@ -257,9 +258,9 @@ def test_divergence_never_reaches_the_weights(corpus: Path, tmp_path: Path) -> N
 def test_weights_that_could_not_be_opened_again_are_not_saved(
     corpus: Path, tmp_path: Path, value: float
 ) -> None:
-    with prepared(find([corpus]), Run(tmp_path / "run"), config.from_flags(TINY)) as ready:
+    with preparing([corpus], Run(tmp_path / "run"), config.from_flags(TINY)) as ready:
         trainer = ready.begin()
-        trainer.network.layers[0].kernel.bias_hh_l0.data[3] = value
+        trainer.state.network.layers[0].kernel.bias_hh_l0.data[3] = value
         with pytest.raises(DivergenceError, match=r"step 0: model.layers.0.*has grown to .*--lr"):
             trainer.save()
     checkpoint.read(Run(tmp_path / "run").last).network()
@@ -276,20 +277,20 @@ def test_an_infinite_loss_leaves_the_weights(
         "charrnn.training.optimizers.can_skip", lambda o, d: skips and bool(o.defaults.get("fused"))
     )
     settings = TINY | {"steps": 50, "eval_every": 9, "optimizer": optimizer, "lr": 0.01}
-    with prepared(find([corpus]), Run(tmp_path / "run"), config.from_flags(settings)) as ready:
+    with preparing([corpus], Run(tmp_path / "run"), config.from_flags(settings)) as ready:
         trainer = ready.begin()
-        plain = trainer.network.loss
+        plain = trainer.state.network.loss
 
         def loss(*given: Any, **options: Any) -> Any:
             value, nats, state = plain(*given, **options)
-            bad = math.inf if trainer.progress.step == 6 else 1.0
+            bad = math.inf if trainer.progress.update == 6 else 1.0
             return value * bad, nats, state
 
-        trainer.network.loss = loss  # type: ignore[method-assign]
+        trainer.state.network.loss = loss  # type: ignore[method-assign]
         with pytest.raises(DivergenceError, match=r"step 7: loss \d.*norm (nan|inf)"):
             list(trainer.events())
-        assert (trainer.progress.step > 6) == (skips and fuses)
-    assert all(tensor.isfinite().all() for tensor in trainer.network.state_dict().values())
+        assert (trainer.progress.update > 6) == (skips and fuses)
+    assert all(tensor.isfinite().all() for tensor in trainer.state.network.state_dict().values())
     last = checkpoint.read(Run(tmp_path / "run").last)
     assert last.progress is not None
     assert last.progress["step"] == 0
@@ -298,23 +299,23 @@ def test_an_infinite_loss_leaves_the_weights(
 def test_the_state_is_carried_between_segments(corpus: Path, tmp_path: Path) -> None:
     """A segment begins with the state that the one before it ended with, an epoch with zeros."""
     settings = config.from_flags(TINY | {"steps": 60, "eval_every": 60})
-    with prepared(find([corpus]), Run(tmp_path / "run"), settings) as ready:
+    with preparing([corpus], Run(tmp_path / "run"), settings) as ready:
         trainer = ready.begin()
-        began, plain = [], trainer.network.loss
+        began, plain = [], trainer.state.network.loss
 
         def loss(inputs, targets, state, *rest, **options):
-            began.append((trainer.progress.segment, state, trainer.state))
+            began.append((trainer.progress.segment, state, trainer.state.recurrent))
             return plain(inputs, targets, state, *rest, **options)
 
-        trainer.network.loss = loss  # type: ignore[method-assign]
+        trainer.state.network.loss = loss  # type: ignore[method-assign]
         ended = None
         for _ in range(40):
-            trainer._step()
+            trainer._update()
             segment, state, _ = began[-1]
             zeros = all(not part.any() for parts in state for part in parts)
             assert zeros == (segment == 0)
             assert segment == 0 or state is ended
-            ended = trainer.state
+            ended = trainer.state.recurrent
     assert {segment for segment, _, _ in began} > {0, 1, 2}
 
 
@@ -362,7 +363,7 @@ def test_a_raised_budget_stands_at_once(corpus: Path, tmp_path: Path) -> None:
     trained(corpus, tmp_path / "run", steps=9, eval_every=5)
     run = Run(tmp_path / "run")
     Trainer.resumed(run, config.from_flags({"steps": 20}))  # and killed before its next save
-    assert Trainer.resumed(run, NO_BUDGET).progress.planned_steps == 20
+    assert Trainer.resumed(run, NO_BUDGET).progress.planned_updates == 20
 
 
 def test_minutes_for_a_run_that_nobody_has_timed(corpus: Path, tmp_path: Path) -> None:
@@ -370,13 +371,13 @@ def test_minutes_for_a_run_that_nobody_has_timed(corpus: Path, tmp_path: Path) -
     settings = config.from_flags(TINY | {"steps": 10**6, "eval_every": 10**6})
     run = Run(tmp_path / "run")
     polls = iter([False] * 3 + [True])
-    with prepared(find([corpus]), run, settings) as ready:
+    with preparing([corpus], run, settings) as ready:
         list(ready.begin().events(should_stop=lambda: next(polls)))
     run.metrics.unlink(missing_ok=True)
     trainer = Trainer.resumed(run, config.from_flags({"minutes": 10.0}))
-    assert 3 < trainer.progress.planned_steps < 10**8
+    assert 3 < trainer.progress.planned_updates < 10**8
     assert trainer.progress.elapsed_s > 0
-    assert Trainer.resumed(run, NO_BUDGET).progress.step == 3
+    assert Trainer.resumed(run, NO_BUDGET).progress.update == 3
 
 
 def test_nothing_to_resume(run: Path, tmp_path: Path) -> None:
@@ -409,7 +410,7 @@ def test_the_plateau_lowers_the_rate(corpus: Path, tmp_path: Path) -> None:
     budget = {"steps": 60, "eval_every": 5, "lr_patience": 2, "patience": 0}
     events = trained(corpus, tmp_path / "run", **settings, **budget)
     losses = [e.val_nats_per_step for e in events if isinstance(e, Evaluated)]
-    rates = {e.step: e.lr for e in events if isinstance(e, Stepped)}
+    rates = {e.update: e.lr for e in events if isinstance(e, Stepped)}
     expected, best, waited = 30.0, math.inf, 0
     for number, loss in enumerate(losses[:-1], 1):
         waited = 0 if loss < best else waited + 1
@@ -422,18 +423,18 @@ def test_the_plateau_lowers_the_rate(corpus: Path, tmp_path: Path) -> None:
 
 def test_stateless_segments_begin_at_zero(corpus: Path, tmp_path: Path) -> None:
     settings = config.from_flags(TINY | {"steps": 60, "eval_every": 60, "bptt": "stateless"})
-    with prepared(find([corpus]), Run(tmp_path / "run"), settings) as ready:
+    with preparing([corpus], Run(tmp_path / "run"), settings) as ready:
         trainer = ready.begin()
-        plain, seen = trainer.network.loss, []
+        plain, seen = trainer.state.network.loss, []
 
         def loss(inputs, targets, state, *rest, **options):
             assert all(not part.any() for parts in state for part in parts)
             seen.append(inputs[0, 0])
             return plain(inputs, targets, state, *rest, **options)
 
-        trainer.network.loss = loss  # type: ignore[method-assign]
+        trainer.state.network.loss = loss  # type: ignore[method-assign]
         for _ in range(20):
-            trainer._step()
+            trainer._update()
     assert len(seen) == 20
 
 
@@ -473,4 +474,4 @@ def test_on_a_gpu(corpus: Path, tmp_path: Path, embedding: int) -> None:
     *_, end = trained(corpus, tmp_path / "run", embedding=embedding, **settings)
     assert isinstance(end, Stopped)
     *_, end = Trainer.resumed(Run(tmp_path / "run"), config.from_flags({"steps": 40})).events()
-    assert end.step == 40
+    assert end.update == 40

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from charrnn.codec.steps import Discrete
 from charrnn.config import ModelConfig, TrainingConfig
+from charrnn.media.steps import Discrete
 from charrnn.model.network import Network
 from charrnn.training import optimizers
 

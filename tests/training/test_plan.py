@@ -9,50 +9,66 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn import config
-from charrnn.codec.char import CharCodec
-from charrnn.codec.sources import find
-from charrnn.codec.steps import Discrete
-from charrnn.config import ModelConfig
+from charrnn.data.encode import MIN_STEPS, Encoded
 from charrnn.errors import ConfigError, CorpusError, SamplingError
+from charrnn.media import MEDIA
+from charrnn.media.medium import Defaults, Size
+from charrnn.media.steps import Discrete
+from charrnn.media.text import CPU_SIZES
+from charrnn.media.text.char import CharCodec
 from charrnn.model.network import Network
 from charrnn.run import Run
+from charrnn.settings import ModelConfig
 from charrnn.training import plan, probe
-from charrnn.training.prepare import prepared
 from tests.conftest import TINY
+from tests.training.setup import preparing
 
 NOTHING = config.from_flags({})
 CODEC = CharCodec("ab\n")
-SIZE = plan.CPU_SIZES[1][1][0]
+TEXT = MEDIA["text"]
+SIZE = CPU_SIZES[1][1][0]
 
 
-def network_of(filled: config.Given) -> Network:
-    with torch.device("meta"):
-        return Network(ModelConfig(**filled["model"]), Discrete(3))
+def defaults_of(corpus_steps: int, codec: str = "char", on_gpu: bool = False) -> Defaults:
+    return TEXT.defaults(codec, corpus_steps, on_gpu=on_gpu)
 
 
-@given(
-    st.integers(plan.LEAST_STEPS, 10**10), st.sampled_from(["char", "word", "byte"]), st.booleans()
-)
+def choose(
+    asked: config.Given, corpus_steps: int, size: Size, codec: str = "char"
+) -> tuple[config.Given, tuple[str, ...]]:
+    asked = config.merge(asked, {"data": {"codec": codec}})
+    return plan.choose(asked, corpus_steps, defaults_of(corpus_steps, codec), size, Discrete)
+
+
+def planned(
+    asked: config.Given, filled: config.Given, speed: probe.Speed, corpus_steps: int
+) -> plan.Plan:
+    corpus = Encoded(Path("corpus.npy"), corpus_steps, CODEC, "", None, None)
+    return plan.make_plan(asked, filled, speed, 100, corpus, defaults_of(corpus_steps))
+
+
+@given(st.integers(MIN_STEPS, 10**10), st.sampled_from(["char", "word", "byte"]), st.booleans())
 def test_every_corpus_gets_a_plan_that_fits(corpus_steps: int, codec: str, on_gpu: bool) -> None:
     speed = probe.Speed(1, "fp32", 0.02)
-    for size in plan.sizes(corpus_steps, codec, on_gpu):
-        filled, notices = plan.choose(NOTHING, corpus_steps, size)
-    built = plan.finish(NOTHING, filled, speed, network_of(filled), CODEC, corpus_steps, notices)
+    for size in defaults_of(corpus_steps, codec, on_gpu).sizes:
+        filled, notices = choose(NOTHING, corpus_steps, size, codec)
+    built = planned(NOTHING, filled, speed, corpus_steps)
     assert plan.segments_of(built.config, corpus_steps) >= 1
-    assert 1 <= built.config.training.eval_every <= built.planned_steps
+    assert 1 <= built.config.training.eval_every <= built.planned_updates
     assert built.seconds <= 60 * plan.MINUTES + 1
     assert not notices or corpus_steps < 5000
 
 
-@given(st.integers(plan.LEAST_STEPS, 10**9))
+@given(st.integers(MIN_STEPS, 10**9))
 def test_words_need_fewer_passes(corpus_steps: int) -> None:
-    assert 3 <= plan.useful_epochs(corpus_steps, "word") <= plan.useful_epochs(corpus_steps)
+    words, characters = (defaults_of(corpus_steps, codec) for codec in ("word", "char"))
+    assert 3 <= words.epochs <= characters.epochs
 
 
-@given(st.integers(plan.LEAST_STEPS, 5000), st.integers(1, 300), st.integers(1, 300))
+@given(st.integers(MIN_STEPS, 5000), st.integers(1, 300), st.integers(1, 300))
 def test_short_corpora_shrink_the_batch(corpus_steps: int, batch: int, length: int) -> None:
     asked = config.from_flags({"batch_size": batch, "seq_length": length, "steps": 3})
-    filled, notices = plan.choose(asked, corpus_steps, SIZE)
+    filled, notices = choose(asked, corpus_steps, SIZE)
     data = filled["data"]
     assert data["batch_size"] <= batch
     assert data["seq_length"] <= length
@@ -68,7 +84,7 @@ def test_what_cannot_work_is_refused_before_training(corpus: Path, tmp_path: Pat
         asked = config.from_flags(TINY | {"steps": 5} | settings)
         with (
             pytest.raises(error, match=message),
-            prepared(find([corpus]), Run(tmp_path / "run"), asked),
+            preparing([corpus], Run(tmp_path / "run"), asked),
         ):
             pass
     assert not (tmp_path / "run").exists()
@@ -76,16 +92,16 @@ def test_what_cannot_work_is_refused_before_training(corpus: Path, tmp_path: Pat
 
 def test_what_is_asked_for_stands() -> None:
     asked = config.from_flags({"hidden": 7, "lr": 0.5, "epochs": 3, "eval_every": 4, "patience": 2})
-    filled, _ = plan.choose(asked, 10**6, SIZE)
+    filled, _ = choose(asked, 10**6, SIZE)
     speed = probe.Speed(2, "bf16", 0.02)
-    built = plan.finish(asked, filled, speed, network_of(filled), CODEC, 10**6).config
+    built = planned(asked, filled, speed, 10**6).config
     assert (built.model.hidden, built.training.lr, built.training.epochs) == (7, 0.5, 3)
     assert (built.training.eval_every, built.training.patience) == (4, 2)
     assert (built.training.minutes, built.training.precision) == (None, "bf16")
 
 
 @pytest.mark.parametrize(
-    ("asked", "room"),
+    ("flags", "room"),
     [
         ({"minutes": 30}, True),
         ({"minutes": 3}, False),
@@ -98,19 +114,18 @@ def test_what_is_asked_for_stands() -> None:
     ],
     ids=str,
 )
-def test_long_budgets_get_a_network_that_learns_more(asked: dict[str, Any], room: bool) -> None:
-    """10^6 characters at 0.1 s a step: 8 passes take 7 minutes."""
-    wishes = config.from_flags(asked)
-    large = next(
-        size for size in plan.sizes(10**6, "char", on_gpu=False) if size.cell_norm != "none"
-    )
-    filled, _ = plan.choose(wishes, 10**6, large)
+def test_long_budgets_get_a_network_that_learns_more(flags: dict[str, Any], room: bool) -> None:
+    """10^6 characters at 0.1 s an update: 8 passes take 7 minutes."""
+    asked = config.from_flags(flags)
+    defaults = defaults_of(10**6)
+    large = next(size for size in defaults.sizes if size.cell_norm != "none")
+    filled, _ = choose(asked, 10**6, large)
     speed = probe.Speed(1, "fp32", 0.1)
-    assert plan.has_room(wishes, filled, 10**6, speed, large) == room
+    assert plan.has_room(asked, filled, 10**6, speed, large, defaults) == room
 
 
 @pytest.mark.parametrize(
-    ("asked", "hurried"),
+    ("flags", "hurried"),
     [
         ({}, False),
         ({"minutes": 1}, True),
@@ -121,23 +136,24 @@ def test_long_budgets_get_a_network_that_learns_more(asked: dict[str, Any], room
     ],
     ids=str,
 )
-def test_a_hurry_is_one_that_was_asked_for(asked: dict[str, Any], hurried: bool) -> None:
-    wishes = config.from_flags(asked)
-    first, *_ = plan.candidates(wishes, 10**6, "char", "character", on_gpu=False)
+def test_a_hurry_is_one_that_was_asked_for(flags: dict[str, Any], hurried: bool) -> None:
+    asked = config.from_flags(flags)
+    first, *_ = plan.candidates(asked, defaults_of(10**6))
     assert first.hurried == hurried
-    for codec, unit in (("char", "character"), ("word", "word")):
+    for codec in ("char", "word"):
         for length in (1000, 10**5, 10**8):
-            assert plan.candidates(wishes, length, codec, unit, on_gpu=False)
+            assert plan.candidates(asked, defaults_of(length, codec))
 
 
 def test_a_network_is_foreseen_to_cost_the_square_of_its_width() -> None:
     """2 * 10^5 words at 20 ms a step: 7 passes take half a minute, four times the work 2."""
-    small, large = plan.sizes(2 * 10**5, "word", on_gpu=False)
+    defaults = defaults_of(2 * 10**5, "word")
+    small, large = defaults.sizes
     speed = probe.Speed(1, "fp32", 0.02)
     for minutes, room in ((1.5, False), (2.5, True)):
-        wishes = config.from_flags({"minutes": minutes})
-        filled, _ = plan.choose(wishes, 2 * 10**5, small, "word")
-        assert plan.has_room(wishes, filled, 2 * 10**5, speed, large, "word") == room
+        asked = config.from_flags({"minutes": minutes})
+        filled, _ = choose(asked, 2 * 10**5, small, "word")
+        assert plan.has_room(asked, filled, 2 * 10**5, speed, large, defaults) == room
 
 
 def test_the_probe_leaves_the_network_alone() -> None:
@@ -158,20 +174,20 @@ def test_the_probe_leaves_the_network_alone() -> None:
 
 def test_planning_leaves_nothing_behind(corpus: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
-    with prepared(find([corpus]), run, config.from_flags(TINY | {"steps": 5})) as ready:
-        assert ready.plan.planned_steps == 5
-        assert ready.plan.vocabulary == ready.codec.step.size
+    with preparing([corpus], run, config.from_flags(TINY | {"steps": 5})) as ready:
+        assert ready.plan.planned_updates == 5
+        assert ready.plan.step == ready.codec.step
     assert not run.path.exists()
 
 
 def test_an_old_run_survives_a_new_one_that_fails(corpus: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     settings = config.from_flags(TINY | {"steps": 5})
-    with prepared(find([corpus]), run, settings) as ready:
+    with preparing([corpus], run, settings) as ready:
         list(ready.begin().events())
     before = {path.name: path.read_bytes() for path in run.path.iterdir()}
     bad = tmp_path / "bad.txt"
     bad.write_bytes(b"good text and then \xff")
-    with pytest.raises(CorpusError), prepared(find([bad]), run, settings, force=True):
+    with pytest.raises(CorpusError), preparing([bad], run, settings, force=True):
         pass
     assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.config import TrainingConfig
-from charrnn.training.progress import Progress, planned_steps
-from charrnn.training.schedule import FLOOR, SCHEDULES, Place, learning_rate
+from charrnn.settings import TrainingConfig
+from charrnn.training.progress import Progress, planned_updates
+from charrnn.training.schedule import MIN_RATE, SCHEDULES, Place, learning_rate
 
 
 def config_of(**settings: object) -> TrainingConfig:
@@ -28,7 +28,7 @@ def test_cosine_falls_to_its_floor_after_the_warm_up() -> None:
     assert rates[0] < 0.01
     assert max(rates) == rates[10]
     assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] == pytest.approx(FLOOR)
+    assert rates[-1] == pytest.approx(MIN_RATE)
     assert rates[5] == pytest.approx(0.5 * SCHEDULES["cosine"](Place(0, 0.05), config))
 
 
@@ -56,7 +56,7 @@ def test_linear_ends_at_nothing() -> None:
 
 
 def test_plateaus_are_counted() -> None:
-    progress = Progress(planned_steps=100, threads=1, corpus_crc32=0)
+    progress = Progress(planned_updates=100, threads=1, corpus_crc32=0)
     losses = [3.0, 2.0, 2.1, 2.0, 1.9, 1.9, 1.9, 1.9, 1.9]
     seen = [(progress.evaluated(7.0 + loss, loss, 2), progress.plateaus) for loss in losses]
     assert [improved for improved, _ in seen] == [True, True, False, False, True] + [False] * 4
@@ -67,21 +67,21 @@ def test_plateaus_are_counted() -> None:
 
 
 def test_whichever_limit_comes_first() -> None:
-    assert planned_steps(config_of(steps=50), 10, 1.0) == 50
-    assert planned_steps(config_of(steps=50, epochs=2.5), 10, 1.0) == 25
-    assert planned_steps(config_of(steps=50, epochs=2.5, minutes=0.25), 10, 1.0) == 15
-    assert planned_steps(config_of(minutes=1), 10, 2.0, step=100, elapsed_s=30) == 160
+    assert planned_updates(config_of(steps=50), 10, 1.0) == 50
+    assert planned_updates(config_of(steps=50, epochs=2.5), 10, 1.0) == 25
+    assert planned_updates(config_of(steps=50, epochs=2.5, minutes=0.25), 10, 1.0) == 15
+    assert planned_updates(config_of(minutes=1), 10, 2.0, update=100, elapsed_s=30) == 160
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.floats(0.1, 30)), min_size=1, max_size=12))
 def test_the_used_up_share_never_jumps(decisions: list[tuple[int, float]]) -> None:
     """Whatever the clock says, the share rises evenly, and ends at 1."""
     config = config_of(minutes=2.0)
-    progress = Progress(planned_steps=100, threads=1, corpus_crc32=0)
+    progress = Progress(planned_updates=100, threads=1, corpus_crc32=0)
     for steps, seconds in decisions:
         for _ in range(steps):
             before = progress.fraction
-            progress.step += 1
+            progress.update += 1
             assert before <= progress.fraction <= 1
         progress.elapsed_s += seconds
         if progress.over(config):
@@ -89,36 +89,36 @@ def test_the_used_up_share_never_jumps(decisions: list[tuple[int, float]]) -> No
         before = progress.fraction
         progress.decide(config, 10)
         assert progress.fraction == pytest.approx(before)
-        assert progress.planned_steps > progress.step
-    progress.step = progress.planned_steps
+        assert progress.planned_updates > progress.update
+    progress.update = progress.planned_updates
     assert progress.fraction == 1
 
 
 def test_a_raised_budget_is_planned_from_its_beginning() -> None:
     """Ten steps a second, three minutes raised to four: 2400 steps, and the share ends at 1."""
-    progress = Progress(planned_steps=1800, threads=1, corpus_crc32=0)
-    progress.step, progress.elapsed_s = 1800, 180.0
+    progress = Progress(planned_updates=1800, threads=1, corpus_crc32=0)
+    progress.update, progress.elapsed_s = 1800, 180.0
     progress.anchor_step, progress.anchor_elapsed_s = 1700, 170.0
     longer = config_of(minutes=4.0)
     assert progress.refit(longer, 10)
-    assert progress.planned_steps == 2400
+    assert progress.planned_updates == 2400
     assert progress.fraction == pytest.approx(0.75)
-    progress.step, progress.elapsed_s = 2000, 200.0
+    progress.update, progress.elapsed_s = 2000, 200.0
     progress.decide(longer, 10)
-    assert progress.planned_steps == pytest.approx(2400, abs=2)
+    assert progress.planned_updates == pytest.approx(2400, abs=2)
 
 
 @pytest.mark.parametrize(
     "wrong", [{"step": -1}, {"step": "x"}, {"threads": 0}, {"epoch": 1.5}, {"elapsed_s": None}]
 )
 def test_broken_progress_is_refused(wrong: dict[str, object]) -> None:
-    values = Progress(planned_steps=7, threads=2, corpus_crc32=5).to_dict()
+    values = Progress(planned_updates=7, threads=2, corpus_crc32=5).to_dict()
     with pytest.raises((TypeError, ValueError)):
         Progress.from_dict(values | wrong)
 
 
 def test_progress_survives_json() -> None:
-    progress = Progress(planned_steps=7, threads=2, corpus_crc32=5, step=3)
+    progress = Progress(planned_updates=7, threads=2, corpus_crc32=5, update=3)
     assert Progress.from_dict(progress.to_dict()) == progress
     progress.best_nats_per_step = 1.25
     assert Progress.from_dict(progress.to_dict()) == progress

@@ -7,12 +7,12 @@ import torch
 
 import charrnn
 from charrnn import config
-from charrnn.codec.sources import find
 from charrnn.errors import ConfigError
 from charrnn.run import Run
 from charrnn.training.loop import Trainer
-from charrnn.training.prepare import Prepared, prepared
+from charrnn.training.prepare import Prepared
 from tests.conftest import TINY, trained
+from tests.training.setup import preparing
 
 OTHER = "zebra & the mill; river, heron\n" * 30
 
@@ -22,9 +22,8 @@ def begun(source: Path, text: str, folder: Path, **settings: object) -> Prepared
     path.write_text(text, encoding="utf-8")
     shape = {k: v for k, v in TINY.items() if k not in ("hidden", "layers", "embedding")}
     given = config.from_flags(shape | {"steps": 5} | settings)
-    with prepared(
-        find([path]), Run(folder / "new"), given, init_from=charrnn.load(source)
-    ) as ready:
+    source = charrnn.load(source).checkpoint
+    with preparing([path], Run(folder / "new"), given, init_from=source) as ready:
         return ready
 
 
@@ -34,7 +33,7 @@ def test_known_characters_keep_their_weights_wherever_they_stand(
 ) -> None:
     trained(corpus, tmp_path / "old", steps=20, eval_every=10, embedding=embedding, norm="batch")
     ready = begun(tmp_path / "old", OTHER, tmp_path)
-    source = charrnn.load(tmp_path / "old")
+    source = charrnn.load(tmp_path / "old").checkpoint
     old, new = source.codec.symbols, ready.codec.symbols
     assert old[:3] != new[:3]
     weights, network = source.network().state_dict(), ready.network
@@ -52,7 +51,7 @@ def test_known_characters_keep_their_weights_wherever_they_stand(
                 assert not any(
                     torch.equal(row, weights[name].select(axis, i)) for i in range(len(old))
                 )
-    (report,) = [text for text in ready.plan.notices if "begins with" in text]
+    (report,) = [text for text in ready.plan.notices if "starts from" in text]
     known = set(old) & set(new)
     assert f"{len(known)} characters keep their weights" in report
     assert "new, and initialised: " in report
@@ -61,7 +60,7 @@ def test_known_characters_keep_their_weights_wherever_they_stand(
 
 def test_nothing_in_common(run: Path, tmp_path: Path) -> None:
     ready = begun(run, "ωψχφυτσρ" * 40, tmp_path)
-    (report,) = [text for text in ready.plan.notices if "begins with" in text]
+    (report,) = [text for text in ready.plan.notices if "starts from" in text]
     assert "0 characters keep their weights" in report
 
 
@@ -78,7 +77,7 @@ def test_what_a_text_is_made_of_is_inherited(tmp_path: Path) -> None:
     ready = begun(tmp_path / "old", "Dora\nEmil\n" * 40, tmp_path)
     assert ready.plan.documents == 80
     assert ready.codec.reading.normalize == "NFC"
-    (report,) = [text for text in ready.plan.notices if "begins with" in text]
+    (report,) = [text for text in ready.plan.notices if "starts from" in text]
     assert "\ufdd0" not in report
 
 
@@ -137,7 +136,7 @@ def test_words_are_matched_by_name(corpus: Path, tmp_path: Path) -> None:
         tmp_path / "old", "the miller said the river said no " * 30, tmp_path, min_count=1
     )
     assert ready.codec.name == "word"
-    old = charrnn.load(tmp_path / "old")
+    old = charrnn.load(tmp_path / "old").checkpoint
     weights = old.network().state_dict()["embedding.weight"]
     place, origin = ready.codec.symbols.index("river"), old.codec.symbols.index("river")
     assert torch.equal(ready.network.embedding.weight[place], weights[origin])

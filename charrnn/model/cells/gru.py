@@ -1,5 +1,5 @@
-"""The gated recurrent unit (Cho et al. 2014) as cuDNN and PyTorch have it: the reset gate acts on
-the recurrent part of the candidate."""
+"""The gated recurrent unit (Cho et al. 2014) as in cuDNN and PyTorch: the reset gate multiplies the
+recurrent part of the candidate."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ CELL = Cell(
     state_parts=1,
     torch_step=torch_step,
     numpy_step=GruStep,
-    separate_bias=True,  # the reset gate acts on the candidate's
+    separate_bias=True,  # the reset gate multiplies that of the candidate
     kernel="GRU",
     fused="gru",
     kept_in_loop=36,

@@ -39,7 +39,7 @@ def torch_step(gates_x: Tensor, state: Parts, recurrence: Recurrence) -> Parts:
 
 
 class LstmStep(NumpyStep):
-    """Gates o, i, f, g; the cell state c is stored behind them, so that i * g and f * c are one
+    """Gates o, i, f, g; the cell state c is stored after them, so that i * g and f * c take one
     multiplication."""
 
     order: ClassVar = (3, 0, 1, 2)
@@ -70,7 +70,7 @@ class LstmStep(NumpyStep):
         multiply(self._o, self._h, self._h)
 
     def _normalized_cell_state(self) -> Array:
-        """The cell state as the output gate sees it: layer-normalised if configured."""
+        """The cell state for the output: layer-normalised if configured."""
         if self._cell_gain is None:
             return self._c
         gain, bias = self._cell_gain

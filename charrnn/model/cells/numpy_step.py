@@ -1,4 +1,4 @@
-"""What the cells' steps in NumPy share: the base class, and the arithmetic of gates and norms.
+"""Code shared by the cells' steps in NumPy: the base class, and functions for gates and norms.
 
 Arrays of one stream are (H,), those of S streams (H, S); the same code serves both.
 """
@@ -16,39 +16,39 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 Weights = Mapping[str, NDArray[Any]]
 
-EPSILON = np.float32(1e-5)  # of every norm, as in PyTorch
+EPSILON = np.float32(1e-5)  # in every norm, as in PyTorch
 HALF, ONE = np.float32(0.5), np.float32(1)
 
 
 class NumpyStep(abc.ABC):
     """One step of a cell, with its buffers, for one stream or several.
 
-    Both parts of the gates' pre-activations, the input's and the recurrent one, come with the
-    sigmoid gates first and halved: sigmoid(x) = (1 + tanh(x / 2)) / 2, so one tanh over all gates
-    and `sigmoid_from_tanh` over the first ones are enough.
+    In both parts of the gates' pre-activations, the input part and the recurrent part, the sigmoid
+    gates come first and are halved.  Since sigmoid(x) = (1 + tanh(x / 2)) / 2, one tanh over all
+    gates and `sigmoid_from_tanh` over the first ones are enough.
 
     Args:
-        recurrent: the recurrent part of the gates, (G*H, ...), which the layer computes anew after
-            each step.
-        h: the output, (H, ...), which `advance` writes; at first 0.
-        parameters: the cell's further parameters by name, and `cell_gain` where the cell state is
-            normalised, as they were trained.
+        recurrent: the recurrent part of the gates, (G*H, ...), which the layer updates after each
+            step.
+        h: the output, (H, ...), which `advance` writes; initially 0.
+        parameters: the cell's additional parameters by name, as trained; also `cell_gain` if the
+            cell state is normalised.
     """
 
-    order: ClassVar[tuple[int, ...]]  # of `torch_step`'s gates, sigmoid gates first
-    sigmoids: ClassVar[int]  # how many of them are sigmoid gates
+    order: ClassVar[tuple[int, ...]]  # indices of `torch_step`'s gates, sigmoid gates first
+    sigmoids: ClassVar[int]  # number of sigmoid gates
 
     def __init__(self, recurrent: Array, h: Array, parameters: Weights) -> None:
         self._recurrent, self._h = recurrent, h
 
     @property
     def state(self) -> tuple[Array, ...]:
-        """What a step hands to the next one besides h."""
+        """The parts of the state other than h."""
         return ()
 
     @abc.abstractmethod
     def advance(self, gates_x: Array) -> None:
-        """Write the new h, given the input's part of the gates, (G*H, ...); leave that as it is."""
+        """Write the new h, given the input part of the gates, (G*H, ...), which must not change."""
 
 
 def sigmoid_from_tanh(gates: Array) -> None:
@@ -58,7 +58,7 @@ def sigmoid_from_tanh(gates: Array) -> None:
 
 
 def standardized(values: Array, axis: int) -> Array:
-    """Shifted and scaled to mean 0 and variance 1 along an axis."""
+    """The values, shifted and scaled to mean 0 and variance 1 along an axis."""
     centred = values - values.mean(axis, keepdims=True)
     variance = np.square(centred).mean(axis, keepdims=True)
     result: Array = centred / np.sqrt(variance + EPSILON)
@@ -66,5 +66,5 @@ def standardized(values: Array, axis: int) -> Array:
 
 
 def per_stream(values: Array, like: Array) -> Array:
-    """The values with a last axis of 1 where `like` has an axis of streams, to broadcast."""
+    """The values with a last axis of size 1 if `like` has an axis of streams, for broadcasting."""
     return values.reshape(values.shape + (1,) * (like.ndim - values.ndim))

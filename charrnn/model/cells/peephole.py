@@ -1,5 +1,5 @@
-"""The LSTM whose gates see the cell state (Gers and Schmidhuber 2000): i and f the old one, o the
-new one."""
+"""The LSTM with peepholes (Gers and Schmidhuber 2000): its gates read the cell state; i and f read
+the old one, o the new one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PeepholeStep(LstmStep):
 
     def __init__(self, recurrent: Array, h: Array, parameters: Weights) -> None:
         super().__init__(recurrent, h, parameters)
-        to_i_f_o = parameters["peephole"] * HALF  # as the sigmoid gates are
+        to_i_f_o = parameters["peephole"] * HALF  # because sigmoid gates are halved
         self._to_i, self._to_f, self._to_o = (per_stream(weight, self._c) for weight in to_i_f_o)
         self._i, self._f, self._g = self._gates.reshape(4, *h.shape)[1:]
 

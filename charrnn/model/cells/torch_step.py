@@ -1,7 +1,7 @@
-"""What the cells' steps in PyTorch share: the recurrent weights, and the loop over time.
+"""Code shared by the cells' steps in PyTorch: the recurrent weights, and the loop over time.
 
-A step receives the input's part of the gates ready-made, so one loop serves one-hot inputs (a row
-look-up) and dense ones (a matrix product).
+The input part of the gates is computed before the loop, so the same loop works for one-hot inputs
+(a row look-up) and dense inputs (a matrix product).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Recurrence(NamedTuple):
 
     Args:
         weight: (G*H, H).
-        bias: (G*H,), where it is not added to the input's part of the gates.
-        gain: layer normalisation of the recurrent part, gate by gate, (G, H).
+        bias: (G*H,); None: it is added to the input part of the gates instead.
+        gain: for layer normalisation of the recurrent part, gate by gate, (G, H).
         keep: mask of recurrent dropout, (B, H).
-        parameters: the cell's further parameters by name, and `cell_gain` where the cell state is
-            normalised: its gain and bias, (2, H).
+        parameters: the cell's additional parameters by name; also `cell_gain`, gain and bias,
+            (2, H), if the cell state is normalised.
     """
 
     weight: Tensor
@@ -45,7 +45,7 @@ class Recurrence(NamedTuple):
         return gates if self.bias is None else gates + self.bias
 
     def normalized_cell_state(self, c: Tensor) -> Tensor:
-        """The cell state, (B, H), as the output gate sees it: layer-normalised if configured."""
+        """The cell state, (B, H), for the output: layer-normalised if configured."""
         cell_gain = self.parameters.get("cell_gain")
         if cell_gain is None:
             return c

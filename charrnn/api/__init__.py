@@ -1,0 +1,137 @@
+"""The Python interface: train, resume, load, sample, evaluate.  The commands use it too.
+
+Nothing here changes the threads, the allocator or the signal handlers of the process, except
+`tune=True` and `keep_freed_memory`, which exist for that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn import config, layering, media
+from charrnn.api.model import AnyPath, Model
+from charrnn.api.running import TrainingRun
+from charrnn.errors import UsageError
+from charrnn.media.sources import find
+from charrnn.presets import load_preset
+from charrnn.run import Run, fresh
+from charrnn.run import load as read_model
+
+if TYPE_CHECKING:
+    from charrnn.training.loop import Trainer
+    from charrnn.training.prepare import Prepared
+
+__all__ = ["Model", "TrainingRun", "keep_freed_memory", "load", "resume", "train"]
+
+
+def train(
+    files: AnyPath | Iterable[AnyPath],
+    out: AnyPath | None = None,
+    *,
+    preset: str | None = None,
+    force: bool = False,
+    init_from: AnyPath | None = None,
+    ignorable: Collection[str] = (),
+    **settings: Any,
+) -> TrainingRun:
+    """Set up a run on files or directories; iterate over the result to train.
+
+    Arguments are checked immediately.  The corpus is read later, when you ask for the first event
+    or the plan.
+
+    Args:
+        files: one path or several, or names of bundled corpora.
+        out: the run directory; None: a new one in `checkpoints/`.
+        preset: name of a bundled preset, or a TOML file; `settings` override it.
+        force: overwrite an existing run.
+        init_from: a model file or run whose weights to start from.
+        ignorable: names of settings that may have no effect, e.g. because they come from the
+            environment; for all others that is an error.
+        settings: any setting of `charrnn train --help` by name, e.g. `hidden=256, minutes=3`.
+
+    Raises:
+        CharrnnError: a subclass of it, with a message for the user.
+    """
+    given = config.from_flags(settings)
+    named = [n for values in given.values() for n in values if n not in ignorable]
+    source = None if init_from is None else read_model(init_from)
+    if source is not None:
+        given["data"].setdefault("codec", source.codec.name)
+    given = layering.over_preset(load_preset(preset), given)
+    among = layering.possible_media(given, named)
+    paths = [files] if isinstance(files, str | os.PathLike) else list(files)
+    codec = config.value(given, "codec")
+    sources, reason = find(paths, among, codec), ""
+    if codec == "auto":
+        by_medium = {n: config.codec_settings(given, m) for n, m in media.MEDIA.items()}
+        codec, reason = media.choose(sources, among, by_medium)
+    layering.refuse_idle(given, named, codec)
+    given = layering.without_idle(given, codec)
+    run = fresh(sources.name) if out is None else Run(Path(out))
+    run.refuse_existing(force)
+
+    def prepare(stack: ExitStack) -> Prepared:
+        from charrnn.training.prepare import prepared
+
+        return stack.enter_context(
+            prepared(sources, codec, reason, run, given, force=force, init_from=source)
+        )
+
+    return TrainingRun(run, prepare=prepare, sources=sources)
+
+
+def resume(
+    path: AnyPath,
+    *,
+    epochs: float | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+) -> TrainingRun:
+    """Continue a run exactly where it was saved; iterate over the result to train.
+
+    Args:
+        path: the run directory.
+        epochs: a new budget, counted from the beginning of the run; replaces the old one.
+        steps: the same in optimizer updates.
+        minutes: the same in minutes.
+
+    Raises:
+        UsageError: there is no run in this directory.
+        ConfigError: the budget is out of range.
+    """
+    budget = config.from_flags({"epochs": epochs, "steps": steps, "minutes": minutes})
+    run = Run(Path(path))
+    if not run.last.exists():
+        raise UsageError(f"{path}: no run to resume (no {run.last.name})")
+
+    def begin(stack: ExitStack) -> Trainer:
+        from charrnn.training.loop import Trainer
+
+        stack.enter_context(run.locked())
+        return Trainer.resumed(run, budget)
+
+    return TrainingRun(run, begin=begin)
+
+
+def load(target: AnyPath | None = None) -> Model:
+    """Open a model.
+
+    Args:
+        target: a model file or a run directory; None: the newest run in `checkpoints/`.
+
+    Raises:
+        CheckpointError: there is no model, or it is damaged.
+    """
+    return Model(read_model(target))
+
+
+def keep_freed_memory() -> None:
+    """Make the C library keep freed memory for reuse, for the rest of the process; on Linux this
+    makes training up to 20% faster."""
+    from charrnn.model import device
+
+    device.keep_freed_memory()

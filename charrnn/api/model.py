@@ -1,0 +1,351 @@
+"""A trained model: sample from it, evaluate it, compute the loss of a text."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn import config, layering, media
+from charrnn.checkpoint import Checkpoint
+from charrnn.errors import CorpusError, SamplingError, UsageError
+from charrnn.files import cannot_write, replacing
+from charrnn.media.codec import Prime
+from charrnn.media.report import Report
+from charrnn.media.sources import Sources, find
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+AnyPath = str | os.PathLike[str]
+CHUNK_STEPS = 4096  # read at a time by `Model.nats`
+
+
+class Model:
+    """A trained model.
+
+    Attributes:
+        checkpoint: the contents of its file.
+        path: the file.
+        config: the settings of its run.
+        codec: converts between files and steps.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.path, self.config, self.codec = checkpoint.path, checkpoint.config, checkpoint.codec
+        self._runtime: Any = None
+
+    def __repr__(self) -> str:
+        from charrnn.model.cells import cell_of
+
+        shape, codec = self.config.model, self.codec
+        label = cell_of(shape.cell).label
+        nats = self.checkpoint.training.get("best_nats_per_step")
+        loss = "" if nats is None else f", {nats:.4f} nats per {codec.unit}"
+        return (
+            f"<Model {label} {shape.layers}x{shape.hidden}, "
+            f"{codec.name} codec ({codec.step.size}){loss}>"
+        )
+
+    @property
+    def runtime(self) -> Any:
+        """The network in NumPy, which computes one step at a time.
+
+        Raises:
+            CheckpointError: the file is damaged.
+            SamplingError: a weight is not finite.
+        """
+        if self._runtime is None:
+            from charrnn.sampling.runtime import Runtime
+
+            self._runtime = Runtime.of(self.checkpoint)
+        return self._runtime
+
+    def prime(self, value: str = "", file: str | None = None) -> Prime:
+        """Encode what samples should continue.
+
+        Args:
+            value: the text itself; for other media, the name of a file.
+            file: a file with the prime; "-" is standard input.
+
+        Raises:
+            CharrnnError: it cannot be read.
+        """
+        return self.codec.prime(value, file, self.config.codec_settings)
+
+    def sample(self, length: float | None = None, **arguments: Any) -> Any:
+        """One sample; see `samples`."""
+        return next(self.samples(length, **arguments))
+
+    def samples(
+        self,
+        length: float | None = None,
+        *,
+        num: int = 1,
+        prime: str | Prime = "",
+        seed: int | None = None,
+        scored: bool = True,
+        tune: bool = False,
+        **settings: Any,
+    ) -> Iterator[Any]:
+        """Samples; each one is generated while you iterate over it.
+
+        A text sample yields pieces of text and has `.text`; a sound sample yields blocks of audio
+        and has `.sound` (an array) and `.rate`.  Both have `.save(path)`.
+
+        Args:
+            length: the maximum number of steps; for sound, seconds; None: a default.
+            num: the number of samples.
+            prime: the text to continue; for other media, the name of a file; or a result of
+                `Model.prime`.
+            seed: the same seed gives the same samples; None: a random one, which each sample has
+                as `.seed`.
+            scored: whether to compute `nats_per_step`; without it sampling is faster.
+            tune: measure which number of BLAS threads is fastest, and set it for the process.
+            settings: any setting of `charrnn sample --help` by name, e.g. `temperature=0.7`.
+
+        Raises:
+            CharrnnError: a setting is out of range or has no effect on this model.
+        """
+        from charrnn.sampling import generate
+
+        changed, options = self._sampling(settings)
+        if changed.model.head == "mse" and "temperature" in settings:
+            raise UsageError("--temperature has no effect: this model is deterministic (mse head)")
+        self.codec.steps_in(length)
+        return generate.samples(
+            self.runtime,
+            self.codec,
+            config=changed.sampling,
+            settings=changed.codec_settings,
+            options=options,
+            length=length,
+            num=num,
+            prime=self.prime(prime) if isinstance(prime, str) else prime,
+            seed=secrets.randbelow(2**31) if seed is None else seed,
+            scored=scored,
+            tune=tune,
+        )
+
+    def beam(
+        self,
+        width: int,
+        length: float | None = None,
+        *,
+        num: int = 1,
+        length_penalty: float = 1.0,
+        prime: str | Prime = "",
+        tune: bool = False,
+        **settings: Any,
+    ) -> list[Any]:
+        """The most likely samples found by beam search, best first.
+
+        Args:
+            width: number of hypotheses kept at each step.
+            length: the maximum number of steps.
+            num: how many samples to return, at most `width`.
+            length_penalty: rank by log p / steps ** length_penalty; 0 favours short samples.
+            prime: as in `samples`.
+            tune: as in `samples`.
+            settings: as in `samples`; those of random sampling, e.g. `temperature`, have no effect.
+
+        Raises:
+            CharrnnError: as in `samples`.
+        """
+        from charrnn.media.steps import Discrete
+        from charrnn.sampling.beam import product, search
+
+        if not isinstance(self.codec.step, Discrete):
+            raise UsageError("--beam is for models of symbols")
+        changed, options = self._sampling(settings)
+        prime = self.prime(prime) if isinstance(prime, str) else prime
+        hypotheses = search(
+            self.runtime,
+            self.codec,
+            prime=prime,
+            length=self.codec.steps_in(length),
+            width=width,
+            config=changed.sampling,
+            settings=changed.codec_settings,
+            options=options,
+            length_penalty=length_penalty,
+            tune=tune,
+        )
+        own = changed.codec_settings
+        best = [product(self.codec, each, prime, own, options) for each in hypotheses[:num]]
+        for index, sample in enumerate(best):
+            sample.index = index
+        return best
+
+    def refuse_without_pictures(self) -> None:
+        """Raise if this model's steps cannot be drawn.
+
+        Raises:
+            UsageError: there are no pictures of them.
+        """
+        if not self.codec.has_pictures:
+            raise UsageError(f"--picture: there are no pictures of {self.codec.unit}s; drop it")
+
+    def warnings(self, prime: Prime, **settings: Any) -> list[str]:
+        """What this model cannot read in a prime, or can never write.
+
+        Args:
+            prime: from `Model.prime`.
+            settings: as in `samples`.
+        """
+        return self.codec.warnings(prime, self._sampling(settings)[1])
+
+    def _sampling(self, settings: dict[str, Any]) -> tuple[config.Config, Any]:
+        """The config with these sampling settings, and the medium's options."""
+        medium, options = media.medium_of(self.codec.name), config.all_options()
+        known = {n for n, s in config.all_settings().items() if s.section == "sampling"}
+        if unknown := [name for name in settings if name not in known | options.keys()]:
+            raise UsageError(f"not a setting of sampling: {', '.join(unknown)}")
+        settings = layering.for_model(settings, settings, self.codec.name)
+        given = config.from_flags({n: v for n, v in settings.items() if n not in options})
+        own = {name: value for name, value in settings.items() if name in options}
+        return self.config.changed(given), config.options_from_flags(own, medium)
+
+    def evaluate(
+        self,
+        files: AnyPath | Iterable[AnyPath] | None = None,
+        *,
+        text: str | None = None,
+        device: str = "auto",
+        picture: AnyPath | None = None,
+        **settings: Any,
+    ) -> Report:
+        """Compute the loss of files, or of a text; for sound, also compare samples with the files.
+
+        Args:
+            files: one path or several.
+            text: a text to evaluate instead of files.
+            device: where to run.
+            picture: a PNG file to write, which shows what was compared.
+            settings: how to read the files, e.g. `encoding="cp1252"`.
+
+        Raises:
+            CharrnnError: the files cannot be read, or are too short.
+        """
+        from charrnn.model.device import pick
+
+        if picture is not None:
+            self.refuse_without_pictures()
+        if (files is None) == (text is None):
+            raise UsageError("evaluate needs either files or a text")
+        if text is not None:
+            self.codec.encode_text("")  # refuses a model that is not one of text
+        paths = [files] if isinstance(files, str | os.PathLike) else list(files or ())
+        given = config.from_flags(layering.for_model(settings, settings, self.codec.name))
+        medium = media.medium_of(self.codec.name)
+        own = config.declared(medium.settings)
+        defaults = medium.settings()
+        reading = {n: getattr(defaults, n) for n, s in own.items() if s.meta["when_reading"]}
+        for name, setting in own.items():
+            if name in given.get(setting.section, {}):
+                reading[name] = given[setting.section][name]
+        read = replace(self.config.codec_settings, **reading)
+        with tempfile.TemporaryDirectory(prefix="charrnn-") as scratch:
+            if text is not None:
+                given_text = Path(scratch) / "text.txt"
+                given_text.write_text(text, encoding="utf-8", newline="")
+                paths = [given_text]
+            sources = find(paths, [medium], self.codec.name)
+            chosen = pick(device)
+            network = self.checkpoint.network().to(chosen)  # early, to report damage first
+            return _report(self, sources, read, network, Path(scratch) / "corpus.npy", picture)
+
+    def nats(self, text: str) -> NDArray[np.float64]:
+        """The negative log probability of each piece of a text; a piece is a character, or a word
+        with the space before it (see `pieces`).
+
+        Returns:
+            (N,), in nats; NaN for a character that is not in the vocabulary.
+
+        Raises:
+            SamplingError: this is not a model of text.
+        """
+        import numpy as np
+        import torch
+
+        steps, pieces = self.codec.encode_text(text)
+        network = self.checkpoint.network()
+        start = self.codec.start(np.random.default_rng(0))
+        whole = torch.from_numpy(np.concatenate([start, steps]).astype(np.int64))[None]
+        step_nats = np.zeros(0)
+        with torch.no_grad():
+            state = network.initial_state(1)
+            for begin in range(0, whole.shape[1] - 1, CHUNK_STEPS):
+                block = whole[:, begin : begin + CHUNK_STEPS + 1]
+                logits, state = network(block[:, :-1], state)
+                scores = logits.double().log_softmax(-1).gather(-1, block[:, 1:, None])
+                step_nats = np.append(step_nats, -scores[0, :, 0].numpy())
+        step_nats = step_nats[len(start) - 1 :]
+        ends = np.cumsum([0, *(piece.steps for piece in pieces)])
+        sums = np.add.accumulate(np.append(0.0, step_nats))
+        own = np.array([piece.nats for piece in pieces], float)
+        own[[not piece.steps for piece in pieces]] = np.nan
+        nats: NDArray[np.float64] = sums[ends[1:]] - sums[ends[:-1]] + own
+        return nats
+
+    def pieces(self, text: str) -> list[str]:
+        """The pieces of a text that `nats` computes numbers for; joined, they are the text."""
+        return [piece.text for piece in self.codec.encode_text(text)[1]]
+
+    def save(self, path: AnyPath) -> None:
+        """Copy the model file to `path`, atomically.
+
+        Raises:
+            CheckpointError: the file is damaged.
+            SamplingError: the copy cannot be written.
+        """
+        self.checkpoint.tensors()  # checks them against the digest
+        with cannot_write(path, SamplingError), replacing(Path(path)) as temporary:
+            shutil.copyfile(self.path, temporary)
+
+
+def _report(
+    model: Model, sources: Sources, settings: Any, network: Any, path: Path, picture: AnyPath | None
+) -> Report:
+    """Encode and evaluate files; if the medium has a critic that compares, also judge samples."""
+    from threadpoolctl import threadpool_limits
+
+    from charrnn.data import corpus
+    from charrnn.training.evaluate import evaluate
+
+    codec = model.codec
+    reader = codec.reader(sources, settings)
+    # On one BLAS thread: on a busy machine, several threads wait for each other.
+    with threadpool_limits(1, user_api="blas"):
+        count = corpus.write(path, reader)
+        if count < 2:
+            raise CorpusError(
+                f"{sources}: {count} {codec.unit}s that the model knows; at least 2 are needed"
+            )
+        steps = corpus.read(path)
+        result = evaluate(network, steps)
+        nats = result.nats_per_step if network.head.has_density else None
+        report = reader.report(steps, result.steps, nats)
+        critic = codec.critic(steps)
+        if critic is None or not critic.compares:
+            return report
+        from charrnn.sampling.generate import sequences
+
+        own = model.config.codec_settings
+        drawn = sequences(
+            model.runtime, codec, num=critic.num, config=model.config.sampling, settings=own
+        )
+        verdict = critic.look(drawn, own)
+    report.values["free_run"] = dict(verdict.figures or {})
+    report.rows += [(f"free run, {k}", f"{v:.2f}") for k, v in (verdict.figures or {}).items()]
+    if picture is not None:
+        with cannot_write(picture, SamplingError):
+            verdict.draw(Path(picture))
+    return report

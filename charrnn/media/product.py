@@ -1,0 +1,148 @@
+"""The results of sampling: a sample, and a critic's verdict on several sampled sequences.
+
+drawn steps ──Codec.sample──▶ Sample (text, sound)
+drawn steps ──Critic.look───▶ Verdict (distance from the corpus; a preview)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple
+
+from charrnn.errors import SamplingError
+from charrnn.files import replaced
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Steps = NDArray[Any]  # (N,) unsigned integers or (N, F) floats
+
+
+class Drawn(NamedTuple):
+    """One sampled step."""
+
+    step: Any  # an integer, or a vector (F,)
+    nats: float = 0.0  # -log p under the model, before temperature and filters; 0: not computed
+
+
+class Sample(ABC):
+    """One sample, generated while you iterate over it; after that the attributes are final.
+
+    Attributes:
+        index: its position among the samples of one call.
+        seed: the seed that it was sampled with.
+        steps: number of steps sampled so far.
+        nats: total -log p of these steps under the model.
+        stopped: whether the sample ended by itself, before its full length.
+        keep_steps: set it before iterating to collect the steps, in blocks, in `kept`.
+    """
+
+    index: int = 0
+    seed: int = 0
+    steps: int = 0
+    nats: float = 0.0
+    stopped: bool = False
+    keep_steps: bool = False
+
+    def __init__(self) -> None:
+        self.kept: list[Steps] = []
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def stream(self) -> Iterator[Any]:
+        """Iterate without keeping the pieces, so that memory use stays constant."""
+        return iter(self)
+
+    @property
+    def nats_per_step(self) -> float:
+        """Mean -log p of the steps so far; 0 before the first."""
+        return self.nats / max(1, self.steps)
+
+    @property
+    def complaint(self) -> str:
+        """What is wrong with the finished sample, in a few words; may be empty."""
+        return ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` prints about it; call this after the sample is complete."""
+        return {"steps": self.steps}
+
+    def describe(self) -> str:
+        """Its size in readable form; call this after the sample is complete."""
+        return f"{self.steps:,} steps"
+
+    def save(self, path: Path | str) -> None:
+        """Generate the sample and write it to a file, atomically.
+
+        Raises:
+            SamplingError: the file cannot be written, or has an extension of another medium.
+        """
+        with replaced(Path(path), SamplingError) as stream:
+            self.write(stream, Path(path))
+
+    @abstractmethod
+    def write(self, stream: BinaryIO, path: Path | None = None) -> None:
+        """Generate the sample and write it to a stream.
+
+        Args:
+            stream: open for writing bytes; if `path` is given, also for reading and seeking.
+            path: the file's name, whose extension sets the format; None: a pipe.
+        """
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A critic's judgement of samples.
+
+    Args:
+        distance: from the corpus; the best model is the one with the smallest.  None: the
+            validation loss decides which model is best.
+        figures: the measurements that the distance is computed from.
+        detail: the same as text, for a line of the log.
+        text: a preview to print.
+    """
+
+    distance: float | None = None
+    figures: Mapping[str, float] | None = None
+    detail: str = ""
+    text: str | None = None
+
+    def save(self, folder: Path, stem: str) -> Path | None:
+        """Write a preview that is not text into a folder; return its path, or None.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        return None
+
+    def draw(self, path: Path) -> None:
+        """Write a PNG of what was compared; needs the codec's `has_pictures`.
+
+        Raises:
+            SamplingError: there is nothing to draw.
+            OSError: it cannot be written.
+        """
+        raise SamplingError("there is nothing to draw")
+
+
+class Critic(ABC):
+    """Judges sequences that a model generates without a prime.
+
+    Attributes:
+        num: how many sequences it needs.
+        compares: whether it compares them with the corpus; if so, the best model is the one with
+            the smallest distance, not the lowest loss.
+        score: the name of that distance.
+    """
+
+    num: int = 1
+    compares: ClassVar[bool] = False
+    score: ClassVar[str] = ""
+
+    @abstractmethod
+    def look(self, drawn: Iterable[Iterator[Drawn]], settings: Any) -> Verdict:
+        """Judge sequences sampled without a prime; take as many steps of each as needed."""

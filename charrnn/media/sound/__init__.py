@@ -1,0 +1,73 @@
+"""The medium of sound: recordings, encoded as spectrogram frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from charrnn.media.codec import Codec
+from charrnn.media.medium import Defaults, Learner, Medium, Size
+from charrnn.media.sound.settings import COMPONENTS, SoundOptions, SoundSettings
+from charrnn.media.sources import Sources
+from charrnn.media.steps import Continuous
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HELD_OUT = 0.1  # default fraction of each recording for validation
+# First bytes of sound files; those that libsndfile cannot read get an error that says how to
+# convert them.
+SIGNATURES = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"caff", b".snd")
+FORMS = (b"WAVE", b"AIFF", b"AIFC")  # after RIFF, RIFX, RF64 or FORM and a length
+FILM = b"ftyp"  # after a length: m4a, mp4, mov
+# Noise is added to the training input, because sampled frames are noisy.  Segments are read in
+# random order, because a recording of a minute is too short for stateful lanes.
+SIZE = Size(256, 0.0, 16, 64, 3e-3, embedding=0)
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "data": {"bptt": "stateless"},
+    "model": {"head": "gaussian", "input_noise": 0.3},
+    "sampling": {"temperature": (1.0,)},
+}
+
+
+class Sound(Medium):
+    """Recordings: any file that libsndfile reads."""
+
+    name = "sound"
+    files = "recordings"
+    kind: ClassVar = Continuous
+    codecs = ("audio",)
+    settings = SoundSettings
+    options = SoundOptions
+
+    def recognises(self, name: str, head: bytes, codec: str = "auto") -> bool:
+        """As in `Medium`: by the signature of the file format."""
+        return head.startswith(SIGNATURES) or head[8:12] in FORMS or head[4:8] == FILM
+
+    def learner(
+        self, codec: str, sources: Sources, settings: SoundSettings, val_fraction: float | None
+    ) -> Learner:
+        """As in `Medium`."""
+        from charrnn.media.sound.learning import SpectrogramLearner
+        from charrnn.media.sound.stft import Stft
+
+        stft = Stft(settings.n_fft, settings.hop_length)
+        components = settings.components
+        if components == COMPONENTS:  # the default, which may be too large for a small --n-fft
+            components = min(components, stft.bins)
+        held_out = HELD_OUT if val_fraction is None else val_fraction
+        return SpectrogramLearner(sources, settings.sample_rate, stft, components, held_out)
+
+    def from_dict(self, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Codec:
+        """As in `Medium`."""
+        from charrnn.media.sound.spectrogram import SpectrogramCodec
+
+        return SpectrogramCodec.from_dict(values, arrays)
+
+    def defaults(self, codec: str, corpus_steps: int, *, on_gpu: bool) -> Defaults:
+        """As in `Medium`: 350 epochs for 40 s of sound, 37 for an hour.
+
+        No early stopping, since models from the end of training often sound best.
+        """
+        epochs = float(round(min(500.0, max(10.0, 350 * (1800 / corpus_steps) ** 0.5))))
+        return Defaults((SIZE,), epochs, SETTINGS, evaluations=10, patience=0, every_segment=True)

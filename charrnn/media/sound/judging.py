@@ -1,0 +1,243 @@
+"""Judges free runs: whether sampled sound changes over time like the recording, or gets stuck.
+
+A model of sound can predict the next frame well and yet fade out or repeat itself when it is fed
+its own output; the loss does not show this.  So a few seconds of a free run are compared with
+excerpts of the recording of the same length: each figure is a ratio to their median; 1 is ideal.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import mean, median
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import scipy.cluster.vq
+import scipy.signal
+from numpy.typing import NDArray
+
+from charrnn.files import replacing
+from charrnn.media.product import Critic, Drawn, Verdict
+from charrnn.media.sound.soundfiles import SoundFile
+
+if TYPE_CHECKING:
+    from charrnn.media.sound.spectrogram import Frames, SpectrogramCodec
+
+Array = NDArray[np.float64]
+
+LOWEST_HZ, HIGHEST_HZ = 50.0, 11_025.0
+BANDS = 32
+POWER_FLOOR = 1e-9  # of the power of a full-scale sine: -90 dB
+CLUSTERS = 32
+REFERENCE_S = 120.0  # at most this much of the recording is used for comparison
+RUNS = 3  # free runs to judge: a single one may be good by chance
+PREVIEW_S = 5.0  # of a free run are saved as a preview
+FADED = 6.0  # nats of power, 26 dB: a sample this far below its usual level has fallen silent
+STILL = 0.25  # nats: if two frames usually differ by less, the sound does not change
+ALIKE = 0.2  # of the usual difference of two frames: below that, the sound repeats itself
+SHORTEST_LOOP_S, LONGEST_LOOP_S = 0.5, 20.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Measurements of a free run, as ratios to those of excerpts of the recording."""
+
+    flux: float  # spectral flux: increase of loudness from frame to frame, mean over the bands
+    onsets: float  # peaks of the flux per second
+    spread: float  # standard deviation over time, mean over the bands
+    variety: float  # perplexity of the frames over clusters of the recording's frames
+    lasting: float  # flux of the second half of the free run divided by that of the first half
+
+    @property
+    def distance(self) -> float:
+        """The sum of the absolute logarithms of the ratios: 0 is ideal."""
+        return math.fsum(abs(math.log(min(max(v, 1e-3), 1e3))) for v in self.to_dict().values())
+
+    def to_dict(self) -> dict[str, float]:
+        """Values that JSON can hold."""
+        return asdict(self)
+
+
+class Listener:
+    """Compares free runs with a recording.
+
+    Args:
+        recording: magnitudes, (N, bins), relative to full scale.
+        rate: samples per second.
+        steps_per_s: frames per second.
+        seconds: length of a free run.
+    """
+
+    def __init__(
+        self, recording: NDArray[np.float32], rate: int, steps_per_s: float, seconds: float = 10.0
+    ) -> None:
+        self._rate, self._steps_per_s = rate, steps_per_s
+        loudness = bands(recording[: round(REFERENCE_S * steps_per_s)], rate)
+        self.steps = max(2, min(round(seconds * steps_per_s), len(loudness)))
+        self._prominence = float(_flux(loudness).std())
+        clusters = min(CLUSTERS, len(loudness))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about empty clusters, which do no harm
+            self._centres, _ = scipy.cluster.vq.kmeans2(loudness, clusters, minit="++", rng=0)
+        places = range(0, len(loudness) - self.steps + 1, max(1, self.steps // 2))
+        windows = [self._measured(loudness[place : place + self.steps]) for place in places]
+        self._typical = [median(values) for values in zip(*windows, strict=True)]
+
+    def figures(self, free_run: NDArray[np.float32]) -> Figures:
+        """The figures of a free run: magnitudes, (`steps`, bins)."""
+        loudness = bands(free_run, self._rate)
+        measured = self._measured(loudness)
+        ratios = (a / max(b, 1e-9) for a, b in zip(measured, self._typical, strict=True))
+        flux, onsets, spread, variety = ratios
+        rises, half = _flux(loudness), len(loudness) // 2
+        lasting = float(rises[half:].mean() / max(rises[:half].mean(), 1e-9))
+        return Figures(flux, onsets, spread, variety, lasting)
+
+    def _measured(self, loudness: Array) -> tuple[float, float, float, float]:
+        """Flux, onsets, spread and variety of an excerpt, (n, BANDS)."""
+        flux = _flux(loudness)
+        peaks = len(scipy.signal.find_peaks(flux, prominence=self._prominence)[0])
+        nearest, _ = scipy.cluster.vq.vq(loudness, self._centres)
+        fractions = np.bincount(nearest) / len(nearest)
+        fractions = fractions[fractions > 0]
+        return (
+            float(flux.mean()),
+            peaks * self._steps_per_s / len(loudness),
+            float(loudness.std(0).mean()),
+            math.exp(-float(np.sum(fractions * np.log(fractions)))),
+        )
+
+
+def bands(magnitudes: NDArray[np.float32], rate: int) -> Array:
+    """The log power in BANDS bands that are equally wide in octaves, (n, BANDS); fewer bands if
+    there are too few bins."""
+    bins = magnitudes.shape[1]
+    highest = min(HIGHEST_HZ, rate / 2)
+    edges = np.geomspace(LOWEST_HZ, highest, BANDS + 1) / (rate / 2) * (bins - 1)
+    starts = np.unique(np.clip(np.round(edges[:-1]).astype(int), 0, bins - 1))
+    power = np.square(magnitudes[:, : max(int(edges[-1]), starts[-1]) + 1], dtype=np.float64)
+    widths = np.diff(np.append(starts, power.shape[1]))
+    loudness: Array = np.log(np.add.reduceat(power, starts, 1) / widths + POWER_FLOOR)
+    return loudness
+
+
+def _flux(loudness: Array) -> Array:
+    rises: Array = np.clip(np.diff(loudness, axis=0), 0, None).mean(1)
+    return rises
+
+
+def trouble(heard: Array, steps_per_s: float) -> str:
+    """What is audibly wrong with a sample: it falls silent, holds one sound, or repeats itself at
+    its end; "" if nothing is.
+
+    Args:
+        heard: the sample's log power from `bands`, (n, BANDS).
+        steps_per_s: frames per second.
+    """
+    second = max(1, round(steps_per_s))
+    if len(heard) < 2 * second:
+        return ""
+    loudness = heard.max(1)
+    usual = float(np.quantile(loudness, 0.9))
+    if usual < math.log(POWER_FLOOR) + FADED:
+        return "it is silent"
+    if loudness[-second:].max() < usual - FADED:
+        since = int(np.flatnonzero(loudness >= usual - FADED)[-1]) + 1
+        return f"it falls silent after {since / steps_per_s:.1f} s"
+    end = heard[-round(2 * LONGEST_LOOP_S * steps_per_s) :]
+    usually = float(np.abs(end - end.mean(0)).mean()) * 2**0.5
+    if usually < STILL:
+        return "it holds one sound"
+    for lag in range(round(SHORTEST_LOOP_S * steps_per_s), len(end) // 2):
+        if np.abs(end[-lag:] - end[-2 * lag : -lag]).mean() < ALIKE * usually:
+            return f"it repeats itself every {lag / steps_per_s:.1f} s"
+    return ""
+
+
+@dataclass(frozen=True)
+class SoundVerdict(Verdict):
+    """The result of comparing free runs with the recording; the first run is the preview."""
+
+    codec: SpectrogramCodec | None = None
+    frames: Frames | None = None  # of the first run, (N, F)
+    recording: Frames | None = None
+    rounds: int = 0
+
+    def save(self, folder: Path, stem: str) -> Path:
+        """As in `Verdict`: a few seconds as FLAC, and a PNG of their spectrogram below that of the
+        recording."""
+        assert self.codec is not None
+        assert self.frames is not None
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{stem}.flac"
+        count = round(PREVIEW_S * self.codec.steps_per_s)
+        decoder = self.codec.decoder(rounds=self.rounds)
+        sound = np.concatenate([decoder.push(self.frames[:count]), decoder.flush()])
+        with (
+            replacing(path) as temporary,
+            open(temporary, "wb+") as stream,
+            SoundFile(stream, path, self.codec.rate) as file,
+        ):
+            file.write(sound)
+        self._draw(path.with_suffix(".png"), count)
+        return path
+
+    def draw(self, path: Path) -> None:
+        """As in `Verdict`: spectrograms."""
+        assert self.frames is not None
+        self._draw(path, len(self.frames))
+
+    def _draw(self, path: Path, count: int) -> None:
+        assert self.codec is not None
+        assert self.frames is not None
+        count = min(count, len(self.frames))
+        pieces = (("recording", self.recording), ("free run", self.frames))
+        self.codec.draw(path, [(name, np.asarray(steps)[:count]) for name, steps in pieces])
+
+
+class SoundCritic(Critic):
+    """Compares free runs with the recording.
+
+    Args:
+        codec: of the model.
+        corpus: the features of the recording, (N, F).
+    """
+
+    num = RUNS
+    compares: ClassVar[bool] = True
+    score: ClassVar[str] = "distance from the recording"
+
+    def __init__(self, codec: SpectrogramCodec, corpus: Frames) -> None:
+        self._codec = codec
+        self._recording = np.array(corpus[: round(REFERENCE_S * codec.steps_per_s)])
+        self._listener = Listener(self._loudness(self._recording), codec.rate, codec.steps_per_s)
+
+    def look(self, drawn: Iterable[Iterator[Drawn]], settings: Any) -> SoundVerdict:
+        """As in `Critic`; the figures are means over the runs."""
+        runs = [
+            np.stack([step for step, _ in islice(sequence, self._listener.steps)])
+            for sequence in drawn
+        ]
+        measured = [self._listener.figures(self._loudness(run)) for run in runs]
+        columns = zip(*(figures.to_dict().values() for figures in measured), strict=True)
+        figures = Figures(*map(mean, columns)).to_dict()
+        return SoundVerdict(
+            distance=mean(figures.distance for figures in measured),
+            figures=figures,
+            detail="free run " + ", ".join(f"{k} {v:.2f}" for k, v in figures.items()),
+            codec=self._codec,
+            frames=runs[0],
+            recording=self._recording,
+            rounds=settings.griffin_lim,
+        )
+
+    def _loudness(self, features: Frames) -> Frames:
+        """Magnitudes relative to full scale, (N, bins), with noise for what the features lack."""
+        codec = self._codec
+        loudness: Frames = codec.magnitudes(features, np.random.default_rng(0))
+        return loudness / codec.stft.full_scale

@@ -1,0 +1,184 @@
+"""Encodes recordings as spectrogram frames and learns their principal components."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from charrnn.errors import ConfigError
+from charrnn.media.medium import Learner
+from charrnn.media.sound.spectrogram import (
+    MAGNITUDE_FLOOR,
+    START,
+    STARTS,
+    Array,
+    Arrays,
+    Frames,
+    SpectrogramCodec,
+    recorded,
+    silence,
+)
+from charrnn.media.sound.stft import Stft
+from charrnn.media.sources import Sources
+
+Part = tuple[int, int, int]  # part of a recording: index of the recording, first frame, end
+
+PASS_FRAMES = 4096  # processed at a time
+WEIGHT = 0.5  # a bin's weight is its usual magnitude to this power
+RANK = 1e-7  # of the largest variance: smaller variances are rounding errors
+
+
+class SpectrogramLearner(Learner):
+    """The `Learner` of sound.
+
+    The first pass yields raw frames.  Then the principal components are computed, and the second
+    pass replaces the frames by features.
+
+    Args:
+        sources: the recordings.
+        rate: samples per second.
+        stft: the transform.
+        components: F; 0: raw magnitudes.
+        val_fraction: fraction of each recording to hold out, at its end.  After the second pass the
+            attribute of this name is the resulting fraction of the whole corpus.
+    """
+
+    def __init__(
+        self, sources: Sources, rate: int, stft: Stft, components: int, val_fraction: float
+    ) -> None:
+        if components > stft.bins:
+            raise ConfigError(f"--components must be at most {stft.bins}, the bins of a frame")
+        self._sources, self._rate, self._stft = sources, rate, stft
+        self._components, self._fraction = components, val_fraction
+        self._counts: list[int] = []  # frames of each recording
+        self._codec: SpectrogramCodec | None = None
+
+    def __iter__(self) -> Iterator[Frames]:
+        for name in self._sources.files:
+            self._counts.append(0)
+            for block in recorded(name, self._rate, self._stft, not self._components):
+                self._counts[-1] += len(block)
+                yield block
+
+    has_second_pass: ClassVar[bool] = True
+
+    def second_pass(self, raw: Frames) -> Iterator[Frames]:
+        """The corpus as features: first the training parts of all recordings, then the held-out
+        parts, with silence between parts that are not contiguous.
+
+        Args:
+            raw: all raw frames, (N, bins).
+        """
+        learnt, held = self._parts()
+        spans = [(begin, end) for _, begin, end in learnt]
+        arrays = _fit(raw, spans, self._components)
+        self._codec = codec = SpectrogramCodec(self._rate, self._stft, arrays)
+        arrays["starts"] = _starts(codec, raw, spans)
+        gap = codec.features(silence(self._rate, self._stft, codec.is_linear))
+        count = before = 0
+        last: Part | None = None
+        for number, part in enumerate(learnt + held):
+            before = count if number == len(learnt) else before
+            recording, begin, end = part
+            if last is not None and (last[0], last[2]) != (recording, begin):
+                count += len(gap)
+                yield gap
+            for block in _rows(raw, begin, end):
+                count += len(block)
+                yield codec.features(block)
+            last = part
+        self.val_fraction = (count - before) / count
+
+    def _parts(self) -> tuple[list[Part], list[Part]]:
+        """The training parts and the held-out parts of the recordings.
+
+        Each recording is split; if all are too short for that, the last recordings are held out as
+        a whole.
+        """
+        bounds = np.cumsum([0, *self._counts]).tolist()
+        whole = list(enumerate(pairwise(bounds)))
+        learnt, held = [], []
+        for recording, (begin, end) in whole:
+            cut = end - round((end - begin) * self._fraction)
+            learnt.append((recording, begin, cut))
+            held.append((recording, cut, end))
+        if all(begin == end for _, begin, end in held):
+            count = max(1, round(len(whole) * self._fraction))
+            parts = [(recording, begin, end) for recording, (begin, end) in whole]
+            if len(parts) == 1:
+                recording, begin, end = parts[0]
+                cut = max(begin + 1, end - 2)
+                return [(recording, begin, cut)], [(recording, cut, end)]
+            learnt, held = parts[:-count], parts[-count:]
+        return [p for p in learnt if p[1] < p[2]], [p for p in held if p[1] < p[2]]
+
+    @property
+    def codec(self) -> SpectrogramCodec:
+        """The codec, once `second_pass` is exhausted."""
+        assert self._codec is not None
+        return self._codec
+
+
+def _rows(raw: Frames, begin: int, end: int) -> Iterator[Frames]:
+    """Rows in blocks, each read through a new memory map: with a single map, everything read would
+    count as memory of this process."""
+    for start in range(begin, end, PASS_FRAMES):
+        rows: NDArray[Any] = raw
+        if isinstance(raw, np.memmap) and raw.filename is not None:
+            rows = np.memmap(raw.filename, raw.dtype, "r", raw.offset, raw.shape)
+        yield np.array(rows[start : min(end, start + PASS_FRAMES)])
+
+
+def _fit(raw: Frames, parts: list[tuple[int, int]], components: int) -> Arrays:
+    """The arrays of a codec, e.g. mean and principal components, from the frames in these parts."""
+    bins = raw.shape[1]
+    if not components:
+        return {"mean": np.zeros(bins, np.float32), "remainder": np.zeros(bins, np.float32)}
+    count, total, power = 0, np.zeros(bins), np.zeros(bins)
+    products = np.zeros((bins, bins))
+    for begin, end in parts:
+        for rows in _rows(raw, begin, end):
+            block = rows.astype(np.float64)
+            count += len(block)
+            total += block.sum(0)
+            power += np.square(np.exp(block) - MAGNITUDE_FLOOR).sum(0)
+            products += block.T @ block
+    mean = total / count
+    covariance = products / count - np.outer(mean, mean)
+    weight = (np.sqrt(power / count) + MAGNITUDE_FLOOR) ** WEIGHT
+    weighted = covariance * np.outer(weight, weight)
+    rank = max(1, min(components, count - 1))
+    variances, vectors = scipy.linalg.eigh(weighted, subset_by_index=(bins - rank, bins - 1))
+    variances, basis = variances[::-1], vectors.T[::-1]
+    variances = np.maximum(variances, RANK)
+    is_used = variances >= max(RANK * variances[0], RANK)
+    is_used[1:] &= variances[1:] > RANK
+    variances, basis = variances[is_used], basis[is_used]
+    kept = np.sum(np.square(basis) * variances[:, np.newaxis], 0) / np.square(weight)
+    deviations = np.sqrt(variances)
+    arrays = {
+        "mean": mean,
+        "weight": weight,
+        "basis": basis,
+        "scale": np.sqrt(deviations * deviations[0]),
+        "remainder": np.sqrt(np.maximum(np.diag(covariance) - kept, 0)),
+    }
+    return {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+
+
+def _starts(codec: SpectrogramCodec, raw: Frames, parts: list[tuple[int, int]]) -> Array:
+    """Excerpts, (S, P, F), that samples without a prime continue: spread over the parts, from the
+    louder half of candidates."""
+    length = min(START, max(end - begin for begin, end in parts))
+    found = [range(begin, end - length + 1, max(1, length // 4)) for begin, end in parts]
+    places = np.concatenate([np.array(places, int) for places in found])
+    loudness = np.concatenate([rows.mean(1) for rows in _rows(raw, 0, len(raw))])
+    loudness = np.array([loudness[place : place + length].mean() for place in places])
+    places = places[loudness >= np.median(loudness)]
+    chosen = places[np.linspace(0, len(places) - 1, min(STARTS, len(places))).astype(int)]
+    return np.stack([codec.features(raw[place : place + length]) for place in chosen])

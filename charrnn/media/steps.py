@@ -1,0 +1,25 @@
+"""The kind of a step: all that the model, the data and the sampler know about a corpus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """A step is one of `size` integers, 0 to size - 1 (a character, a word, a byte)."""
+
+    size: int
+    kind: ClassVar[str] = "discrete"
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """A step is a vector of `size` numbers, F (a frame of a spectrogram)."""
+
+    size: int
+    kind: ClassVar[str] = "continuous"
+
+
+Step = Discrete | Continuous

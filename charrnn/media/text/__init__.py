@@ -1,0 +1,112 @@
+"""The medium of text, with steps that are characters, words or bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from charrnn.media.codec import Codec
+from charrnn.media.medium import Defaults, Learner, Medium, Size
+from charrnn.media.sources import Sources, is_pipe
+from charrnn.media.steps import Discrete
+from charrnn.media.text.settings import TextOptions, TextSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Default sizes: (corpus length below which they apply, sizes from small to large).  Larger networks
+# need more training.  The measurements behind these choices are in configs/README.md.
+DROPPED: dict[str, Any] = {"weight_drop": 0.1, "variational": True}
+CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
+    (30_000, (Size(128, 0.3, 8, 64, 5e-3),)),
+    (400_000, (Size(256, 0.4, 16, 64, 1.2e-2), Size(256, 0.4, 16, 64, 1.2e-2, cell_norm="layer"))),
+    (
+        4_000_000,
+        (
+            Size(256, 0.05, 32, 64, 6e-3, 2, 64, 0.05, variational=True, hurried=True),
+            Size(256, 0.1, 32, 64, 4e-3, **DROPPED, passes=0.85),
+            Size(256, 0.1, 32, 64, 4e-3, **DROPPED, cell_norm="layer", passes=0.5),
+            Size(256, 0.2, 32, 64, 4e-3, **DROPPED, cell_norm="layer"),
+        ),
+    ),
+    (
+        math.inf,
+        (
+            Size(256, 0.0, 32, 64, 8e-3, hurried=True),
+            Size(256, 0.05, 32, 64, 6e-3, passes=0.4),
+            Size(512, 0.2, 32, 96, 3e-3),
+        ),
+    ),
+)
+GPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
+    *CPU_SIZES[:2],
+    (4_000_000, (Size(512, 0.4, 32, 96, 3e-3),)),
+    (math.inf, (Size(1024, 0.2, 64, 128, 2e-3),)),
+)
+# Words carry more information than characters: a corpus has fewer steps and a larger vocabulary.
+WORD_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
+    (20_000, (Size(128, 0.5, 8, 32, 4e-3, embedding=128),)),
+    (200_000, (Size(256, 0.5, 16, 32, 4e-3, embedding=256),)),
+    (math.inf, (Size(256, 0.5, 32, 32, 4e-3, embedding=256), Size(512, 0.5, 32, 32, 4e-3, 2, 256))),
+)
+
+
+class Text(Medium):
+    """Text files; with the byte codec, any file."""
+
+    name = "text"
+    files = "text files"
+    kind: ClassVar = Discrete
+    codecs = ("char", "word", "byte")
+    settings = TextSettings
+    options = TextOptions
+
+    def recognises(self, name: str, head: bytes, codec: str = "auto") -> bool:
+        """As in `Medium`: text has no NUL bytes; the byte codec reads any file."""
+        from charrnn.media.text.encoding import looks_like_text
+
+        return codec == "byte" or looks_like_text(head)
+
+    def choose(self, sources: Sources, settings: TextSettings) -> tuple[str, str]:
+        """As in `Medium`: bytes if a file is binary, otherwise characters."""
+        from charrnn.media.text.encoding import first_binary, is_utf8
+
+        if is_utf8(settings.encoding) and (odd := first_binary(sources)):
+            return "byte", f"{odd} has NUL bytes, so it is not text"
+        if any(map(is_pipe, sources.files)):
+            return "char", "a pipe is read as text"
+        return "char", "the corpus is text"
+
+    def implied(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As in `Medium`: --separator without --documents implies --documents record."""
+        is_record = "separator" in given and "documents" not in given
+        return {"documents": "record"} if is_record else {}
+
+    def learner(
+        self, codec: str, sources: Sources, settings: TextSettings, val_fraction: float | None
+    ) -> Learner:
+        """As in `Medium`."""
+        from charrnn.media.text.codecs import CODECS, LEARNERS
+        from charrnn.media.text.reading import Reading
+
+        separator = settings.separator if settings.documents == "record" else ""
+        reading = Reading(settings.normalize, settings.documents, separator)
+        blocks = CODECS[codec].stream(sources, settings.encoding, reading)
+        return LEARNERS[codec](blocks, reading, settings)
+
+    def from_dict(self, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Codec:
+        """As in `Medium`."""
+        from charrnn.media.text.codecs import CODECS
+
+        return CODECS[values["name"]].from_dict(values)
+
+    def defaults(self, codec: str, corpus_steps: int, *, on_gpu: bool) -> Defaults:
+        """As in `Medium`: 20 epochs for 100 KB, 14 for 1 MB; 11 for 30,000 words, 6 for 300,000."""
+        if codec == "word":
+            table, epochs = WORD_SIZES, min(30.0, max(3.0, 11 * (3e4 / corpus_steps) ** 0.25))
+        else:
+            table = GPU_SIZES if on_gpu else CPU_SIZES
+            epochs = min(60.0, max(4.0, 20 * (1e5 / corpus_steps) ** 0.15))
+        sizes = next(row for limit, row in table if corpus_steps < limit)
+        return Defaults(sizes, float(round(epochs)))

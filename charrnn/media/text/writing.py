@@ -1,0 +1,142 @@
+"""A sample of text as a stream of pieces, and previews during training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from charrnn.errors import SamplingError
+from charrnn.media.product import Critic, Drawn, Sample, Verdict
+
+if TYPE_CHECKING:
+    from charrnn.media.text.codec import Decoder, TextCodec
+
+PREVIEW_STEPS = 320
+PREVIEW_DOCUMENTS = 8
+
+
+class TextSample(Sample):
+    """Text; iterate for pieces while they are generated.
+
+    Args:
+        drawn: the sampled steps; the sample ends with them, or before.
+        decoder: turns steps into text.
+        length: the maximum number of steps.
+        stop: the sample ends before this text; "": none.
+        end: the sample ends before this step; None: none.
+        prime: the text it continues; iterating does not repeat it.
+    """
+
+    def __init__(
+        self,
+        drawn: Iterator[Drawn],
+        decoder: Decoder,
+        length: int,
+        stop: str = "",
+        end: int | None = None,
+        prime: str = "",
+    ) -> None:
+        super().__init__()
+        self._drawn, self._decoder = drawn, decoder
+        self._length, self._stop, self._end = length, stop, end
+        self.prime = prime
+        self._pieces = self._generated()
+        self._written: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"<TextSample, {self.steps} steps so far, seed {self.seed}>"
+
+    def __iter__(self) -> Iterator[str]:
+        for piece in self._pieces:
+            self._written.append(piece)
+            yield piece
+
+    def stream(self) -> Iterator[str]:
+        """As in `Sample`."""
+        return self._pieces
+
+    @property
+    def text(self) -> str:
+        """The whole text without the prime; generates what you have not yet iterated over."""
+        for _ in self:
+            pass
+        return "".join(self._written)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _generated(self) -> Iterator[str]:
+        held = ""  # text that may be the beginning of the stop text
+        while self.steps < self._length and (drawn := next(self._drawn, None)) is not None:
+            self.steps += 1
+            self.nats += drawn.nats
+            if drawn.step == self._end:
+                self.stopped = True
+                break
+            if not self._stop:
+                if piece := self._decoder.push(drawn.step):
+                    yield piece
+                continue
+            held += self._decoder.push(drawn.step)
+            if (end := held.find(self._stop)) >= 0:
+                self.stopped = True
+                held = held[:end]
+                break
+            keep = _overlap(held, self._stop)
+            if piece := held[: len(held) - keep]:
+                yield piece
+            held = held[len(held) - keep :]
+        else:
+            held += self._decoder.flush()
+        if (close := getattr(self._drawn, "close", None)) is not None:
+            close()  # stop sampling
+        if held:
+            yield held
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `Sample`, with the text, including the prime."""
+        return {
+            "text": self.prime + self.text,
+            "steps": self.steps,
+            "nats_per_step": self.nats_per_step,
+            "ended": self.stopped,
+        }
+
+    def write(self, stream: BinaryIO, path: Path | None = None) -> None:
+        """As in `Sample`: UTF-8, including the prime."""
+        stream.write((self.prime + self.text).encode())
+
+
+def _overlap(text: str, stop: str) -> int:
+    """The length of the longest suffix of `text` that is a proper prefix of `stop`."""
+    return next(
+        (n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0
+    )
+
+
+class TextCritic(Critic):
+    """Previews a short sample, or a few documents; judging the model is left to the loss."""
+
+    def __init__(self, codec: TextCodec) -> None:
+        self._codec = codec
+        self._between = codec.reading.between
+        self.num = PREVIEW_DOCUMENTS if self._between else 1
+
+    def look(self, drawn: Iterable[Iterator[Drawn]], settings: Any) -> Verdict:
+        """As in `Critic`."""
+        texts: list[str] = []
+        steps = 0
+        # A constraint such as --no-repeat-ngram may leave nothing to sample: show what there is.
+        with suppress(SamplingError):
+            for sequence in drawn:
+                sample = TextSample(
+                    sequence, self._codec.decoder(), PREVIEW_STEPS, end=self._codec.end
+                )
+                texts.append("")
+                for piece in sample:
+                    texts[-1] += piece
+                if (steps := steps + sample.steps) >= PREVIEW_STEPS:
+                    break
+        return Verdict(text=self._between.join(texts))

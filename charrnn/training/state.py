@@ -1,0 +1,100 @@
+"""The state of training: network, optimizer, recurrent state, random generator and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from charrnn.checkpoint import MAX_WEIGHT, MODEL, Tensors
+from charrnn.errors import DivergenceError
+from charrnn.model.network import Network, State, flattened, unflattened
+from charrnn.training import optimizers
+from charrnn.training.progress import Progress
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes during training and is stored in `last.safetensors`."""
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    recurrent: State  # of the lanes
+    generator: torch.Generator  # of the dropout masks
+    progress: Progress
+
+    def tensors(self) -> Tensors:
+        """All tensors except the network's own."""
+        tensors = {
+            f"optimizer.{k}": to_array(t) for k, t in optimizers.state_tensors(self.optimizer)
+        }
+        tensors |= {f"state.{k}": to_array(t) for k, t in flattened(self.recurrent).items()}
+        return tensors | {"generator": to_array(self.generator.get_state())}
+
+    def model_tensors(self) -> Tensors:
+        """The network's tensors by their names in a checkpoint.
+
+        Raises:
+            DivergenceError: a weight is so large, or NaN, that `checkpoint.read` would refuse it.
+        """
+        tensors = {MODEL + name: to_array(t) for name, t in self.network.state_dict().items()}
+        for name, array in tensors.items():
+            if not np.abs(array).max() < MAX_WEIGHT:  # also true for NaN
+                raise DivergenceError(f"{name} has grown to {np.abs(array).max():g}")
+        return tensors
+
+    def weights(self) -> Tensors:
+        """The network's tensors by their own names."""
+        return {name: to_array(tensor) for name, tensor in self.network.state_dict().items()}
+
+    def restore(self, tensors: Tensors, progress: Mapping[str, Any], most_threads: int) -> None:
+        """Load everything in a checkpoint except the network.
+
+        Args:
+            tensors: of the file.
+            progress: of the file.
+            most_threads: the maximum number of threads on this machine.
+
+        Raises:
+            KeyError, TypeError, ValueError, OverflowError, RuntimeError: the values do not fit.
+        """
+        groups: dict[str, dict[str, Tensor]] = {"optimizer": {}, "state": {}}
+        for name, array in tensors.items():
+            group, _, rest = name.partition(".")
+            if group in groups:
+                groups[group][rest] = torch.from_numpy(array)
+        self.progress = Progress.from_dict(dict(progress))
+        self.progress.threads = min(self.progress.threads, most_threads)
+        if self.progress.update or groups["optimizer"]:
+            optimizers.load_state(self.optimizer, groups["optimizer"])
+        _compare(groups["state"], flattened(self.recurrent))
+        self.recurrent = unflattened(groups["state"], self.recurrent)
+        generator = {"generator": torch.from_numpy(tensors["generator"])}
+        _compare(generator, {"generator": self.generator.get_state()})
+        self.generator.set_state(generator["generator"])
+
+    def bytes_on_disk(self) -> tuple[int, int]:
+        """Sizes of the tensors of `best.safetensors` and of `last.safetensors`."""
+        model = sum(tensor.nbytes for tensor in self.network.state_dict().values())
+        moments = len(optimizers.moments(self.optimizer) - {"step"}) * model
+        recurrent = sum(tensor.nbytes for tensor in flattened(self.recurrent).values())
+        return model, model + moments + recurrent
+
+
+def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless names, shapes and types are equal."""
+    for name in found.keys() | expected.keys():
+        pair = [(t.shape, t.dtype) for t in (found.get(name), expected.get(name)) if t is not None]
+        if len(pair) < 2 or pair[0] != pair[1]:
+            raise ValueError(f"{name} does not fit the configuration")
+
+
+def to_array(tensor: Tensor) -> NDArray[Any]:
+    """A tensor as an array on the CPU."""
+    array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
+    return array

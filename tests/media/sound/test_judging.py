@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from charrnn.media.sound.judging import Listener, bands, trouble
+from charrnn.media.sound.stft import Stft
+from tests.sounds import RATE, music
+
+STFT = Stft(1024, 256)
+PER_S = RATE / 256
+
+
+def magnitudes(sound: np.ndarray) -> np.ndarray:
+    return np.abs(STFT.forward(sound)) / STFT.full_scale
+
+
+@pytest.fixture(scope="module")
+def recording() -> np.ndarray:
+    return magnitudes(music(20.0))
+
+
+def test_more_of_the_same_music_is_as_it_should_be(recording: np.ndarray) -> None:
+    listener = Listener(recording, RATE, PER_S, seconds=5)
+    other = magnitudes(music(5.5, seed=7))[: listener.steps]
+    found = listener.figures(other).to_dict()
+    assert all(0.7 < value < 1.4 for value in found.values()), found
+
+
+def test_a_drone_is_far_away(recording: np.ndarray) -> None:
+    listener = Listener(recording, RATE, PER_S, seconds=5)
+    drone = np.repeat(recording[100:101], listener.steps, 0)
+    assert listener.figures(drone).spread < 0.1
+    usual = listener.figures(magnitudes(music(5.5, seed=7))[: listener.steps])
+    assert listener.figures(drone).distance > 5 * usual.distance
+
+
+def test_figures_are_finite_whatever_is_heard(recording: np.ndarray) -> None:
+    listener = Listener(recording, RATE, PER_S, seconds=5)
+    for sound in (0 * recording, 1e6 * recording):
+        assert np.isfinite(listener.figures(sound[: listener.steps]).distance)
+
+
+def test_short_recordings_are_compared_as_a_whole() -> None:
+    short = magnitudes(music(0.5))
+    listener = Listener(short, RATE, PER_S)
+    assert listener.steps == len(short)
+    assert listener.figures(short).distance < 3
+
+
+def test_bands_of_few_bins() -> None:
+    assert bands(np.ones((5, 9), np.float32), RATE).shape[0] == 5
+
+
+def complaint(sound: np.ndarray) -> str:
+    return trouble(bands(magnitudes(sound.astype(np.float32)), RATE), PER_S)
+
+
+def test_music_is_no_trouble() -> None:
+    assert complaint(music(8.0)) == ""
+    assert complaint(music(1.0)) == ""
+
+
+@pytest.mark.parametrize("since", [1, 3, 6])
+def test_a_fade_is_noticed(since: float) -> None:
+    sound = music(10.0)
+    sound *= np.exp(-np.maximum(0, np.arange(len(sound)) / RATE - since) * 2)
+    assert "falls silent after" in complaint(sound)
+
+
+def test_silence_is_noticed() -> None:
+    assert complaint(np.zeros(4 * RATE)) == "it is silent"
+    assert "falls silent after" in complaint(np.append(music(3.0), np.zeros(7 * RATE)))
+
+
+def test_a_drone_is_noticed() -> None:
+    drone = np.sin(2 * np.pi * 220 * np.arange(8 * RATE) / RATE)
+    assert complaint(drone + 0.0001 * music(8.0)) == "it holds one sound"
+
+
+@pytest.mark.parametrize("seconds", [1, 3.5])
+def test_a_loop_is_noticed(seconds: float) -> None:
+    bar = music(seconds, seed=3)
+    assert complaint(np.concatenate([music(2.0), *[bar] * 4])) == (
+        f"it repeats itself every {seconds:.1f} s"
+    )

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charrnn.errors import CorpusError
+from charrnn.media.sound import recordings
+from charrnn.media.sound.recordings import LEVEL, recording
+from tests.sounds import RATE, music, recorded
+
+
+def read(path: Path, rate: int = RATE) -> np.ndarray:
+    return np.concatenate(list(recording(str(path)).sound(rate)))
+
+
+def level(sound: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(sound, dtype=np.float64))))
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3", "aiff"])
+def test_kinds_of_file(tmp_path: Path, kind: str) -> None:
+    sound = music(2.0)
+    found = read(recorded(tmp_path / f"a.{kind}", sound))
+    assert len(found) == pytest.approx(len(sound), abs=3000)  # an mp3 has silence at its ends
+    assert level(found) == pytest.approx(LEVEL, rel=0.02)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8_000, 1), (44_100, 2), (192_000, 8)])
+def test_rates_and_channels(tmp_path: Path, rate: int, channels: int) -> None:
+    time = np.arange(rate) / rate
+    sound = np.stack([np.sin(2 * np.pi * 500 * time)] * channels, 1)
+    found = read(recorded(tmp_path / "a.wav", sound, rate))
+    expected = LEVEL * 2**0.5 * np.sin(2 * np.pi * 500 * np.arange(RATE) / RATE)
+    assert abs(len(found) - RATE) <= 1
+    middle = slice(RATE // 4, 3 * RATE // 4)
+    np.testing.assert_allclose(found[middle], expected[middle], atol=2e-3)
+
+
+def test_silence_at_both_ends_is_left_out(tmp_path: Path) -> None:
+    sound = music(1.0)
+    silence = np.zeros(RATE, np.float32)
+    found = read(recorded(tmp_path / "a.wav", np.concatenate([silence, sound, silence])))
+    assert len(sound) <= len(found) <= len(sound) + 2 * recordings.CHUNK
+
+
+def test_blocks_are_one_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = recorded(tmp_path / "a.wav", music(1.0), 44_100)
+    whole = read(path)
+    monkeypatch.setattr(recordings, "READ_SAMPLES", 2 * recordings.CHUNK)
+    np.testing.assert_allclose(read(path), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sound", "message"),
+    [
+        (np.zeros(0), "has no samples"),
+        (np.zeros(5000), "silent from end to end"),
+        (np.array([0.1, np.nan, 0.1]), r"at 0\.000 s is not a finite number"),
+        (np.array([0.1] * 30_000 + [np.inf]), r"at 1\.361 s is not a finite number"),
+    ],
+    ids=["empty", "silent", "nan", "infinity"],
+)
+def test_sound_that_cannot_be_learnt_from(tmp_path: Path, sound: np.ndarray, message: str) -> None:
+    path = recorded(tmp_path / "a.wav", sound, subtype="FLOAT")
+    with pytest.raises(CorpusError, match=message) as error:
+        recording(str(path))
+    assert str(path) in str(error.value)
+
+
+def broken(data: bytes, kind: str) -> bytes:
+    if kind == "cut":
+        return data[: len(data) // 2]
+    if kind == "header":
+        return data[:20]
+    if kind == "rate 0":
+        return data[:24] + bytes(4) + data[28:]
+    if kind == "rate 2^31":
+        return data[:24] + (2**31).to_bytes(4, "little") + data[28:]
+    return b"\0\0\0\x20ftypM4A " + data[12:]
+
+
+@pytest.mark.parametrize("kind", ["cut", "header", "rate 0", "rate 2^31", "m4a"])
+def test_broken_files_are_refused_by_name(tmp_path: Path, kind: str) -> None:
+    path = recorded(tmp_path / "a.wav", music(1.0))
+    path.write_bytes(broken(path.read_bytes(), kind))
+    with pytest.raises(CorpusError) as error:
+        recording(str(path))
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    if kind == "m4a":
+        assert f"ffmpeg -i {path} converted.wav" in str(error.value)

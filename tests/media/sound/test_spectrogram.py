@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.data.corpus import held_out
+from charrnn.errors import CheckpointError, ConfigError
+from charrnn.media import codec_from_dict
+from charrnn.media.sound.learning import SpectrogramLearner
+from charrnn.media.sound.spectrogram import (
+    MAGNITUDE_FLOOR,
+    SoundReader,
+    SpectrogramCodec,
+    raw_frames,
+)
+from charrnn.media.sound.stft import Stft
+from charrnn.media.sources import Sources
+from tests.sounds import RATE, convergence, music, recorded
+
+SMALL = Stft(512, 128)
+
+
+def learnt(
+    *paths: Path, stft: Stft = SMALL, components: int = 24, val_fraction: float = 0.1
+) -> tuple[np.ndarray, np.ndarray, SpectrogramCodec]:
+    """Raw frames, features, and the codec."""
+    sources = Sources(tuple(map(str, paths)))
+    learner = SpectrogramLearner(sources, RATE, stft, components, val_fraction)
+    raw = np.concatenate(list(learner))
+    return raw, np.concatenate(list(learner.second_pass(raw))), learner.codec
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return recorded(tmp_path / "clip.wav", music(4.0))
+
+
+def test_raw_frames_do_not_depend_on_blocks() -> None:
+    sound = music(1.0)
+    whole = np.concatenate(list(raw_frames([sound], SMALL)))
+    parts = np.concatenate(list(raw_frames(np.array_split(sound, 37), SMALL)))
+    np.testing.assert_array_equal(parts, whole)
+    magnitudes = np.abs(SMALL.forward(sound)) / SMALL.full_scale
+    np.testing.assert_allclose(whole, np.log(magnitudes + MAGNITUDE_FLOOR), atol=1e-4)
+
+
+def test_features_are_uncorrelated_and_most_of_the_sound(clip: Path) -> None:
+    raw, features, codec = learnt(clip)
+    kept = features[: len(features) - round(0.1 * len(features))]
+    correlation = np.corrcoef(kept[:, :8].T)
+    assert np.abs(correlation - np.eye(8)).max() < 0.05
+    assert np.all(np.diff(kept.std(0)[:12]) < 0)
+    wanted = codec.loudness(raw)
+    assert convergence(wanted, codec.magnitudes(features)) < -15
+
+
+def test_all_components_leave_nothing_out(clip: Path) -> None:
+    raw, features, codec = learnt(clip, components=SMALL.bins)
+    assert convergence(codec.loudness(raw), codec.magnitudes(features)) < -60
+    assert codec.arrays["remainder"].max() < 0.01
+
+
+def test_what_the_features_leave_out_comes_back_as_noise(clip: Path) -> None:
+    raw, features, codec = learnt(clip, components=4)
+    without = codec.magnitudes(features)
+    noisy = codec.magnitudes(features, np.random.default_rng(0))
+    deviation = np.log(codec.loudness(raw) / SMALL.full_scale + MAGNITUDE_FLOOR)
+    missing = deviation - np.log(without / SMALL.full_scale + MAGNITUDE_FLOOR)
+    added = np.log(noisy / SMALL.full_scale + MAGNITUDE_FLOOR) - np.log(
+        without / SMALL.full_scale + MAGNITUDE_FLOOR
+    )
+    assert added.std() == pytest.approx(missing.std(), rel=0.3)
+
+
+def test_magnitudes_as_they_are(clip: Path) -> None:
+    raw, features, codec = learnt(clip, components=0)
+    assert codec.is_linear
+    assert codec.step.size == SMALL.bins
+    np.testing.assert_array_equal(features, raw)
+    np.testing.assert_array_equal(codec.magnitudes(features), raw)
+
+
+def test_recordings_are_not_joined(tmp_path: Path) -> None:
+    paths = [recorded(tmp_path / f"{i}.wav", music(2.0, seed=i)) for i in range(3)]
+    _, features, codec = learnt(*paths)
+    loudness = codec.magnitudes(features).max(1)
+    quiet = loudness < 0.02 * np.median(loudness)
+    starts = np.flatnonzero(np.diff(quiet.astype(int)) == 1)
+    assert len(starts) == 5  # between three parts to learn from and three held out
+    assert quiet.sum() == pytest.approx(5 * 0.25 * RATE / SMALL.hop, rel=0.2)
+
+
+@pytest.mark.parametrize(("count", "seconds"), [(2, 2.0), (12, 0.1), (1, 0.05)])
+def test_what_is_validated_on_is_what_was_held_out(
+    tmp_path: Path, count: int, seconds: float
+) -> None:
+    paths = [recorded(tmp_path / f"{i:02}.wav", music(seconds, seed=i)) for i in range(count)]
+    learner = SpectrogramLearner(Sources(tuple(map(str, paths))), RATE, SMALL, 8, 0.1)
+    raw = np.concatenate(list(learner))
+    features = np.concatenate(list(learner.second_pass(raw)))
+    held = held_out(len(features), learner.val_fraction)
+    frames = learner.codec.features(raw)
+    ends = np.cumsum([len(raw) // count] * count)
+    expected = ends[-1] - 1 if count != 2 else len(raw) - 1
+    np.testing.assert_allclose(features[-1], frames[expected], atol=1e-4)
+    if count == 2:
+        first = ends[0] - round(0.1 * ends[0])
+        silence = len(features) - len(raw)
+        np.testing.assert_allclose(features[-held + silence // 3], frames[first], atol=1e-4)
+    loudness = learner.codec.magnitudes(features).max(1)
+    assert np.mean(loudness[-held:] > 0.02 * np.median(loudness)) > 0.4
+
+
+def test_held_out_frames_are_not_learnt_from(tmp_path: Path) -> None:
+    first, second = music(3.0, seed=1), music(3.0, seed=2)
+    cut = round(0.5 * len(first))
+    a = recorded(tmp_path / "a.wav", np.concatenate([first[:cut], first[cut:]]))
+    b = recorded(tmp_path / "b.wav", np.concatenate([first[:cut], second[cut:]]))
+    _, _, one = learnt(a, val_fraction=0.5)
+    _, _, other = learnt(b, val_fraction=0.5)
+    np.testing.assert_allclose(one.arrays["mean"], other.arrays["mean"], atol=0.2)
+
+
+def test_encoding_again_gives_the_same_features(clip: Path) -> None:
+    _, features, codec = learnt(clip)
+    reader = SoundReader(codec, Sources((str(clip),)))
+    np.testing.assert_allclose(np.concatenate(list(reader)), features, atol=1e-4)
+    assert -60 < reader.codec_db < -10
+
+
+def test_a_checkpoint_keeps_the_codec(clip: Path) -> None:
+    for components in (24, 0):
+        _, features, codec = learnt(clip, components=components)
+        again = codec_from_dict(codec.to_dict(), codec.arrays)
+        assert isinstance(again, SpectrogramCodec)
+        np.testing.assert_array_equal(again.magnitudes(features), codec.magnitudes(features))
+
+
+Values, Arrays = dict[str, Any], dict[str, np.ndarray]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda values, arrays: values.update(rate=0),
+        lambda values, arrays: values.update(rate="22050"),
+        lambda values, arrays: values.update(hop=500),
+        lambda values, arrays: values.update(n_fft=10**12),
+        lambda values, arrays: values.update(features=25),
+        lambda values, arrays: values.update(linear=True),
+        lambda values, arrays: arrays.pop("mean"),
+        lambda values, arrays: arrays.pop("starts"),
+        lambda values, arrays: arrays.update(more=np.zeros(3, np.float32)),
+        lambda values, arrays: arrays.update(scale=0 * arrays["scale"]),
+        lambda values, arrays: arrays.update(basis=arrays["basis"] * np.nan),
+        lambda values, arrays: arrays.update(mean=arrays["mean"].astype(np.float64)),
+    ],
+)
+def test_a_broken_codec_is_refused(clip: Path, spoil: Callable[[Values, Arrays], Any]) -> None:
+    _, _, codec = learnt(clip)
+    values, arrays = codec.to_dict(), dict(codec.arrays)
+    spoil(values, arrays)
+    with pytest.raises(CheckpointError, match="audio codec"):
+        codec_from_dict(values, arrays)
+
+
+def test_more_components_than_bins(clip: Path) -> None:
+    with pytest.raises(ConfigError, match="at most 257"):
+        learnt(clip, components=258)

@@ -129,10 +129,10 @@ class Config:
             values[setting.section][name] = getattr(self.codec_settings, name)
         if self.stored is None:
             return values
-        return {
-            section: {k: v for k, v in (stored | values[section]).items() if k in stored}
-            for section, stored in self.stored.items()
-        }
+        for section, stored in self.stored.items():
+            others = {k: v for k, v in stored.items() if k not in values[section]}
+            values[section] = {k: v for k, v in values[section].items() if k in stored} | others
+        return values
 
     @classmethod
     def from_dict(

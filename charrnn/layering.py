@@ -71,9 +71,8 @@ def _is_for(setting: Setting) -> str:
     """What a setting is for, if it is not for all media; for messages."""
     if setting.owner:
         return f"is for {setting.owner}"
-    kinds = {"discrete": "steps that are symbols", "continuous": "steps that are vectors"}
     names = [m.name for m in media.MEDIA.values() if m.kind.kind == setting.meta["kind"]]
-    return f"is for {kinds[setting.meta['kind']]} ({', '.join(names)})"
+    return f"is for {', '.join(names)}"
 
 
 def _owned(names: Collection[str], possible: list[Medium]) -> str:

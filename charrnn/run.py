@@ -199,6 +199,8 @@ def _described(owner: Path) -> str:
     with suppress(OSError, ValueError, KeyError, TypeError):
         if owner.is_file() and owner.stat().st_size < MAX_OWNER_BYTES:
             values = json.loads(owner.read_text())
+            if values["pid"] == os.getpid():
+                return "another run in this process; close() that one"
             return f"process {values['pid']}, since {values['started_at']}"
     return "another process"
 

@@ -135,8 +135,10 @@ def command(
         texts = []
         for stream in streams[1:]:
             stream.flush()
-            texts.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
-        return subprocess.CompletedProcess(arguments, code, *texts)
+            texts.append(stream.buffer.getvalue().decode(errors="replace"))  # type: ignore[attr-defined]
+        outcome = subprocess.CompletedProcess(arguments, code, *texts)
+        outcome.raw = streams[1].buffer.getvalue()  # type: ignore[attr-defined]
+        return outcome
 
     return call
 

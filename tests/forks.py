@@ -21,7 +21,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
         *("charrnn.api", "charrnn.cli.main", "charrnn.training.prepare", "tests.conftest"),
-        *("charrnn.media.text.codecs", "charrnn.sampling.beam", "charrnn.media.sound.judging"),
+        *("charrnn.media.text.word", "charrnn.sampling.beam", "charrnn.media.sound.judging"),
         *("charrnn.media.sound.learning", "charrnn.media.sound.writing"),
         # Which would be imported when they are needed.
         *("torch._dynamo", "psutil", "filelock", "typer._adapters", "charrnn.training.evaluate"),

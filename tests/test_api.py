@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import signal
 from pathlib import Path
 
@@ -76,6 +77,52 @@ def test_a_run_can_be_stopped_closed_and_resumed(corpus: Path, tmp_path: Path) -
     assert isinstance(resumed.model, charrnn.Model)
 
 
+def test_a_closed_or_broken_run_says_so(corpus: Path, tmp_path: Path) -> None:
+    settings = TINY | {"steps": 30, "eval_every": 10}
+    run = charrnn.train(corpus, tmp_path / "run", **settings)
+    with pytest.raises(charrnn.RunError, match="has not started"):
+        _ = run.model
+    next(run)
+    run.close()
+    with pytest.raises(charrnn.RunError, match=r"ended by close.*charrnn\.resume"):
+        next(run)
+    with pytest.raises(charrnn.RunError, match=r"ended by close.*charrnn\.resume"):
+        run.run()
+    broken = charrnn.resume(tmp_path / "run")
+
+    def press_ctrl_c() -> bool:
+        raise KeyboardInterrupt
+
+    broken.should_stop = press_ctrl_c
+    with pytest.raises(KeyboardInterrupt):
+        broken.run()
+    with pytest.raises(charrnn.RunError, match="ended by KeyboardInterrupt"):
+        broken.run()
+    assert charrnn.resume(tmp_path / "run").run().trainer.progress.update == 30
+
+
+def test_a_run_that_is_forgotten_lets_go(corpus: Path, tmp_path: Path) -> None:
+    run = charrnn.train(corpus, tmp_path / "run", steps=30, **TINY)
+    next(run)
+    with pytest.raises(charrnn.RunError, match="another run in this process"):
+        next(charrnn.resume(tmp_path / "run"))
+    del run
+    next(charrnn.resume(tmp_path / "run"))
+
+
+def test_runs_get_directories_of_their_own(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for out in (".", "-", "", tmp_path.parent):
+        with pytest.raises(charrnn.UsageError, match="a directory of its own"):
+            charrnn.train(corpus, out, force=True)
+    one, other = (charrnn.train(corpus, steps=2, **TINY) for _ in range(2))
+    next(one)
+    next(other)
+    assert one.path != other.path
+
+
 def test_a_run_that_never_begins_leaves_nothing(corpus: Path, tmp_path: Path) -> None:
     with charrnn.train(corpus, tmp_path / "runs" / "a", steps=3, **TINY) as run:
         assert run.plan.documents is None
@@ -104,9 +151,16 @@ def test_text(run: Path, tmp_path: Path) -> None:
     (best,) = model.beam(4, 10, prime="The ")
     assert len(best.text) == 10
     assert model.sample(10).seed != model.sample(10).seed
-    for wrong in ({"bits": 16}, {"nonsense": 1}, {"hidden": 3}, {"top_p": 2.0}):
+    assert (
+        copy.deepcopy(model).sample(50, prime="The ", temperature=0.7, seed=1).text == sample.text
+    )
+    out_of_range = [{"num": 0}, {"seed": -1}, {"seed": 1.5}, {"length": -1}, {"length": 0.5}]
+    for wrong in (*out_of_range, {"bits": 16}, {"nonsense": 1}, {"hidden": 3}, {"top_p": 2.0}):
         with pytest.raises(charrnn.CharrnnError):
-            model.sample(10, **wrong)
+            model.sample(**({"length": 10} | wrong))
+    for width, num in ((0, 1), (-1, 1), (2, 3), (5000, 1)):
+        with pytest.raises(charrnn.UsageError):
+            model.beam(width, 8, num=num)
 
 
 def test_a_model_is_saved_whole(run: Path, tmp_path: Path) -> None:
@@ -130,8 +184,14 @@ def test_evaluating_files_or_text(run: Path, tmp_path: Path) -> None:
             model.evaluate(**wrong)  # type: ignore[arg-type]
     with pytest.raises(charrnn.UsageError, match="no pictures"):
         model.evaluate(tmp_path / "a.txt", picture=tmp_path / "a.png")
-    with pytest.raises(charrnn.CharrnnError):
-        model.evaluate(tmp_path / "a.txt", sample_rate=8000)
+    for settings in ({"sample_rate": 8000}, {"foo": 1}, {"hidden": 3}, {"stop": "x"}):
+        with pytest.raises(charrnn.UsageError):
+            model.evaluate(tmp_path / "a.txt", **settings)
+    for text in ("", "\ud800"):
+        with pytest.raises(charrnn.CharrnnError):
+            model.evaluate(text=text)
+    with pytest.raises(charrnn.CorpusError, match="no corpus"):
+        model.evaluate([])
 
 
 def test_nats_of_each_character(run: Path) -> None:
@@ -186,8 +246,14 @@ def test_sound(tmp_path: Path) -> None:
     assert sample.rate == RATE
     assert sample.sound.shape == (RATE // 2,)
     assert np.abs(np.asarray(sample)).max() <= 1
-    sample.save(tmp_path / "out.flac")
-    model.sample(0.5, prime=str(clip), include_prime=True, bits=24).save(tmp_path / "on.wav")
+    assert np.array_equal(np.concatenate(list(sample)), sample.sound)
+    for name in ("out.flac", "again.flac"):
+        sample.save(tmp_path / name)
+    assert (tmp_path / "out.flac").read_bytes() == (tmp_path / "again.flac").read_bytes()
+    started = model.sample(0.5, seed=2)
+    next(iter(started))
+    assert np.array_equal(started.sound, sample.sound)
+    model.sample(0.5, prime=clip, include_prime=True, bits=24).save(tmp_path / "on.wav")
     assert (tmp_path / "on.wav").stat().st_size > 3 * 3 * RATE
     report = model.evaluate(clip, picture=tmp_path / "judged.png")
     assert set(report.values["free_run"]) >= {"flux", "onsets"}

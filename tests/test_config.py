@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from charrnn import config, layering
 from charrnn.errors import ConfigError
-from charrnn.media import medium_of
+from charrnn.media import MEDIA, medium_of
 from charrnn.presets import load_preset, presets
 from charrnn.training.plan import choose
 
@@ -134,7 +134,7 @@ def test_settings_without_effect_are_named() -> None:
     [
         ({"n_fft": 512}, "char", "--n-fft is for sound; this corpus is text"),
         ({"documents": "line"}, "audio", "--documents is for text; this corpus is sound"),
-        ({"input_noise": 0.1}, "word", "--input-noise is for steps that are vectors"),
+        ({"input_noise": 0.1}, "word", "--input-noise is for sound; this corpus is text"),
         ({"vocab_size": 9}, "char", "--vocab-size has no effect without --codec word"),
     ],
 )
@@ -151,7 +151,7 @@ def test_settings_say_which_media_may_be_meant() -> None:
         found = layering.possible_media(config.from_flags(flags), flags)
         return [medium.name for medium in found]
 
-    assert possible() == ["sound", "text"]
+    assert possible() == list(MEDIA)
     assert possible(n_fft=512) == possible(input_noise=0.2) == possible(codec="audio") == ["sound"]
     assert possible(documents="line", top_k=3) == possible(codec="byte") == ["text"]
     for wrong in ({"n_fft": 512, "documents": "line"}, {"codec": "char", "hop_length": 64}):

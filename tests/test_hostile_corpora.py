@@ -31,8 +31,8 @@ LEARNT = ""
 NO_OPTION, OWN_DIRECTORY = "No such option", "must be a directory of its own for the run"
 # What is in the file, flags, and what is said; nothing: it is learnt.
 TEXTS: dict[str, tuple[str | bytes, list[str], str]] = {
-    "empty": ("", [], "empty; at least 16 steps are needed"),
-    "one character": ("x", [], ": 1 steps; at least 16 are needed"),
+    "empty": ("", [], "empty; there is nothing to learn"),
+    "one character": ("x", [], ": too short: 1 of at least 16 steps"),
     "all the same": ("a" * 3_000, [], LEARNT),
     "all the same, words": ("a" * 3_000, ["--codec", "word"], LEARNT),
     "shorter than a segment": ("once upon a time there\n", [], LEARNT),
@@ -122,7 +122,7 @@ def many(channels: int) -> np.ndarray:
 
 SOUNDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no samples": (lambda p: recorded(p, np.zeros(0)), "has no samples"),
-    "one sample": (lambda p: recorded(p, np.ones(1)), ": 1 steps; at least 16 are needed"),
+    "one sample": (lambda p: recorded(p, np.ones(1)), ": too short: 1 of at least 16 steps"),
     "silence": (lambda p: recorded(p, np.zeros(40_000)), "silent from end to end"),
     "fainter than any": (
         lambda p: recorded(p, music(1.0) * np.float32(1e-42), subtype="FLOAT"),

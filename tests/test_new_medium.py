@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -14,35 +15,13 @@ import pytest
 
 import charrnn
 from charrnn import media
+from charrnn.settings import setting
 from charrnn.training.events import Evaluated
-from tests.conftest import ROOT, TINY, flags
+from tests.conftest import ROOT, TINY, Command, flags
 from tests.toys import MAGIC, Columns, Nibbles
 
 Call = Callable[..., subprocess.CompletedProcess[bytes]]
 SMALL = {name: value for name, value in TINY.items() if name != "embedding"}
-
-
-@pytest.fixture
-def toys(tmp_path: Path, environment: dict[str, str]) -> Call:
-    """The command line with both media, in a child process, through real pipes."""
-
-    def call(
-        *words: object, stdin: bytes = b"", code: int = 0
-    ) -> subprocess.CompletedProcess[bytes]:
-        outcome = subprocess.run(
-            [sys.executable, "-m", "tests.toys", *map(str, words)],
-            input=stdin,
-            capture_output=True,
-            cwd=tmp_path,
-            env=environment | {"PYTHONPATH": str(ROOT)},
-            timeout=120,
-            check=False,
-        )
-        assert outcome.returncode == code, outcome.stderr.decode()
-        assert b"Traceback" not in outcome.stderr
-        return outcome
-
-    return call
 
 
 @pytest.fixture
@@ -56,13 +35,44 @@ def registered() -> object:
     media.MEDIA.update(before)
 
 
+@pytest.fixture
+def toys(registered: object, command: Command) -> Call:
+    """The command line with both media."""
+
+    def call(
+        *words: object, stdin: bytes = b"", code: int = 0
+    ) -> subprocess.CompletedProcess[bytes]:
+        outcome = command(*words, stdin=stdin)
+        assert outcome.returncode == code, outcome.stderr
+        assert "Traceback" not in outcome.stderr
+        raw = outcome.raw  # type: ignore[attr-defined]
+        return subprocess.CompletedProcess(words, code, raw, outcome.stderr.encode())
+
+    return call
+
+
+def piped(folder: Path, environment: dict[str, str], command: str) -> bytes:
+    """The output of a shell pipeline, in which `toys` is the command line with both media."""
+    command = command.replace("toys", f"{sys.executable} -m tests.toys")
+    outcome = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True,
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        check=True,
+        timeout=120,
+    )
+    assert b"Traceback" not in outcome.stderr
+    return outcome.stdout
+
+
 def table(rows: int = 400) -> bytes:
     time = np.arange(rows) / 8
     columns = np.stack([10 + 3 * np.sin(time), 100 * np.cos(time), time % 1], 1)
     return "".join(",".join(f"{n:.4f}" for n in row) + "\n" for row in columns).encode()
 
 
-def test_columns_of_numbers(tmp_path: Path, toys: Call) -> None:
+def test_columns_of_numbers(tmp_path: Path, toys: Call, environment: dict[str, str]) -> None:
     (tmp_path / "waves.csv").write_bytes(table())
     train = toys("train", "waves.csv", "-o", "run", *flags(**SMALL, steps=30, eval_every=10))
     said = train.stderr.decode()
@@ -75,14 +85,14 @@ def test_columns_of_numbers(tmp_path: Path, toys: Call) -> None:
     assert rows.shape == (20, 3)
     assert abs(rows[:, 0].mean() - 10) < 10
     assert len(re.findall(r"\.\d\d\b", (tmp_path / "out.csv").read_text())) == 60
-    piped = toys("sample", "run", "-n", 20, "--seed", 1, "--digits", 2).stdout
-    assert piped == (tmp_path / "out.csv").read_bytes()
+    sample = "toys sample run -n 20 --seed 1 --digits 2"
+    plain = piped(tmp_path, environment, f"{sample} | cat")
+    assert plain == (tmp_path / "out.csv").read_bytes()
     numbered = toys("sample", "run", "-n", 3, "--seed", 1, "--row-numbers").stdout.decode()
     assert [line.partition(",")[0] for line in numbered.splitlines()] == ["1", "2", "3"]
     primed = toys("sample", "run", "-n", 20, "--seed", 1, "--digits", 2, "-p", "waves.csv").stdout
-    assert primed != piped
-    again = toys("sample", "run", "-n", 20, "--seed", 1, "--digits", 2, "-p", "-", stdin=table())
-    assert again.stdout == primed
+    assert primed != plain
+    assert piped(tmp_path, environment, f"cat waves.csv | {sample} -p -") == primed
     several = toys("sample", "run", "-n", 5, "--num", 2, "-o", "each.csv", "--json").stdout
     lines = [json.loads(line) for line in several.splitlines()]
     assert [(line["path"], line["steps"]) for line in lines] == [
@@ -98,7 +108,7 @@ def test_columns_of_numbers(tmp_path: Path, toys: Call) -> None:
     assert "digits 3" in shown
 
 
-def test_files_of_half_bytes(tmp_path: Path, toys: Call) -> None:
+def test_files_of_half_bytes(tmp_path: Path, toys: Call, environment: dict[str, str]) -> None:
     (tmp_path / "data").mkdir()
     for number in range(3):
         (tmp_path / "data" / f"{number}.nib").write_bytes(MAGIC + b"\x12\x34\x56" * 100)
@@ -113,7 +123,7 @@ def test_files_of_half_bytes(tmp_path: Path, toys: Call) -> None:
     assert data.startswith(MAGIC)
     assert len(data) == len(MAGIC) + 30
     assert b"\x12\x34\x56" * 3 in data or b"\x23\x45\x61" * 3 in data or b"\x56\x12\x34" in data
-    assert toys("sample", "run", "-n", 60, "--seed", 1, "-t", 0).stdout == data
+    assert piped(tmp_path, environment, "toys sample run -n 60 --seed 1 -t 0 | cat") == data
     prime = MAGIC + b"\x12\x34\x56" * 5 + b"\x12"
     (tmp_path / "prime.nib").write_bytes(prime)
     primed = toys("sample", "run", "-n", 10, "-t", 0, "--prime-file", "prime.nib").stdout
@@ -192,3 +202,41 @@ def test_the_api_serves_them_too(registered: object, tmp_path: Path) -> None:
     assert model.evaluate(tmp_path / "waves.csv").values["steps"] == 399
     with pytest.raises(charrnn.SamplingError, match="rows, not text"):
         model.nats("text")
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ({"name": "encoding", "section": "data"}, "setting encoding of text"),
+        ({"name": "lr", "section": "data"}, "setting lr of all media"),
+        ({"name": "prime", "section": "sampling"}, "setting prime of the commands"),
+        ({"name": "mine", "section": ""}, "needs section data or sampling"),
+        ({"name": "mine", "section": "model"}, "needs section data or sampling"),
+        ({"name": "mine", "section": "data", "default": dataclasses.MISSING}, "needs a default"),
+    ],
+    ids=["encoding", "lr", "prime", "no section", "another section", "no default"],
+)
+def test_collisions_are_refused(registered: object, field: dict[str, object], message: str) -> None:
+    name, *_ = field.values()
+    declared = {"default": 1} | {k: v for k, v in field.items() if k != "name"}
+    kind = dataclasses.make_dataclass(
+        "Settings", [(str(name), int, setting("Something.", "Mine", **declared))], frozen=True
+    )
+    before = list(media.MEDIA)
+    with pytest.raises(charrnn.ConfigError, match=message):
+        media.register(type("Mine", (Nibbles,), {"name": "mine", "codecs": (), "settings": kind})())
+    with pytest.raises(charrnn.ConfigError, match="codec char belongs to text"):
+        media.register(type("Mine", (Nibbles,), {"name": "mine", "codecs": ("char",)})())
+    assert list(media.MEDIA) == before
+
+
+def test_the_media_of_the_package_do_not_collide() -> None:
+    for medium in media.MEDIA.values():
+        media.refuse_collisions(medium, [o for o in media.MEDIA.values() if o is not medium])
+
+
+def test_a_model_whose_medium_is_missing(tmp_path: Path, toys: Call, command: Command) -> None:
+    (tmp_path / "a.nib").write_bytes(MAGIC + b"\x12\x34" * 100)
+    toys("train", "a.nib", "-o", "run", *flags(**TINY, steps=3))
+    media.MEDIA.pop("nibbles")
+    assert "needs the codec 'nibbles', which this charrnn lacks" in command("sample", "run").stderr

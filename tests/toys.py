@@ -66,11 +66,9 @@ class ColumnsSample(Sample):
         self._codec, self._drawn = codec, islice(drawn, length)
         self._settings, self._options = how
 
-    def __iter__(self) -> Iterator[str]:
+    def pieces(self) -> Iterator[str]:
         for step, _ in self._drawn:
             self.steps += 1
-            if self.keep_steps:
-                self.kept.append(step[np.newaxis])
             numbers = step * self._codec.arrays["scale"] + self._codec.arrays["mean"]
             fields = [f"{number:.{self._settings.digits}f}" for number in numbers]
             fields = [str(self.steps)] * self._options.row_numbers + fields
@@ -179,7 +177,7 @@ class NibblesSample(Sample):
         super().__init__()
         self._drawn = islice(drawn, length - length % 2)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def pieces(self) -> Iterator[bytes]:
         yield MAGIC
         for high, nats in self._drawn:
             low = next(self._drawn)

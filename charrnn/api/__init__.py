@@ -16,7 +16,7 @@ from charrnn import config, layering, media
 from charrnn.api.model import AnyPath, Model
 from charrnn.api.running import TrainingRun
 from charrnn.errors import UsageError
-from charrnn.media.sources import find
+from charrnn.media.sources import Sources, find
 from charrnn.presets import load_preset
 from charrnn.run import Run, fresh
 from charrnn.run import load as read_model
@@ -71,17 +71,31 @@ def train(
         codec, reason = media.choose(sources, among, by_medium)
     layering.refuse_idle(given, named, codec)
     given = layering.without_idle(given, codec)
+    if out is not None:
+        refuse_shared_directory(out)
     run = fresh(sources.name) if out is None else Run(Path(out))
     run.refuse_existing(force)
 
     def prepare(stack: ExitStack) -> Prepared:
         from charrnn.training.prepare import prepared
 
+        place = fresh(sources.name) if out is None else run  # another run may have taken the name
         return stack.enter_context(
-            prepared(sources, codec, reason, run, given, force=force, init_from=source)
+            prepared(sources, codec, reason, place, given, force=force, init_from=source)
         )
 
     return TrainingRun(run, prepare=prepare, sources=sources)
+
+
+def refuse_shared_directory(out: AnyPath) -> None:
+    """Raise unless a run directory is one of its own.
+
+    Raises:
+        UsageError: it is the working directory, or above it, or no directory at all.
+    """
+    name = os.fspath(out)
+    if name in ("", "-") or Path.cwd().is_relative_to(os.path.realpath(name)):
+        raise UsageError(f"--out {name}: must be a directory of its own for the run")
 
 
 def resume(
@@ -127,6 +141,11 @@ def load(target: AnyPath | None = None) -> Model:
         CheckpointError: there is no model, or it is damaged.
     """
     return Model(read_model(target))
+
+
+def default_path(sources: Sources) -> Path:
+    """The directory in `checkpoints/` that a run on these files would get."""
+    return fresh(sources.name).path
 
 
 def keep_freed_memory() -> None:

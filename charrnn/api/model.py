@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn import config, layering, media
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint import Checkpoint, read
 from charrnn.errors import CorpusError, SamplingError, UsageError
 from charrnn.files import cannot_write, replacing
 from charrnn.media.codec import Prime
 from charrnn.media.report import Report
 from charrnn.media.sources import Sources, find
+from charrnn.media.steps import Discrete
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 AnyPath = str | os.PathLike[str]
+MAX_WIDTH, MAX_PENALTY = 4096, 100  # of a beam search
 CHUNK_STEPS = 4096  # read at a time by `Model.nats`
 
 
@@ -53,6 +55,10 @@ class Model:
             f"<Model {label} {shape.layers}x{shape.hidden}, "
             f"{codec.name} codec ({codec.step.size}){loss}>"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, or an unpickled one, opens the file again."""
+        return _opened, (str(self.path),)
 
     @property
     def runtime(self) -> Any:
@@ -89,7 +95,7 @@ class Model:
         length: float | None = None,
         *,
         num: int = 1,
-        prime: str | Prime = "",
+        prime: AnyPath | Prime = "",
         seed: int | None = None,
         scored: bool = True,
         tune: bool = False,
@@ -119,6 +125,8 @@ class Model:
         changed, options = self._sampling(settings)
         if changed.model.head == "mse" and "temperature" in settings:
             raise UsageError("--temperature has no effect: this model is deterministic (mse head)")
+        _refuse_outside("num", num, 1, None)
+        _refuse_outside("seed", seed or 0, 0, None)
         self.codec.steps_in(length)
         return generate.samples(
             self.runtime,
@@ -128,7 +136,7 @@ class Model:
             options=options,
             length=length,
             num=num,
-            prime=self.prime(prime) if isinstance(prime, str) else prime,
+            prime=prime if isinstance(prime, Prime) else self.prime(os.fspath(prime)),
             seed=secrets.randbelow(2**31) if seed is None else seed,
             scored=scored,
             tune=tune,
@@ -141,7 +149,7 @@ class Model:
         *,
         num: int = 1,
         length_penalty: float = 1.0,
-        prime: str | Prime = "",
+        prime: AnyPath | Prime = "",
         tune: bool = False,
         **settings: Any,
     ) -> list[Any]:
@@ -159,13 +167,14 @@ class Model:
         Raises:
             CharrnnError: as in `samples`.
         """
-        from charrnn.media.steps import Discrete
         from charrnn.sampling.beam import product, search
 
-        if not isinstance(self.codec.step, Discrete):
-            raise UsageError("--beam is for models of symbols")
+        self.refuse_without_beam()
+        _refuse_outside("width", width, 1, MAX_WIDTH)
+        _refuse_outside("num", num, 1, width)
+        _refuse_outside("length_penalty", length_penalty, 0, MAX_PENALTY)
         changed, options = self._sampling(settings)
-        prime = self.prime(prime) if isinstance(prime, str) else prime
+        prime = prime if isinstance(prime, Prime) else self.prime(os.fspath(prime))
         hypotheses = search(
             self.runtime,
             self.codec,
@@ -183,6 +192,15 @@ class Model:
         for index, sample in enumerate(best):
             sample.index = index
         return best
+
+    def refuse_without_beam(self) -> None:
+        """Raise if there is no beam search for this model.
+
+        Raises:
+            UsageError: its steps are vectors.
+        """
+        if not isinstance(self.codec.step, Discrete):
+            raise UsageError(f"--beam: there is no beam search over {self.codec.unit}s; drop it")
 
     def refuse_without_pictures(self) -> None:
         """Raise if this model's steps cannot be drawn.
@@ -243,8 +261,11 @@ class Model:
         if text is not None:
             self.codec.encode_text("")  # refuses a model that is not one of text
         paths = [files] if isinstance(files, str | os.PathLike) else list(files or ())
-        given = config.from_flags(layering.for_model(settings, settings, self.codec.name))
         medium = media.medium_of(self.codec.name)
+        known = {n: s for n, s in config.all_settings().items() if s.meta["when_reading"]}
+        if unknown := [name for name in settings if name not in known]:
+            raise UsageError(f"not a setting of evaluate: {', '.join(unknown)}")
+        given = config.from_flags(layering.for_model(settings, settings, self.codec.name))
         own = config.declared(medium.settings)
         defaults = medium.settings()
         reading = {n: getattr(defaults, n) for n, s in own.items() if s.meta["when_reading"]}
@@ -255,7 +276,10 @@ class Model:
         with tempfile.TemporaryDirectory(prefix="charrnn-") as scratch:
             if text is not None:
                 given_text = Path(scratch) / "text.txt"
-                given_text.write_text(text, encoding="utf-8", newline="")
+                try:
+                    given_text.write_text(text, encoding="utf-8", newline="")
+                except UnicodeEncodeError:
+                    raise SamplingError("the text is not Unicode: it has half a pair") from None
                 paths = [given_text]
             sources = find(paths, [medium], self.codec.name)
             chosen = pick(device)
@@ -307,8 +331,28 @@ class Model:
             SamplingError: the copy cannot be written.
         """
         self.checkpoint.tensors()  # checks them against the digest
+        if Path(path).is_dir() or not Path(path).name:
+            raise SamplingError(f"{path}: is a directory; name a file")
         with cannot_write(path, SamplingError), replacing(Path(path)) as temporary:
             shutil.copyfile(self.path, temporary)
+
+
+def _opened(path: str) -> Model:
+    return Model(read(Path(path)))
+
+
+def _refuse_outside(name: str, value: Any, least: float, most: float | None) -> None:
+    """Raise unless an argument is a number within limits.
+
+    Raises:
+        UsageError: it is not.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name != "length_penalty":
+        is_number = is_number and isinstance(value, int)
+    if not is_number or not least <= value or (most is not None and value > most):
+        limits = f"at least {least:g}" if most is None else f"from {least:g} to {most:g}"
+        raise UsageError(f"{name} must be a number {limits}, not {value!r:.40}")
 
 
 def _report(
@@ -335,6 +379,8 @@ def _report(
         report = reader.report(steps, result.steps, nats)
         critic = codec.critic(steps)
         if critic is None or not critic.compares:
+            if picture is not None:
+                raise UsageError(f"--picture: nothing is compared with {codec.unit}s; drop it")
             return report
         from charrnn.sampling.generate import sequences
 

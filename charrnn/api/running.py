@@ -5,13 +5,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.api.model import Model
-from charrnn.errors import UsageError
+from charrnn.errors import RunError, UsageError
 from charrnn.media.sources import Sources
-from charrnn.run import Run, fresh
+from charrnn.run import Run
 from charrnn.run import load as read_model
 
 if TYPE_CHECKING:
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
 class TrainingRun:
     """A training run; iterating over it trains and yields events (`charrnn.training.events`).
 
-    If you leave the loop early, a new loop continues from there.  The run directory is locked until
-    training ends or `close` is called; a `with` statement calls it for you.
+    If you leave the loop early, a new loop continues from there; after an error or `close`, use
+    `charrnn.resume`.  The run directory is locked until training ends or `close` is called; a
+    `with` statement calls it for you.
 
     Attributes:
         path: the run directory.
@@ -47,6 +47,7 @@ class TrainingRun:
         self._prepared: Prepared | None = None
         self._trainer: Trainer | None = None
         self._events: Iterator[Event] | None = None
+        self._ended_by = ""  # an error, or a call of `close`
         self._stack = ExitStack()
         self._finalizer = weakref.finalize(self, self._stack.close)
 
@@ -65,13 +66,10 @@ class TrainingRun:
         if self._prepared is None:
             if self._prepare is None:
                 raise UsageError(f"{self.path}: a resumed run has no plan")
+            self._refuse_ended()
             self._prepared = self._prepare(self._stack)
+            self.path = self._prepared.run.path
         return self._prepared.plan
-
-    @property
-    def default_path(self) -> Path:
-        """The directory in `checkpoints/` that a new run would get by default."""
-        return fresh("corpus" if self.sources is None else self.sources.name).path
 
     @property
     def trainer(self) -> Trainer:
@@ -89,16 +87,39 @@ class TrainingRun:
         return self
 
     def __next__(self) -> Event:
+        self._refuse_ended()
         try:
             if self._events is None:
-                self._events = self.trainer.events(lambda: self.should_stop())
+                me = weakref.ref(self)  # a reference would keep this object, and its lock, alive
+                self._events = self.trainer.events(
+                    lambda: (run := me()) is None or run.should_stop()
+                )
             return next(self._events)
-        except BaseException:  # including StopIteration
-            self.close()
+        except StopIteration:
+            self._stack.close()
+            raise
+        except BaseException as error:
+            self._end(type(error).__name__)
             raise
 
+    def _end(self, reason: str) -> None:
+        """Release the run directory; training cannot go on."""
+        self._ended_by, self._events = self._ended_by or reason, None
+        self._stack.close()
+
+    def _refuse_ended(self) -> None:
+        if self._ended_by:
+            raise RunError(
+                f"{self.path}: training was ended by {self._ended_by}; continue from the last save "
+                f"with charrnn.resume({str(self.path)!r})"
+            )
+
     def run(self) -> TrainingRun:
-        """Train to the end of the budget."""
+        """Train to the end of the budget.
+
+        Raises:
+            RunError: training was ended by an error or by `close`.
+        """
         for _ in self:
             pass
         return self
@@ -109,11 +130,16 @@ class TrainingRun:
 
         Raises:
             CheckpointError: there is none yet.
+            RunError: training has not started.
         """
+        if self._prepare is not None and self._trainer is None:
+            raise RunError(f"{self.path}: training has not started; iterate, or call run()")
         return Model(read_model(self.path))
 
     def close(self) -> None:
         """Release the lock on the run directory; a saved run can be resumed."""
+        if self._events is not None:
+            self._end("close()")
         self._stack.close()
 
     def __enter__(self) -> TrainingRun:

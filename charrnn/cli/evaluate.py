@@ -49,6 +49,8 @@ def command(
     from charrnn.api import load
 
     loaded = load(model)
+    if picture is not None:
+        loaded.refuse_without_pictures()
     refuse_no_png(picture)
     given = {name: value for name, value in settings.items() if value is not None}
     typed_names = [name for name in given if typed(ctx, name)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -15,6 +16,11 @@ from charrnn.files import bundled
 from charrnn.presets import presets
 
 PACKAGES = ("torch", "numpy", "safetensors", "typer", "rich", "scipy", "soundfile", "soxr")
+
+
+def build() -> Callable[..., None]:
+    """The command, which has no settings."""
+    return command
 
 
 def command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,11 @@ import typer
 
 from charrnn.cli.terminal import amount, printable, table
 from charrnn.layering import without_idle
+
+
+def build() -> Callable[..., None]:
+    """The command, which has no settings."""
+    return command
 
 
 def command(
@@ -23,11 +29,12 @@ def command(
     """Show what is in a model: its shape, codec, training and digest."""
     from charrnn.api import load
     from charrnn.checkpoint import MODEL
+    from charrnn.model.shapes import is_learnt
 
     loaded = load(model).checkpoint
     loaded.tensors()  # checks them against the digest
     shapes = {k.removeprefix(MODEL): v for k, v in loaded.shapes.items() if k.startswith(MODEL)}
-    parameters = sum(math.prod(shape) for shape in shapes.values())
+    parameters = sum(math.prod(shape) for name, shape in shapes.items() if is_learnt(name))
     if as_json:
         values = {
             "path": str(loaded.path),

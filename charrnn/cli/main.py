@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Collection
+from typing import Annotated, Any
 
 import typer
 
 import charrnn
 from charrnn.cli import evaluate, failures, info, inspect, sample, train
+from charrnn.cli.options import only_documented
 from charrnn.cli.terminal import mute
 
 HELP = "Learn text or music and generate more like it."
+COMPLETION = "_CHARRNN_COMPLETE"  # set in the environment while a shell completes a command
+COMMANDS: dict[str, Any] = {
+    "train": train,
+    "sample": sample,
+    "evaluate": evaluate,
+    "inspect": inspect,
+    "info": info,
+}
 
 
-def build() -> typer.Typer:
-    """Build the command line; every setting, also those of added media, becomes an option."""
+def build(words: Collection[str]) -> typer.Typer:
+    """The program, with the options of those commands that are among the words typed.
+
+    Making the options of all of them would take longer than showing the list of commands.
+    """
     app = typer.Typer(
         name="charrnn",
         help=HELP,
@@ -26,14 +38,8 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    commands: dict[str, Callable[..., None]] = {
-        "train": train.build(),
-        "sample": sample.build(),
-        "evaluate": evaluate.build(),
-        "inspect": inspect.command,
-        "info": info.command,
-    }
-    for name, command in commands.items():
+    for name, module in COMMANDS.items():
+        command = module.build() if name in words else only_documented(module.command)
         app.command(name)(failures.guarded(command))
     app.callback()(_options)
     return app
@@ -66,7 +72,8 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace", newline="")
     try:
-        build()(prog_name="charrnn")
+        words = COMMANDS if COMPLETION in os.environ else sys.argv[1:]
+        build(words)(prog_name="charrnn")
     except OSError as error:  # from output outside a subcommand, e.g. --help
         failures.print_error(f"standard output: {error.strerror}")
         mute(sys.stdout)

@@ -36,12 +36,26 @@ def with_settings(
     def run(**values: Any) -> None:
         command(**values | {name: unescaped(values[name]) for name in escaped})
 
-    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
-    run.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    run.__name__ = command.__name__
+    run.__doc__, run.__name__ = _unwrapped(command.__doc__), command.__name__
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+def only_documented(command: Callable[..., None]) -> Callable[..., None]:
+    """A command without its options, for the list of commands."""
+
+    def run() -> None:
+        raise AssertionError("built without options")
+
+    run.__doc__ = _unwrapped(command.__doc__)
+    return run
+
+
+def _unwrapped(text: str | None) -> str:
+    """A docstring with a line for each paragraph."""
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _parameter(setting: Setting, is_text: bool) -> inspect.Parameter:

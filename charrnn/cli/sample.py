@@ -167,6 +167,8 @@ def _refuse_idle(
     window, penalty = typed(ctx, "repetition_window"), given.get("repetition_penalty")
     if window and (penalty or loaded.config.sampling.repetition_penalty) == 1:
         raise UsageError("--repetition-window has no effect without --repetition-penalty")
+    if beam is not None:
+        loaded.refuse_without_beam()
     if beam is None:
         if ctx.params["length_penalty"] is not None:
             raise UsageError("--length-penalty is for --beam")
@@ -211,7 +213,8 @@ def _write_text(
                     text_out.write(json.dumps(line, ensure_ascii=False) + "\n")
                 else:
                     text_out.write((between if index else "") + prime.text)
-                    for piece in sample.stream():
+                    sample.keep = False  # however long it gets
+                    for piece in sample:
                         text_out.write(piece)
                 text_out.flush()  # the next sample may take long
         finally:  # also after Ctrl-C, to write what is complete
@@ -282,7 +285,7 @@ def _write_files(
     if picture is not None and len(prime.steps):
         panels.append(("prime", prime.steps))
     for sample, path in zip(samples, paths, strict=True):
-        sample.keep_steps = picture is not None
+        sample.keep, sample.keep_steps = False, picture is not None
         name = str(path) if path else "standard output"
         if path is None:
             sample.write(sys.stdout.buffer)
@@ -290,8 +293,8 @@ def _write_files(
             sample.save(path)
         if sample.complaint:
             note(f"{name}: {sample.complaint}; try another --seed or --temperature")
-        if sample.kept:
-            panels.append((Path(name).name, _joined(sample.kept)))
+        if sample.kept_steps:
+            panels.append((Path(name).name, _joined(sample.kept_steps)))
         if json_lines:
             values = {"index": sample.index, "seed": sample.seed, "path": name} | sample.to_dict()
             sys.stdout.write(json.dumps(values) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -102,11 +101,9 @@ def command(
             run = scratch.enter_context(api.resume(resume, **budget))
             _follow(run, signals, json_lines, quiet)
             return
-        if out is not None and (
-            str(out) == "-" or Path.cwd().is_relative_to(os.path.realpath(out))
-        ):
-            raise UsageError(f"--out {out}: must be a directory of its own for the run")
         if dry_run:
+            if out is not None:
+                api.refuse_shared_directory(out)
             folder = scratch.enter_context(tempfile.TemporaryDirectory(prefix="charrnn-"))
         given = {name: value for name, value in settings.items() if value is not None}
         run = scratch.enter_context(
@@ -126,7 +123,8 @@ def command(
             return
         from charrnn.cli.screen import screen_for
 
-        screen_for(json_lines, quiet).planned(run.plan, out or run.default_path)
+        assert run.sources is not None
+        screen_for(json_lines, quiet).planned(run.plan, out or api.default_path(run.sources))
 
 
 def _threads(value: str | None) -> int | None:

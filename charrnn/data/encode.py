@@ -51,12 +51,12 @@ def encode(sources: Sources, codec: str, reason: str, given: Given, path: Path) 
     with threadpool_limits(1, user_api="blas"):
         count = corpus.write(path, learner)
         if not count:
-            raise CorpusError(f"{sources}: empty; at least {MIN_STEPS} steps are needed")
+            raise CorpusError(f"{sources}: empty; there is nothing to learn")
         if learner.has_second_pass and count >= MIN_STEPS:
             corpus.rewrite(path, learner.second_pass)
             count = len(corpus.read(path))
         if count < MIN_STEPS:
-            raise CorpusError(f"{sources}: {count} steps; at least {MIN_STEPS} are needed")
+            raise CorpusError(f"{sources}: too short: {count} of at least {MIN_STEPS} steps")
         learnt = learner.codec
         if learnt.end is None:
             return Encoded(path, count, learnt, reason, None, learner.val_fraction)

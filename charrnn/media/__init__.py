@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, ConfigError
 from charrnn.media.codec import Codec
 from charrnn.media.medium import Medium
 from charrnn.media.sound import Sound
 from charrnn.media.sources import Sources, head_of
 from charrnn.media.text import Text
+from charrnn.settings import SECTIONS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,11 +27,53 @@ MEDIA: dict[str, Medium] = {
 }
 
 
+# Names of options and arguments that no setting of a medium may have.
+RESERVED = (
+    *("as_json", "beam", "codec", "corpus", "debug", "device", "dry_run", "files", "force"),
+    *("ignorable", "init_from", "json_lines", "length", "length_penalty", "model", "num", "out"),
+    *("picture", "preset", "prime", "prime_file", "quiet", "resume", "scored", "seed", "text"),
+    *("tune", "width"),
+)
+
+
 def register(medium: Medium) -> None:
-    """Add a medium from another package to the table; it is tried first."""
+    """Add a medium from another package; it is asked first whether a file belongs to it.
+
+    Raises:
+        ConfigError: its codecs or settings collide with others, or are declared wrongly.
+    """
     others = {name: other for name, other in MEDIA.items() if name != medium.name}
+    refuse_collisions(medium, others.values())
     MEDIA.clear()
     MEDIA.update({medium.name: medium} | others)
+
+
+def refuse_collisions(medium: Medium, others: Iterable[Medium]) -> None:
+    """Raise if a medium cannot stand beside others.
+
+    Raises:
+        ConfigError: names a codec or setting that another has, or that is declared wrongly.
+    """
+    taken = dict.fromkeys(RESERVED, "the commands")
+    for kind in SECTIONS.values():
+        taken |= {field.name: "all media" for field in dataclasses.fields(kind)}
+    codecs = {"auto": "the commands"}
+    for other in others:
+        codecs |= dict.fromkeys(other.codecs, other.name)
+        for kind in (other.settings, other.options):
+            taken |= {field.name: other.name for field in dataclasses.fields(kind)}
+    for name in medium.codecs:
+        if name in codecs:
+            raise ConfigError(f"{medium.name}: codec {name} belongs to {codecs[name]}")
+    for kind, sections in ((medium.settings, ("data", "sampling")), (medium.options, ("",))):
+        for field in dataclasses.fields(kind):
+            if field.name in taken:
+                raise ConfigError(f"{medium.name}: setting {field.name} of {taken[field.name]}")
+            if field.metadata.get("section") not in sections:
+                allowed = " or ".join(sections) or "none"
+                raise ConfigError(f"{medium.name}: setting {field.name} needs section {allowed}")
+            if field.default is dataclasses.MISSING:
+                raise ConfigError(f"{medium.name}: setting {field.name} needs a default")
 
 
 def codec_names() -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from charrnn.errors import CheckpointError, SamplingError, UsageError
-from charrnn.media.sources import Sources, source_label
+from charrnn.media.sources import Sources, find, source_label
 from charrnn.media.steps import Discrete, Step
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ class Codec(ABC):
 
         Args:
             sources: the files.
-            settings: the medium's settings; only those declared `when_reading` are used.
+            settings: the medium's settings as the model stores them; those declared `when_reading`
+                can be overridden by options of `evaluate`.
         """
 
     @abstractmethod
@@ -153,7 +154,10 @@ class Codec(ABC):
         name = file or value
         if not name:
             return Prime(np.zeros((0, *frame), np.float32 if frame else np.int64))
-        blocks = list(self.reader(Sources((name,)), settings))
+        from charrnn.media import medium_of
+
+        sources = find((name,), (medium_of(self.name),), self.name)
+        blocks = list(self.reader(sources, settings))
         if not sum(map(len, blocks)):
             raise SamplingError(f"{source_label(name)}: has no {self.unit}s to continue")
         return Prime(np.concatenate(blocks))

@@ -29,15 +29,17 @@ class Drawn(NamedTuple):
 
 
 class Sample(ABC):
-    """One sample, generated while you iterate over it; after that the attributes are final.
+    """A sample, generated while you iterate over it; afterwards the attributes are final.
 
     Attributes:
-        index: its position among the samples of one call.
-        seed: the seed that it was sampled with.
-        steps: number of steps sampled so far.
-        nats: total -log p of these steps under the model.
-        stopped: whether the sample ended by itself, before its full length.
-        keep_steps: set it before iterating to collect the steps, in blocks, in `kept`.
+        index: its number among the samples of one call.
+        seed: of the random generator.
+        steps: the number of steps so far.
+        nats: the sum of their negative log probabilities.
+        stopped: whether it ended by itself, before its full length.
+        keep: whether to keep the pieces, so that it can be iterated over, saved and read again; set
+            it to False before the first piece to use a sample once in constant memory.
+        keep_steps: set it to True before iterating to keep the steps, in blocks, in `kept_steps`.
     """
 
     index: int = 0
@@ -45,17 +47,33 @@ class Sample(ABC):
     steps: int = 0
     nats: float = 0.0
     stopped: bool = False
+    keep: bool = True
     keep_steps: bool = False
 
     def __init__(self) -> None:
-        self.kept: list[Steps] = []
+        self.kept_steps: list[Steps] = []
+        self._kept: list[Any] = []
+        self._pieces: Iterator[Any] | None = None
 
     @abstractmethod
-    def __iter__(self) -> Iterator[Any]: ...
+    def pieces(self) -> Iterator[Any]:
+        """Generate it piece by piece; called once."""
 
-    def stream(self) -> Iterator[Any]:
-        """Iterate without keeping the pieces, so that memory use stays constant."""
-        return iter(self)
+    def __iter__(self) -> Iterator[Any]:
+        if self._pieces is None:
+            self._pieces = self.pieces()
+        place = 0
+        while True:
+            while place < len(self._kept):
+                yield self._kept[place]
+                place += 1
+            piece = next(self._pieces, None)
+            if piece is None:
+                return
+            if self.keep:
+                self._kept.append(piece)
+                place += 1
+            yield piece
 
     @property
     def nats_per_step(self) -> float:

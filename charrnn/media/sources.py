@@ -60,6 +60,8 @@ def find(
         CorpusError: an argument does not exist, is a device, or is a directory without such files.
     """
     names = [os.fspath(argument) for argument in arguments]
+    if not names:
+        raise CorpusError("no corpus; name files or directories")
     media = list(media)
     files: list[str] = []
     skipped: list[str] = []
@@ -158,7 +160,8 @@ def _take(directory: str, names: list[str], media: list[Medium], codec: str) -> 
         if any(taken.values()):
             return taken
     kinds = " or ".join(medium.files for medium in media)
-    raise CorpusError(f"{directory}: no {kinds} in this directory (--codec byte takes any file)")
+    hint = " (--codec byte takes any file)" if codec == "auto" else ""
+    raise CorpusError(f"{directory}: no {kinds} in this directory{hint}")
 
 
 def _walk(top: Path) -> list[str]:

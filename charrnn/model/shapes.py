@@ -43,6 +43,11 @@ def shapes(config: ModelConfig, size: int) -> Shapes:
     return found | ({"head.variance": (size,)} if config.head == "gaussian" else {})
 
 
+def is_learnt(name: str) -> bool:
+    """Whether a tensor holds parameters, and not running statistics."""
+    return not name.endswith((COUNTER, "running_mean", "running_var", "head.variance"))
+
+
 def _norm(name: str, width: int, *, batch: bool) -> Shapes:
     """The tensors of a norm for vectors of this width."""
     norm = f"{name}.norm"

@@ -175,7 +175,7 @@ def test_several_samples_and_a_picture(command: Command, sound_run: Path, tmp_pa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--top-k", "3"], "a model of sound; --top-k is for steps that are symbols (text)"),
+        (["--top-k", "3"], "a model of sound; --top-k is for text"),
         (["--stop", "x", "--unk"], "--unk is for text; --stop is for text"),
         (["-o", "a.mid"], ".wav, .flac, .ogg"),
         (["--bits", "8", "-o", "a.wav"], "--bits must be 16 or 24"),
@@ -202,7 +202,7 @@ def test_what_cannot_be_made(
 def test_beam_search_is_not_for_sound(command: Command, sound_run: Path) -> None:
     outcome = command("sample", sound_run, "--beam", 2, "-o", "a.wav")
     assert outcome.returncode == 2
-    assert outcome.stderr == "charrnn: --beam is for models of symbols\n"
+    assert outcome.stderr == "charrnn: --beam: there is no beam search over frames; drop it\n"
     assert outcome.stdout == ""
 
 

@@ -50,7 +50,7 @@ def test_directories_give_their_text_files_in_order(tmp_path: Path) -> None:
 
 
 def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="no recordings or text files"):
+    with pytest.raises(CorpusError, match=" or ".join(medium.files for medium in MEDIA.values())):
         find([tmp_path])
 
 

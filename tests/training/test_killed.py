@@ -22,6 +22,7 @@ from tests.conftest import TINY, trained
 from tests.forks import ended, forked
 from tests.sounds import music, recorded
 
+pytestmark = pytest.mark.long
 STEPS = {"steps": 24, "eval_every": 3}
 SOUND = TINY | {"codec": "audio", "n_fft": 256, "hop_length": 128, "components": 8, "dropout": 0.1}
 del SOUND["embedding"]

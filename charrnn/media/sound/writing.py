@@ -65,24 +65,21 @@ class SoundSample(Sample):
         count = -(-self.samples // codec.stft.hop)
         self._frames = islice(chain(begin, (step for step, _ in drawn)), count)
         self._bands: list[NDArray[np.float64]] = []
-        self._sound: Samples | None = None
 
     def __repr__(self) -> str:
         return (
             f"<SoundSample, {self.samples / self.rate:.2f} s at {self.rate} Hz, seed {self.seed}>"
         )
 
-    def __iter__(self) -> Iterator[Samples]:
-        if self._sound is not None:
-            yield self._sound
-            return
+    def pieces(self) -> Iterator[Samples]:
+        """As in `Sample`."""
         codec, left = self._codec, self.samples
         decoder = codec.decoder(self.seed, self._rounds)
         while block := list(islice(self._frames, BLOCK_STEPS)):
             frames = np.stack(block)
             self.steps += len(block)
             if self.keep_steps:
-                self.kept.append(frames)
+                self.kept_steps.append(frames)
             self._bands.append(bands(codec.magnitudes(frames) / codec.stft.full_scale, codec.rate))
             sound = decoder.push(frames)
             left -= len(sound)
@@ -92,9 +89,7 @@ class SoundSample(Sample):
     @property
     def sound(self) -> Samples:
         """The whole sound, (N,), float32, at the sample rate `rate`."""
-        if self._sound is None:
-            self._sound = np.concatenate([np.zeros(0, np.float32), *self])
-        return self._sound
+        return np.concatenate([np.zeros(0, np.float32), *self])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self.sound, dtype)

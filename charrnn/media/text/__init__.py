@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from charrnn.media.codec import Codec
@@ -15,6 +16,14 @@ from charrnn.media.text.settings import TextOptions, TextSettings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from charrnn.media.text.codec import TextCodec
+
+# The class of each codec, imported when it is used.
+CODECS = {
+    "char": "charrnn.media.text.char.CharCodec",
+    "word": "charrnn.media.text.word.WordCodec",
+    "byte": "charrnn.media.text.byte.ByteCodec",
+}
 # Default sizes: (corpus length below which they apply, sizes from small to large).  Larger networks
 # need more training.  The measurements behind these choices are in configs/README.md.
 DROPPED: dict[str, Any] = {"weight_drop": 0.1, "variational": True}
@@ -58,7 +67,7 @@ class Text(Medium):
     name = "text"
     files = "text files"
     kind: ClassVar = Discrete
-    codecs = ("char", "word", "byte")
+    codecs = tuple(CODECS)
     settings = TextSettings
     options = TextOptions
 
@@ -87,19 +96,16 @@ class Text(Medium):
         self, codec: str, sources: Sources, settings: TextSettings, val_fraction: float | None
     ) -> Learner:
         """As in `Medium`."""
-        from charrnn.media.text.codecs import CODECS, LEARNERS
         from charrnn.media.text.reading import Reading
 
         separator = settings.separator if settings.documents == "record" else ""
         reading = Reading(settings.normalize, settings.documents, separator)
-        blocks = CODECS[codec].stream(sources, settings.encoding, reading)
-        return LEARNERS[codec](blocks, reading, settings)
+        kind = codec_class(codec)
+        return kind.learner(kind.stream(sources, settings.encoding, reading), reading, settings)
 
     def from_dict(self, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Codec:
         """As in `Medium`."""
-        from charrnn.media.text.codecs import CODECS
-
-        return CODECS[values["name"]].from_dict(values)
+        return codec_class(values["name"]).from_dict(values)
 
     def defaults(self, codec: str, corpus_steps: int, *, on_gpu: bool) -> Defaults:
         """As in `Medium`: 20 epochs for 100 KB, 14 for 1 MB; 11 for 30,000 words, 6 for 300,000."""
@@ -110,3 +116,10 @@ class Text(Medium):
             epochs = min(60.0, max(4.0, 20 * (1e5 / corpus_steps) ** 0.15))
         sizes = next(row for limit, row in table if corpus_steps < limit)
         return Defaults(sizes, float(round(epochs)))
+
+
+def codec_class(name: str) -> type[TextCodec]:
+    """The class of a text codec."""
+    module, _, kind = CODECS[name].rpartition(".")
+    found: type[TextCodec] = getattr(import_module(module), kind)
+    return found

@@ -77,6 +77,11 @@ class ByteCodec(TextCodec):
         return super().never(settings)
 
     @classmethod
+    def learner(cls, blocks: Iterator[str], reading: Reading, settings: Any) -> ByteLearner:
+        """As in `TextCodec`."""
+        return ByteLearner(blocks, reading)
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ByteCodec:
         """Rebuild a codec from a checkpoint."""
         has_documents = Reading.from_dict(values).has_documents

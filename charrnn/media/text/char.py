@@ -70,6 +70,11 @@ class CharCodec(TextCodec):
         return super().to_dict() | {"characters": "".join(self.symbols)}
 
     @classmethod
+    def learner(cls, blocks: Iterator[str], reading: Reading, settings: Any) -> CharLearner:
+        """As in `TextCodec`."""
+        return CharLearner(blocks, reading)
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CharCodec:
         """Rebuild a codec from a checkpoint."""
         characters = values.get("characters")

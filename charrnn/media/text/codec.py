@@ -113,6 +113,17 @@ class TextCodec(Codec):
         return "".join([*(decoder.push(step) for step in steps), decoder.flush()])
 
     @classmethod
+    @abstractmethod
+    def learner(cls, blocks: Iterator[str], reading: Reading, settings: Any) -> TextLearner:
+        """The learner of this codec.
+
+        Args:
+            blocks: the text, from `stream`.
+            reading: how it was prepared.
+            settings: `TextSettings`.
+        """
+
+    @classmethod
     def stream(cls, sources: Sources, encoding: str, reading: Reading) -> Iterator[str]:
         """The text of files in blocks, prepared for this codec.
 

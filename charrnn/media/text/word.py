@@ -224,6 +224,11 @@ class WordCodec(TextCodec):
         }
 
     @classmethod
+    def learner(cls, blocks: Iterator[str], reading: Reading, settings: Any) -> WordLearner:
+        """As in `TextCodec`."""
+        return WordLearner(blocks, reading, settings.vocab_size, settings.min_count)
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> WordCodec:
         """Rebuild a codec from a checkpoint."""
         words, spelling = values.get("words"), values.get("spelling")

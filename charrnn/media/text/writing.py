@@ -42,32 +42,20 @@ class TextSample(Sample):
         self._drawn, self._decoder = drawn, decoder
         self._length, self._stop, self._end = length, stop, end
         self.prime = prime
-        self._pieces = self._generated()
-        self._written: list[str] = []
 
     def __repr__(self) -> str:
         return f"<TextSample, {self.steps} steps so far, seed {self.seed}>"
 
-    def __iter__(self) -> Iterator[str]:
-        for piece in self._pieces:
-            self._written.append(piece)
-            yield piece
-
-    def stream(self) -> Iterator[str]:
-        """As in `Sample`."""
-        return self._pieces
-
     @property
     def text(self) -> str:
-        """The whole text without the prime; generates what you have not yet iterated over."""
-        for _ in self:
-            pass
-        return "".join(self._written)
+        """All of it, without the prime."""
+        return "".join(self)
 
     def __str__(self) -> str:
         return self.text
 
-    def _generated(self) -> Iterator[str]:
+    def pieces(self) -> Iterator[str]:
+        """As in `Sample`."""
         held = ""  # text that may be the beginning of the stop text
         while self.steps < self._length and (drawn := next(self._drawn, None)) is not None:
             self.steps += 1

@@ -101,6 +101,15 @@ def test_a_closed_or_broken_run_says_so(corpus: Path, tmp_path: Path) -> None:
     assert charrnn.resume(tmp_path / "run").run().trainer.progress.update == 30
 
 
+def test_a_run_that_was_only_planned_is_closed_too(corpus: Path, tmp_path: Path) -> None:
+    with charrnn.train(corpus, tmp_path / "run", steps=3, **TINY) as run:
+        _ = run.plan
+    for begin in (lambda: next(run), run.run):
+        with pytest.raises(charrnn.RunError, match=r"ended by close\(\) before it started"):
+            begin()
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_that_is_forgotten_lets_go(corpus: Path, tmp_path: Path) -> None:
     run = charrnn.train(corpus, tmp_path / "run", steps=30, **TINY)
     next(run)

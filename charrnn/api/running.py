@@ -47,6 +47,7 @@ class TrainingRun:
         self._prepared: Prepared | None = None
         self._trainer: Trainer | None = None
         self._events: Iterator[Event] | None = None
+        self._is_finished = False
         self._ended_by = ""  # an error, or a call of `close`
         self._stack = ExitStack()
         self._finalizer = weakref.finalize(self, self._stack.close)
@@ -96,6 +97,7 @@ class TrainingRun:
                 )
             return next(self._events)
         except StopIteration:
+            self._is_finished = True
             self._stack.close()
             raise
         except BaseException as error:
@@ -108,11 +110,14 @@ class TrainingRun:
         self._stack.close()
 
     def _refuse_ended(self) -> None:
-        if self._ended_by:
-            raise RunError(
-                f"{self.path}: training was ended by {self._ended_by}; continue from the last save "
-                f"with charrnn.resume({str(self.path)!r})"
-            )
+        if not self._ended_by:
+            return
+        what = f"{self.path}: training was ended by {self._ended_by}"
+        if self._trainer is None:
+            raise RunError(f"{what} before it started; set it up again")
+        raise RunError(
+            f"{what}; continue from the last save with charrnn.resume({str(self.path)!r})"
+        )
 
     def run(self) -> TrainingRun:
         """Train to the end of the budget.
@@ -138,9 +143,8 @@ class TrainingRun:
 
     def close(self) -> None:
         """Release the lock on the run directory; a saved run can be resumed."""
-        if self._events is not None:
+        if not self._is_finished:
             self._end("close()")
-        self._stack.close()
 
     def __enter__(self) -> TrainingRun:
         return self

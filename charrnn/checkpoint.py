@@ -26,7 +26,7 @@ from safetensors.numpy import save_file
 from charrnn.config import Config
 from charrnn.errors import CharrnnError, CheckpointError
 from charrnn.files import replacing
-from charrnn.media import codec_from_dict, codec_names
+from charrnn.media import codec_from_dict
 from charrnn.media.codec import Codec, refuse
 from charrnn.media.steps import Discrete
 from charrnn.model.cells import cell_of
@@ -202,14 +202,9 @@ def read(path: Path) -> Checkpoint:
         progress = values["progress"]
         if not isinstance(progress, dict | None):
             raise TypeError("progress must be an object")
-        if values["codec"].get("name") not in codec_names():
-            raise CheckpointError(
-                f"needs the codec {values['codec'].get('name')!r:.80}, which this charrnn lacks; "
-                "import the package that adds it, or update charrnn"
-            )
-        config = Config.from_dict(values["config"], where="config", keep=True)
         _refuse_tensors(shapes, kinds, resumable=progress is not None)
         codec = codec_from_dict(values["codec"], _codec_arrays(file, shapes))
+        config = Config.from_dict(values["config"], where="config", keep=True)
         _refuse_contradiction(config, codec)
         _refuse_shapes(shapes, _expected_shapes(config, codec, resumable=progress is not None))
         return Checkpoint(

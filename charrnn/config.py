@@ -85,6 +85,12 @@ def _declared(kind: Any, section: str, owner: str) -> dict[str, Setting]:
     return found
 
 
+def declared_values(given: Given, kind: type[Any], section: str = "") -> dict[str, Any]:
+    """The values given for the settings that a class declares, by name."""
+    own = declared(kind, section)
+    return {n: given[s.section][n] for n, s in own.items() if n in given.get(s.section, {})}
+
+
 def all_settings() -> dict[str, Setting]:
     """Every setting by name: the general ones, then those of each medium."""
     found = {k: v for section, kind in SECTIONS.items() for k, v in declared(kind, section).items()}
@@ -159,15 +165,11 @@ class Config:
         codec = given["data"].get("codec", DataConfig.codec)
         if codec == DataConfig.codec:
             raise ConfigError(f"{where}: data.codec is missing, or {codec}")
+        parts = {
+            section: kind(**declared_values(given, kind, section))
+            for section, kind in SECTIONS.items()
+        }
         settings = codec_settings(given, media.medium_of(codec))
-        own = declared(type(settings))
-        parts = {}
-        for section, kind in SECTIONS.items():
-            known = declared(kind, section)
-            parts[section] = kind(**{k: v for k, v in given[section].items() if k in known})
-            for name in given[section].keys() - known.keys() - own.keys():
-                if not keep:
-                    del given[section][name]
         return cls(**parts, codec_settings=settings, stored=given if keep else None)
 
     def changed(self, given: Given) -> Config:
@@ -176,26 +178,20 @@ class Config:
         Args:
             given: section -> name -> value; settings of other media are ignored.
         """
-        parts: dict[str, Any] = {"codec_settings": self.codec_settings}
-        for section, kind in SECTIONS.items():
-            known = declared(kind, section)
-            values = {k: v for k, v in given.get(section, {}).items() if k in known}
-            parts[section] = dataclasses.replace(getattr(self, section), **values)
-        own = declared(type(self.codec_settings))
-        values = {
-            name: given[setting.section][name]
-            for name, setting in own.items()
-            if name in given.get(setting.section, {})
+        parts: dict[str, Any] = {
+            section: dataclasses.replace(
+                getattr(self, section), **declared_values(given, kind, section)
+            )
+            for section, kind in SECTIONS.items()
         }
-        parts["codec_settings"] = dataclasses.replace(self.codec_settings, **values)
+        own = declared_values(given, type(self.codec_settings))
+        parts["codec_settings"] = dataclasses.replace(self.codec_settings, **own)
         return dataclasses.replace(self, **parts)
 
 
 def codec_settings(given: Given, medium: Medium) -> Any:
     """The settings of a medium, with defaults for those that are not given."""
-    own = declared(medium.settings)
-    values = {n: given[s.section][n] for n, s in own.items() if n in given.get(s.section, {})}
-    return medium.settings(**values)
+    return medium.settings(**declared_values(given, medium.settings))
 
 
 def _quoted(value: Any) -> str:

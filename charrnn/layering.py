@@ -109,11 +109,8 @@ def _why_idle(setting: Setting, given: Given, medium: Medium) -> str:
     if has_effect(given, setting):
         return ""
     needed, *values = setting.meta["needs"]
-    return f"{setting.flag} has no effect without {_flag(needed)} {' or '.join(values)}"
-
-
-def _flag(name: str) -> str:
-    return all_settings()[name].flag
+    flag = all_settings()[needed].flag
+    return f"{setting.flag} has no effect without {flag} {' or '.join(values)}"
 
 
 def without_idle(given: Given, codec: str) -> Given:

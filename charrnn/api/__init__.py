@@ -67,8 +67,8 @@ def train(
     codec = config.value(given, "codec")
     sources, reason = find(paths, among, codec), ""
     if codec == "auto":
-        by_medium = {n: config.codec_settings(given, m) for n, m in media.MEDIA.items()}
-        codec, reason = media.choose(sources, among, by_medium)
+        medium = media.medium_for(sources, among)
+        codec, reason = medium.choose(sources, config.codec_settings(given, medium))
     layering.refuse_idle(given, named, codec)
     given = layering.without_idle(given, codec)
     if out is not None:

@@ -267,11 +267,8 @@ class Model:
             raise UsageError(f"not a setting of evaluate: {', '.join(unknown)}")
         given = config.from_flags(layering.for_model(settings, settings, self.codec.name))
         own = config.declared(medium.settings)
-        defaults = medium.settings()
-        reading = {n: getattr(defaults, n) for n, s in own.items() if s.meta["when_reading"]}
-        for name, setting in own.items():
-            if name in given.get(setting.section, {}):
-                reading[name] = given[setting.section][name]
+        reading = {n: s.default for n, s in own.items() if s.meta["when_reading"]}
+        reading |= config.declared_values(given, medium.settings)
         read = replace(self.config.codec_settings, **reading)
         with tempfile.TemporaryDirectory(prefix="charrnn-") as scratch:
             if text is not None:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn import config, layering
-from charrnn.cli.options import refuse_no_png, typed, with_settings
+from charrnn import config
+from charrnn.cli.options import for_model, refuse_no_png, with_settings
 from charrnn.cli.terminal import note, table
 
 
@@ -52,9 +52,7 @@ def command(
     if picture is not None:
         loaded.refuse_without_pictures()
     refuse_no_png(picture)
-    given = {name: value for name, value in settings.items() if value is not None}
-    typed_names = [name for name in given if typed(ctx, name)]
-    given = layering.for_model(given, typed_names, loaded.codec.name)
+    given = for_model(ctx, settings, loaded.codec.name)
     report = loaded.evaluate(corpus, device=device, picture=picture, **given)
     for text in report.notes:
         note(text)

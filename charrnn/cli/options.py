@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from charrnn import layering
 from charrnn.config import Setting
 from charrnn.errors import ConfigError, UsageError
 
@@ -86,6 +87,20 @@ def typed(ctx: typer.Context, name: str) -> bool:
     """Whether a parameter was given on the command line, not by the environment or a default."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def for_model(ctx: typer.Context, settings: dict[str, Any], codec: str) -> dict[str, Any]:
+    """The settings that belong to a model; others may come from the environment only.
+
+    Args:
+        ctx: of the command.
+        settings: name -> value; None: not given.
+        codec: of the model.
+
+    Raises:
+        UsageError: lists those typed that do not belong to it.
+    """
+    return layering.for_model(settings, [name for name in settings if typed(ctx, name)], codec)
 
 
 def refuse_no_png(picture: Path | None) -> None:

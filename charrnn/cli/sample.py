@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 import sys
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from charrnn import config, layering
-from charrnn.cli.options import numbers, refuse_no_png, typed, with_settings
+from charrnn import config
+from charrnn.cli.options import for_model, numbers, refuse_no_png, typed, with_settings
 from charrnn.cli.terminal import TextOut, note
 from charrnn.errors import SamplingError, UsageError
-from charrnn.files import cannot_write, replacing
+from charrnn.files import cannot_write, replaced
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -119,9 +120,7 @@ def command(
     stored = config.all_settings()
     config.from_flags({n: v for n, v in settings.items() if n in stored}, dashed=True)
     loaded = load(model)
-    given = {name: value for name, value in settings.items() if value is not None}
-    typed_names = [name for name in given if typed(ctx, name)]
-    given = layering.for_model(given, typed_names, loaded.codec.name)
+    given = for_model(ctx, settings, loaded.codec.name)
     if loaded.config.model.head == "mse" and not typed(ctx, "temperature"):
         given.pop("temperature", None)  # of the environment: it has no effect on this model
     _refuse_idle(ctx, loaded, given, beam, num)
@@ -167,12 +166,11 @@ def _refuse_idle(
     window, penalty = typed(ctx, "repetition_window"), given.get("repetition_penalty")
     if window and (penalty or loaded.config.sampling.repetition_penalty) == 1:
         raise UsageError("--repetition-window has no effect without --repetition-penalty")
-    if beam is not None:
-        loaded.refuse_without_beam()
     if beam is None:
         if ctx.params["length_penalty"] is not None:
             raise UsageError("--length-penalty is for --beam")
         return
+    loaded.refuse_without_beam()
     idle = [name for name in DRAWING if typed(ctx, name)]
     if idle:
         flags = ", ".join("--" + name.replace("_", "-") for name in idle)
@@ -227,17 +225,11 @@ def _output(path: Path | None) -> Iterator[TextIO]:
     if path is None or str(path) == "-":
         yield sys.stdout
         return
-    with cannot_write(path, SamplingError):
-        path = path.resolve()  # write to the target of a link, and keep the link
-        if path.exists() and not path.is_file():  # a pipe or a device
-            with open(path, "w", encoding="utf-8", newline="") as stream:
-                yield stream
-            return
-        with (
-            replacing(path) as temporary,
-            open(temporary, "w", encoding="utf-8", newline="") as stream,
-        ):
-            yield stream
+    with (
+        replaced(path, SamplingError) as stream,
+        io.TextIOWrapper(stream, encoding="utf-8", newline="") as text,
+    ):
+        yield text
 
 
 def _paths(

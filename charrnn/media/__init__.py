@@ -90,18 +90,18 @@ def medium_of(codec: str) -> Medium:
     for medium in MEDIA.values():
         if codec in medium.codecs:
             return medium
-    raise CheckpointError(f"unknown codec {codec!r:.80}; known are {', '.join(codec_names()[1:])}")
+    raise CheckpointError(
+        f"needs the codec {codec!r:.80}, which this charrnn lacks; "
+        "import the package that adds it, or update charrnn"
+    )
 
 
-def choose(
-    sources: Sources, among: Sequence[Medium], settings: Mapping[str, Any]
-) -> tuple[str, str]:
-    """The codec for a corpus, and the reason.
+def medium_for(sources: Sources, among: Sequence[Medium]) -> Medium:
+    """The medium that the files of a corpus belong to.
 
     Args:
         sources: the files.
         among: the possible media, in the order of the table.
-        settings: name of a medium -> an instance of its settings.
     """
     heads = [(name, head) for name in sources.files if (head := head_of(name))]
 
@@ -111,8 +111,7 @@ def choose(
 
     # If the files clearly belong to a medium that the settings rule out, choose it all the same:
     # an error about the settings is better than reading, say, a recording as text.
-    medium = recognised_by(among) or recognised_by(MEDIA.values()) or among[-1]
-    return medium.choose(sources, settings[medium.name])
+    return recognised_by(among) or recognised_by(MEDIA.values()) or among[-1]
 
 
 def recognised(head: bytes) -> Medium | None:

@@ -42,7 +42,7 @@ class TrainingState:
         Raises:
             DivergenceError: a weight is so large, or NaN, that `checkpoint.read` would refuse it.
         """
-        tensors = {MODEL + name: to_array(t) for name, t in self.network.state_dict().items()}
+        tensors = {MODEL + name: array for name, array in self.weights().items()}
         for name, array in tensors.items():
             if not np.abs(array).max() < MAX_WEIGHT:  # also true for NaN
                 raise DivergenceError(f"{name} has grown to {np.abs(array).max():g}")

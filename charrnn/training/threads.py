@@ -42,7 +42,8 @@ class ThreadChooser:
             evaluated: whether training paused for an evaluation.
 
         Returns:
-            Whether the number has changed; if so, save it before the next update.
+            Whether the number has changed; if so, save it before the next update.  `Trainer.events`
+            sets PyTorch's at each event.
         """
         if self._device.type != "cpu" or self._config.training.threads:
             return False
@@ -57,7 +58,6 @@ class ThreadChooser:
         pace.chosen(clock(), climbing=fewer)
         progress.threads = speed.threads
         progress.expected_s = max(speed.seconds, 0.0 if changed else seconds or 0.0)
-        torch.set_num_threads(progress.threads)
         return changed
 
     def measured_s(self, progress: Progress) -> float:

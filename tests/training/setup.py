@@ -31,7 +31,7 @@ def preparing(
     if codec == "auto" and init_from is not None:
         codec = init_from.codec.name
     if codec == "auto":
-        by_medium = {name: codec_settings(given, m) for name, m in media.MEDIA.items()}
-        codec, reason = media.choose(sources, among, by_medium)
+        medium = media.medium_for(sources, among)
+        codec, reason = medium.choose(sources, codec_settings(given, medium))
     with prepared(sources, codec, reason, run, given, force=force, init_from=init_from) as ready:
         yield ready

@@ -159,20 +159,18 @@ def trouble(heard: Array, steps_per_s: float) -> str:
     return ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SoundVerdict(Verdict):
     """The result of comparing free runs with the recording; the first run is the preview."""
 
-    codec: SpectrogramCodec | None = None
-    frames: Frames | None = None  # of the first run, (N, F)
-    recording: Frames | None = None
-    rounds: int = 0
+    codec: SpectrogramCodec
+    frames: Frames  # of the first run, (N, F)
+    recording: Frames
+    rounds: int  # of Griffin-Lim
 
     def save(self, folder: Path, stem: str) -> Path:
         """As in `Verdict`: a few seconds as FLAC, and a PNG of their spectrogram below that of the
         recording."""
-        assert self.codec is not None
-        assert self.frames is not None
         folder.mkdir(exist_ok=True)
         path = folder / f"{stem}.flac"
         count = round(PREVIEW_S * self.codec.steps_per_s)
@@ -189,12 +187,9 @@ class SoundVerdict(Verdict):
 
     def draw(self, path: Path) -> None:
         """As in `Verdict`: spectrograms."""
-        assert self.frames is not None
         self._draw(path, len(self.frames))
 
     def _draw(self, path: Path, count: int) -> None:
-        assert self.codec is not None
-        assert self.frames is not None
         count = min(count, len(self.frames))
         pieces = (("recording", self.recording), ("free run", self.frames))
         self.codec.draw(path, [(name, np.asarray(steps)[:count]) for name, steps in pieces])

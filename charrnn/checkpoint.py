@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 MODEL = "model."  # prefix of the network's own tensors
 CODEC = "codec."  # prefix of the codec's tensors
+START = "start."  # and of the states in which samples begin
+MAX_STARTS = 1_024
 # Limits for files: more than any run writes, but small enough to read quickly.
 MAX_CODEC_NUMBERS = 1 << 24  # in the codec's tensors
 MAX_HEADER_BYTES = 32 << 20  # nearly all of it is a vocabulary
@@ -46,8 +48,16 @@ MAX_TENSORS = 8_192
 MAX_SUMMARY_ENTRIES = 32
 MAX_WEIGHT = 1e9  # more than training produces, but the product of two is still finite
 MAX_SUMMARY = 1e18  # for numbers in the summary
-KINDS = {"model": "F32", "codec": "F32", "optimizer": "F32", "state": "F32", "generator": "U8"}
+KINDS = {
+    "model": "F32",
+    "codec": "F32",
+    "start": "F32",
+    "optimizer": "F32",
+    "state": "F32",
+    "generator": "U8",
+}
 Tensors = dict[str, NDArray[Any]]
+Starts = tuple[tuple[NDArray[np.float32], ...], ...]  # of each layer, its parts, (S, H)
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,26 @@ class Checkpoint:
             for name, array in self.tensors().items()
             if name.startswith(MODEL)
         }
+
+    @property
+    def starts(self) -> Starts | None:
+        """The recurrent states in which samples may begin, (S, H) for each part of each layer;
+        None: the model has none, and samples begin in the zero state.
+
+        Raises:
+            CheckpointError: as in `tensors`.
+        """
+        if not self.starts_count:
+            return None
+        tensors = self.tensors()
+        parts = range(cell_of(self.config.model.cell).state_parts)
+        layers = range(self.config.model.layers)
+        return tuple(tuple(tensors[f"{START}{i}.{part}"] for part in parts) for i in layers)
+
+    @property
+    def starts_count(self) -> int:
+        """The number of states in which samples may begin, S."""
+        return self.shapes.get(f"{START}0.0", (0,))[0]
 
     def network(self) -> Network:
         """Build the network on the CPU, in evaluation mode.
@@ -206,7 +236,11 @@ def read(path: Path) -> Checkpoint:
         codec = codec_from_dict(values["codec"], _codec_arrays(file, shapes))
         config = Config.from_dict(values["config"], where="config", keep=True)
         _refuse_contradiction(config, codec)
-        _refuse_shapes(shapes, _expected_shapes(config, codec, resumable=progress is not None))
+        starts = next((shape for name, shape in shapes.items() if name.startswith(START)), (0,))
+        if not 0 <= starts[0] <= MAX_STARTS:
+            raise CheckpointError(f"has {starts[0]:,} states in which samples begin")
+        expected = _expected_shapes(config, codec, resumable=progress is not None, starts=starts[0])
+        _refuse_shapes(shapes, expected)
         return Checkpoint(
             path=path,
             config=config,
@@ -257,17 +291,25 @@ def _refuse_contradiction(config: Config, codec: Codec) -> None:
 
 
 def _expected_shapes(
-    config: Config, codec: Codec, *, resumable: bool
+    config: Config, codec: Codec, *, resumable: bool, starts: int
 ) -> dict[str, tuple[int, ...]]:
-    """The shapes that the config requires for the network, the codec and the recurrent state."""
+    """The shapes that the config requires for the network, the codec and the recurrent states.
+
+    Args:
+        config: of the model.
+        codec: of the model.
+        resumable: whether there is the state of the lanes.
+        starts: the number of states in which samples may begin.
+    """
     expected = {MODEL + k: shape for k, shape in shapes(config.model, codec.step.size).items()}
     expected |= {CODEC + name: array.shape for name, array in codec.arrays.items()}
+    layers, parts = range(config.model.layers), range(cell_of(config.model.cell).state_parts)
     if resumable:
         state = (config.data.batch_size, config.model.hidden)
-        parts = range(cell_of(config.model.cell).state_parts)
-        expected |= {
-            f"state.{i}.{part}": state for i in range(config.model.layers) for part in parts
-        }
+        expected |= {f"state.{i}.{part}": state for i in layers for part in parts}
+    if starts:
+        starting = (starts, config.model.hidden)
+        expected |= {f"{START}{i}.{part}": starting for i in layers for part in parts}
     return expected
 
 
@@ -275,7 +317,7 @@ def _refuse_shapes(
     found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
 ) -> None:
     """Raise unless network, codec and recurrent state have the expected tensors and shapes."""
-    groups = ("model", "codec", "state")
+    groups = ("model", "codec", "state", "start")
     actual = {n: s for n, s in found.items() if n.partition(".")[0] in groups}
     for name in sorted(expected.keys() | actual.keys()):
         if expected.get(name) != actual.get(name):
@@ -292,7 +334,7 @@ def _refuse_tensors(
     for name, kind in kinds.items():
         group = name.partition(".")[0]
         expected = "I64" if name.endswith(COUNTER) else KINDS.get(group)
-        if expected is None or (group not in ("model", "codec") and not resumable):
+        if expected is None or (group not in ("model", "codec", "start") and not resumable):
             raise CheckpointError(f"unexpected tensor {name!r:.80}")
         if kind != expected:
             raise CheckpointError(f"{name!r:.80} is {kind}, not {expected}")

@@ -303,6 +303,8 @@ class Model:
         step_nats = np.zeros(0)
         with torch.no_grad():
             state = network.initial_state(1)
+            if (starts := self.checkpoint.starts) is not None:
+                state = tuple(tuple(torch.from_numpy(p[:1]) for p in parts) for parts in starts)
             for begin in range(0, whole.shape[1] - 1, CHUNK_STEPS):
                 block = whole[:, begin : begin + CHUNK_STEPS + 1]
                 logits, state = network(block[:, :-1], state)

@@ -194,7 +194,7 @@ def describe_plan(plan: Plan, path: Path) -> str:
             "corpus",
             f"{plan.corpus_steps:,} {plan.unit}s{_kinds(plan)}"
             f"{f' in {plan.documents:,} documents' if plan.documents else ''}; "
-            f"the last {held:,} for validation",
+            f"{_held_out(plan, held)} for validation",
         ),
         ("codec", plan.codec),
         ("model", f"{_model(model)}: {amount(plan.parameters)} parameters"),
@@ -218,6 +218,10 @@ def describe_plan(plan: Plan, path: Path) -> str:
         ("run", str(path)),
     ]
     return table(rows + [("notice", text) for text in plan.notices])
+
+
+def _held_out(plan: Plan, held: int) -> str:
+    return f"{held:,} {plan.held_out}" if plan.held_out else f"the last {held:,}"
 
 
 def _kinds(plan: Plan) -> str:

@@ -24,6 +24,8 @@ from charrnn.media.steps import Discrete, Step
 Steps = NDArray[Any]
 DType = np.dtype[Any]
 HEADER = b"\x93NUMPY\x01\x00v\x00"  # .npy version 1.0, followed by a header of 118 bytes
+VALIDATION_STEPS = 200_000  # at most: enough to compare models to 0.01 nats
+_WINDOWS = 8  # of a long array that are searched
 _COPY = 1 << 22  # steps (or bytes) that are read at a time
 
 
@@ -149,6 +151,21 @@ def places(steps: Steps, wanted: int) -> NDArray[np.int64]:
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
+def occurrences(steps: Steps, wanted: Steps) -> NDArray[np.int64]:
+    """The indices at which the steps `wanted`, (P,), begin, (n,); of a long array, those in a few
+    stretches spread over it."""
+    count = min(_WINDOWS, -(-len(steps) // _COPY))
+    size = -(-min(len(steps), _COPY) // count) if count else 0
+    found = []
+    for start in np.linspace(0, len(steps) - size, count).astype(int).tolist():
+        window = np.asarray(steps[start : start + size])
+        hits = np.ones(max(0, len(window) - len(wanted) + 1), bool)
+        for offset, step in enumerate(wanted.tolist()):
+            hits &= window[offset : offset + len(hits)] == step
+        found.append(np.flatnonzero(hits) + start)
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
 def shuffled(steps: Steps, ends: NDArray[np.int64], seed: int) -> Iterator[Steps]:
     """The documents of a corpus in random order, each with the step that ends it.
 
@@ -199,6 +216,11 @@ def checked(path: Path, steps: Steps, step: Step) -> int:
                     f"{path}: has step {found.max()}, but the codec has only {step.size}"
                 )
     return value
+
+
+def default_val_fraction(count: int) -> float:
+    """The fraction of a corpus of `count` steps that is held out unless the user says otherwise."""
+    return min(0.1, VALIDATION_STEPS / count)
 
 
 def held_out(count: int, val_fraction: float) -> int:

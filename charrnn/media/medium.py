@@ -11,7 +11,7 @@ A medium consists of a `Medium` (recognises its files, declares settings and def
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -147,12 +147,27 @@ class Learner(ABC):
     them.  After that, `codec` is complete.
 
     Attributes:
+        ends: for each file, the number of steps up to its end; empty: they do not matter.
+        seed: of the run; set before anything is read.
         val_fraction: the fraction of the steps to hold out for validation, if the learner decides
             it; otherwise None.
     """
 
     has_second_pass: ClassVar[bool] = False
+    ends: Sequence[int] = ()
     val_fraction: float | None = None
+    seed: int = 0
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """For the user, about what was read."""
+        return ()
+
+    @property
+    def held_out(self) -> str:
+        """If the learner decides what is held out: where it comes from, as in "from the ends of the
+        files"."""
+        return ""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Steps]: ...

@@ -31,6 +31,7 @@ class Sources:
     files: tuple[str, ...]  # paths of files or pipes, or "-" for standard input
     skipped: tuple[str, ...] = ()  # files in a directory that belong to another medium
     name: str = field(default="corpus")  # a new run is named after it
+    found: frozenset[str] = frozenset()  # those of `files` that were found in a directory
 
     def __str__(self) -> str:
         """The names of the files, as shown in errors."""
@@ -64,6 +65,7 @@ def find(
         raise CorpusError("no corpus; name files or directories")
     media = list(media)
     files: list[str] = []
+    found: set[str] = set()
     skipped: list[str] = []
     for argument in names:
         if not argument:
@@ -78,6 +80,7 @@ def find(
         elif path.is_dir():
             taken = _take(argument, _walk(path), media, codec)
             files += [name for name, is_taken in taken.items() if is_taken]
+            found |= taken.keys()
             skipped += [name for name, is_taken in taken.items() if not is_taken]
         elif path.is_file() or is_pipe(argument):
             files.append(argument)
@@ -95,7 +98,8 @@ def find(
             )
     first = names[0] if names else "corpus"
     name = "stdin" if first == STDIN else (Path(first).resolve().stem or "corpus")
-    return Sources(tuple(files), tuple(skipped), name)
+    named = frozenset(names)
+    return Sources(tuple(files), tuple(skipped), name, frozenset(found) - named)
 
 
 def is_pipe(name: str) -> bool:
@@ -148,6 +152,8 @@ def opened(name: str) -> Iterator[BinaryIO]:
             return
         with open(name, "rb") as stream:
             yield stream
+    except IsADirectoryError:
+        raise CorpusError(f"{source_label(name)}: is a directory; name it as an argument") from None
     except OSError as error:
         raise CorpusError(f"{source_label(name)}: cannot be read ({error.strerror})") from None
 

@@ -11,7 +11,7 @@ from charrnn.errors import SamplingError
 from charrnn.media.codec import Codec, Prime
 from charrnn.media.product import Drawn, Sample
 from charrnn.sampling import filters
-from charrnn.sampling.generate import TUNE_THREADS_FROM, Model, generator_of
+from charrnn.sampling.generate import TUNE_THREADS_FROM, Model, begins_as_corpus, generator_of
 from charrnn.sampling.history import History
 from charrnn.settings import SamplingConfig
 
@@ -65,7 +65,8 @@ def search(
         SamplingError: the model's output is not finite, or all steps are banned.
     """
     read = prime.steps if len(prime.steps) else codec.start(generator_of(0, 0))
-    stream = model.begin(read).take([0])
+    from_start = begins_as_corpus(model, codec, read)
+    stream = model.begin(read, [0]) if from_start else model.begin(read).take([0])
     if tune and length >= TUNE_THREADS_FROM:
         stream.tune_threads()
     live = [Hypothesis((), 0.0, False)]

@@ -45,9 +45,20 @@ class Model(Protocol):
 
     size: int  # V, or F
     deviation: Any  # standard deviation of each number of a vector, (F,)
+    starts: int  # number of states in which samples may begin; 0: they begin in the zero state
 
-    def begin(self, prime: Sequence[int] | np.ndarray) -> Stream:
-        """A stream that has read `prime`, (N,), N at least 1."""
+    def begin(
+        self, prime: Sequence[int] | np.ndarray, starts: Sequence[int] | None = None
+    ) -> Stream:
+        """A stream that has read `prime`, (N,), N at least 1; or several that have begun in the
+        states with the indices `starts`."""
+
+
+def begins_as_corpus(model: Model, codec: Codec, read: np.ndarray) -> bool:
+    """Whether steps are read from one of the states in which texts of the corpus begin: if they
+    begin with `Codec.start`, as those of a document do."""
+    start = codec.start(generator_of(0, 0))
+    return model.starts > 0 and np.array_equal(read[: len(start)], start)
 
 
 def generator_of(seed: int, index: int) -> np.random.Generator:
@@ -254,11 +265,15 @@ def sequences(
         read = codec.start(generator_of(seed, 0))
     never = np.asarray(codec.never(settings), np.int64)
     history = History(config, never, read.tolist(), codec.end)
-    begun = model.begin(read)
+    from_start = begins_as_corpus(model, codec, read)
+    begun = None if from_start else model.begin(read)
     batch = min(MAX_BATCH, max(1, MAX_BUFFERED // max(1, steps)))
     for first in range(0, num, batch):
         generators = [generator_of(seed, k) for k in range(first, min(num, first + batch))]
-        stream = begun if num == 1 else begun.take([0] * len(generators))
+        if begun is None:
+            stream = model.begin(read, [int(each.integers(model.starts)) for each in generators])
+        else:
+            stream = begun if num == 1 else begun.take([0] * len(generators))
         if tune and not first and steps * num >= TUNE_THREADS_FROM:
             stream.tune_threads()
         sampler = BatchSampler(stream, config, generators, history.copy(), codec.end, scored=scored)

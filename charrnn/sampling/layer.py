@@ -5,6 +5,7 @@ Arrays of one stream are (H,), those of S streams (H, S); the same code serves b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -144,6 +145,15 @@ class LayerStream:
         step = layer.cell.numpy_step(self._recurrent, h, layer.parameters)
         self._advance = step.advance
         self.state = (self._recurrent, h, *step.state)  # all that the next step depends on
+
+    def restore(self, parts: Sequence[Array]) -> None:
+        """Continue from a state, given its parts as the cell of the network has them, (H, ...)."""
+        layer, (h, *others) = self._layer, parts
+        self._h[:] = h
+        for own, part in zip(self.state[2:], others, strict=True):
+            own[:] = part
+        recurrent = layer.weight[layer.next_width :] @ self._h_1
+        self._recurrent[:] = layer.normalized_recurrent(recurrent)
 
     def step(self, gates_x: Array) -> Array:
         """One step, given the input part of this layer's gates, (G*H, ...).

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint import Checkpoint, Starts
 from charrnn.errors import SamplingError
 from charrnn.model.cells.numpy_step import Array, Weights, per_stream
 from charrnn.sampling.layer import Layer, LayerStream, Shape
@@ -41,13 +41,16 @@ class Runtime:
     Args:
         config: its sizes and options.
         weights: its tensors, by the names of `model.shapes`.
+        starts: the states in which samples may begin; None: the zero state.
 
     Raises:
         SamplingError: a weight is not finite, or a variance is negative.
     """
 
     @np.errstate(all="ignore")  # if bad weights overflow, sampling raises an error later
-    def __init__(self, config: ModelConfig, weights: Weights) -> None:
+    def __init__(self, config: ModelConfig, weights: Weights, starts: Starts | None = None) -> None:
+        self._starts = starts
+        self.starts = len(starts[0][0]) if starts else 0
         for name, array in weights.items():
             if not np.isfinite(np.sum(array, dtype=np.float64)):
                 raise SamplingError(f"the model's weights are broken: {name} is not finite")
@@ -83,14 +86,26 @@ class Runtime:
             SamplingError: a weight is not finite, or a variance is negative.
         """
         try:
-            return cls(checkpoint.config.model, checkpoint.weights())
+            return cls(checkpoint.config.model, checkpoint.weights(), checkpoint.starts)
         except SamplingError as error:
             raise SamplingError(f"{checkpoint.path}: {error}") from None
 
-    def begin(self, prime: Sequence[int] | NDArray[Any]) -> Stream:
-        """A stream that has read `prime`, (N,) or (N, F), with N at least 1."""
-        stream, steps = Stream(self), np.asarray(prime)
-        for step in steps.tolist() if self.is_discrete else steps:
+    def begin(
+        self, prime: Sequence[int] | NDArray[Any], starts: Sequence[int] | None = None
+    ) -> Stream:
+        """A stream that has read `prime`, (N,) or (N, F), with N at least 1.
+
+        Args:
+            prime: the steps.
+            starts: for symbols, the indices of the states to begin in, which gives so many streams;
+                None: one stream that begins in the zero state.
+        """
+        stream, steps = Stream(self, () if starts is None else (len(starts),)), np.asarray(prime)
+        if starts is not None:
+            assert self._starts is not None
+            stream.restore([[part[list(starts)].T for part in layer] for layer in self._starts])
+            steps = np.repeat(steps[:, np.newaxis], len(starts), 1)
+        for step in steps.tolist() if self.is_discrete and starts is None else steps:
             stream.step(step)
         return stream
 
@@ -163,6 +178,11 @@ class Stream:
             np.dot(weight, np.maximum(x, 0), self._logits)
             self._logits += per_stream(bias, self._logits)
         return self.logits
+
+    def restore(self, state: Sequence[Sequence[Array]]) -> None:
+        """Continue from a state: for each layer its parts, (H,) or (H, S)."""
+        for layer, parts in zip(self._layers, state, strict=True):
+            layer.restore(parts)
 
     def tune_threads(self) -> None:
         """Measure which number of BLAS threads is fastest for this network and number of streams,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -23,7 +25,7 @@ from charrnn.files import cannot_write
 from charrnn.media.codec import Codec
 from charrnn.media.product import Critic, Verdict
 from charrnn.model import device as devices
-from charrnn.model.network import Network
+from charrnn.model.network import Network, State, flattened
 from charrnn.run import Run
 from charrnn.sampling.generate import sequences
 from charrnn.sampling.runtime import Runtime
@@ -35,7 +37,8 @@ from charrnn.training.feed import Feed
 from charrnn.training.plan import Plan
 from charrnn.training.progress import Meter, Progress, finite
 from charrnn.training.schedule import Place, learning_rate
-from charrnn.training.state import TrainingState
+from charrnn.training.starts import start_places, start_states
+from charrnn.training.state import TrainingState, to_array
 from charrnn.training.threads import ThreadChooser
 
 SAVE_EVERY_S = 300.0  # if evaluations are farther apart
@@ -70,6 +73,8 @@ class Trainer:
         self._critic: Critic | None = None  # made at the first evaluation
         self._is_stateful = config.data.bptt == "stateful"
         self._feed = Feed(self.train_steps, config, self.device)
+        self._has_starts = True  # runs of earlier versions have none, and stay as they are
+        self._starts: tuple[int, State | None] = (-1, None)  # update, and the states after it
 
     @classmethod
     def new(cls, run: Run, plan: Plan, codec: Codec, network: Network, encoded: Path) -> Trainer:
@@ -359,14 +364,33 @@ class Trainer:
                 self._critic = self.codec.critic(self.train_steps)
             if self._critic is None:
                 return Verdict()
+            starts = self.starts
+            arrays = None
+            if starts is not None:
+                arrays = tuple(tuple(to_array(part) for part in parts) for parts in starts)
             drawn = sequences(
-                Runtime(self.config.model, self.state.weights()),
+                Runtime(self.config.model, self.state.weights(), arrays),
                 self.codec,
                 num=self._critic.num,
                 config=self.config.sampling,
                 settings=self.config.codec_settings,
             )
             return self._critic.look(drawn, self.config.codec_settings)
+
+    @property
+    def starts(self) -> State | None:
+        """The states in which samples of the current model begin."""
+        if not self._has_starts:
+            return None
+        update, network = self.progress.update, self.state.network
+        if self._starts[0] != update:
+            states = start_states(network, self.train_steps, self._start_places, self.config)
+            self._starts = (update, states)
+        return self._starts[1]
+
+    @cached_property
+    def _start_places(self) -> NDArray[np.int64]:
+        return start_places(self.codec, self.train_steps)
 
     def _preview(self, verdict: Verdict) -> Path | None:
         """Save a preview that is not text in the run directory."""
@@ -414,6 +438,9 @@ class Trainer:
             tensors = self.state.model_tensors()
         except DivergenceError as error:
             raise self._diverged(self.progress.update, str(error)) from None
+        if (starts := self.starts) is not None:
+            named = flattened(starts)
+            tensors |= {checkpoint.START + name: to_array(part) for name, part in named.items()}
         checkpoint.save(
             path,
             config=self.config,
@@ -426,6 +453,7 @@ class Trainer:
     def _restore(self, saved: Checkpoint) -> None:
         """Load what `save` wrote."""
         assert saved.progress is not None
+        self._has_starts = saved.starts_count > 0
         try:
             self.state.restore(saved.tensors(), saved.progress, devices.most_threads())
             progress = self.progress

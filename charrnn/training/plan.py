@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.config import Config, Given, merge, value
-from charrnn.data.corpus import held_out
+from charrnn.data.corpus import default_val_fraction, held_out
 from charrnn.data.encode import Encoded
 from charrnn.data.lanes import Lanes
 from charrnn.errors import ConfigError
@@ -29,7 +29,6 @@ EVALUATE_EVERY_S = 120.0  # at most, with a budget of minutes
 EVALUATE_EVERY = 2_000  # updates, at most, with another budget: then time must have no influence
 MAX_EVALUATION_FRACTION = 0.08  # of the training time
 EVALUATION_COST = 0.35  # time of an evaluation relative to training on as many steps
-VALIDATION_STEPS = 200_000  # at most: enough to compare models to 0.01 nats
 MIN_SEGMENTS = 4  # in an epoch
 MIN_PATIENCE = 8
 # The default learning rates are for AdamW; these factors adapt them to other optimizers,
@@ -56,6 +55,7 @@ class Plan:
     codec: str  # its name, and why it was chosen
     corpus_s: float | None  # how long the corpus lasts, if it has a duration
     documents: int | None  # in the corpus, if it has any
+    held_out: str  # where the validation part comes from, if not from the end
     notices: tuple[str, ...]
 
     @property
@@ -114,7 +114,7 @@ def choose(
         "data": {
             "seq_length": sized.pop("seq_length"),
             "batch_size": sized.pop("batch_size"),
-            "val_fraction": min(0.1, VALIDATION_STEPS / corpus_steps),
+            "val_fraction": default_val_fraction(corpus_steps),
         },
         "training": {"lr": sized.pop("lr")},
         "model": sized,
@@ -297,7 +297,8 @@ def make_plan(
         codec=codec.name + remarks,
         corpus_s=codec.seconds(corpus.steps),
         documents=corpus.documents,
-        notices=notices,
+        held_out=corpus.held_out,
+        notices=corpus.notices + notices,
     )
 
 

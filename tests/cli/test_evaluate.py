@@ -48,7 +48,11 @@ def test_bits_per_character(command: Command, corpus: Path, tmp_path: Path, code
 
 @pytest.mark.parametrize(
     ("stdin", "message"),
-    [("", "0 characters that the model knows"), ("T", "1 characters"), (b"\xff", "offset 0")],
+    [
+        ("", "0 characters that the model knows"),
+        ("T", "1 characters"),
+        ("ü".encode() + b"\xff", "offset 2"),
+    ],
 )
 def test_nothing_to_score(command: Command, run: Path, stdin: bytes | str, message: str) -> None:
     outcome = command("evaluate", run, "-", stdin=stdin)

@@ -208,9 +208,9 @@ def test_bad_input_gets_one_line(
 
 
 def test_a_prime_that_is_no_text(command: Command, run: Path) -> None:
-    outcome = command("sample", run, "-p", "-", stdin=b"ab\xff")
+    outcome = command("sample", run, "-p", "-", stdin="ü".encode() + b"ab\xff")
     assert outcome.returncode == 1
-    assert "standard input: the prime is not UTF-8 text (byte 0xff at offset 2)" in outcome.stderr
+    assert "standard input: byte 0xff at offset 4 is not utf-8 text" in outcome.stderr
 
 
 def test_the_newest_run_is_sampled(command: Command, run: Path, tmp_path: Path) -> None:

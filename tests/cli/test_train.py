@@ -207,7 +207,7 @@ def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
         (["nothing.txt"], 1, "nothing.txt: no such file or directory"),
         (["empty"], 1, "empty: empty"),
         (["short"], 1, "short: too short: 5 of at least 16 steps"),
-        (["binary"], 1, "binary: byte 0xff at offset 0 is not utf-8 text"),
+        (["binary"], 1, "binary: byte 0x00 at offset 2 is not utf-16 text"),
         (["corpus.txt", "--hidden", "0"], 1, "--hidden must be at least 1, not 0"),
         (["corpus.txt", "--threads", "many"], 1, "--threads must be auto or a number"),
         (["corpus.txt", "--lr", "nan"], 1, "--lr must be a finite number"),

@@ -13,11 +13,11 @@ from charrnn.errors import ConfigError, CorpusError
 from charrnn.media import MEDIA, sources
 from charrnn.media.sources import Sources
 from charrnn.media.text import encoding
-from charrnn.media.text.encoding import decoded
+from charrnn.media.text.encoding import Decoded
 
 
-def joined(files: Iterable[Iterable[str]]) -> str:
-    return "".join(chain.from_iterable(files))
+def joined(files: Iterable[tuple[str, Iterable[str]]]) -> str:
+    return "".join(chain.from_iterable(blocks for _, blocks in files))
 
 
 def find(paths: Iterable[Path | str], codec: str = "auto") -> Sources:
@@ -25,7 +25,7 @@ def find(paths: Iterable[Path | str], codec: str = "auto") -> Sources:
 
 
 def text_of(*paths: Path, encoding: str = "utf-8") -> str:
-    return joined(decoded(find(paths), encoding))
+    return joined(Decoded(find(paths), encoding))
 
 
 def test_files_are_joined_as_cat_would(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_directories_give_their_text_files_in_order(tmp_path: Path) -> None:
     for name in ("last.safetensors", "metrics.jsonl"):
         (tmp_path / "run" / name).write_text("a run is no corpus")
     found = find([tmp_path])
-    assert joined(decoded(found)) == "a/c.md|a/z.txt|b.txt|"
+    assert joined(Decoded(found)) == "a/c.md|a/z.txt|b.txt|"
     assert found.skipped == (str(tmp_path / "a" / "photo.txt"),)
 
 
@@ -108,7 +108,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("aus dem Rohr ü".encode())))
     found = find(["-"])
     assert found.name == "stdin"
-    assert joined(decoded(found)) == "aus dem Rohr ü"
+    assert joined(Decoded(found)) == "aus dem Rohr ü"
     with pytest.raises(CorpusError, match="twice"):
         find(["-", "-"])
 
@@ -120,17 +120,18 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     found = find([tmp_path / "gone"])
     (tmp_path / "gone").unlink()
     with pytest.raises(CorpusError, match="gone: cannot be read"):
-        joined(decoded(found))
+        joined(Decoded(found))
 
 
 def test_utf_16_is_recognised_by_its_mark(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("wörld", encoding="utf-16")
-    with pytest.raises(CorpusError, match="--encoding utf-16"):
+    assert text_of(tmp_path / "a", encoding="auto") == "wörld"
+    with pytest.raises(CorpusError, match="--encoding auto"):
         text_of(tmp_path / "a")
 
 
 def test_bundled_corpora_by_name() -> None:
-    assert len(joined(decoded(find(["tales"])))) >= 80_000
-    german = joined(decoded(find(["maerchen"])))
+    assert len(joined(Decoded(find(["tales"])))) >= 80_000
+    german = joined(Decoded(find(["maerchen"])))
     assert len(german.encode()) >= 30_000
     assert set("äöüÄÖÜß„“") <= set(german)

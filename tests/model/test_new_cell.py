@@ -108,7 +108,7 @@ def test_it_trains_and_samples(model: Checkpoint) -> None:
     for num in (1, 3):
         ours, theirs = (
             test_runtime.texts_from(each, model, length=100, num=num)
-            for each in (Runtime.of(model), test_runtime.Model(network))
+            for each in (Runtime(model.config.model, model.weights()), test_runtime.Model(network))
         )
         assert ours == theirs
     loaded = charrnn.load(model.path)

@@ -51,11 +51,15 @@ class Stepped:
 
 
 class Model:
+    starts = 0
+
     def __init__(self, network: Network) -> None:
         self._network = network
 
     @torch.inference_mode()
-    def begin(self, prime: Sequence[int] | np.ndarray) -> Stepped:
+    def begin(
+        self, prime: Sequence[int] | np.ndarray, starts: Sequence[int] | None = None
+    ) -> Stepped:
         logits, state = self._network(
             torch.as_tensor(np.asarray(prime, np.int64))[None], self._network.initial_state(1)
         )
@@ -148,7 +152,7 @@ def test_the_same_seed_gives_the_same_text_from_both(model: Checkpoint) -> None:
     for config in (SamplingConfig(), SamplingConfig(temperature=(1.0, 0.5), top_p=0.95)):
         ours, theirs = (
             texts_from(each, model, length=200, num=3, config=config)
-            for each in (Runtime.of(model), Model(model.network()))
+            for each in (Runtime(model.config.model, model.weights()), Model(model.network()))
         )
         assert ours == theirs
 
@@ -165,7 +169,7 @@ def test_both_give_the_same_beams(model: Checkpoint) -> None:
             settings=model.config.codec_settings,
             options=TextOptions(),
         )
-        for each in (Runtime.of(model), Model(model.network()))
+        for each in (Runtime(model.config.model, model.weights()), Model(model.network()))
     )
     for one, other in zip(ours, theirs, strict=True):
         assert [d.step for d in one.drawn] == [d.step for d in other.drawn]

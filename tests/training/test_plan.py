@@ -187,7 +187,7 @@ def test_an_old_run_survives_a_new_one_that_fails(corpus: Path, tmp_path: Path) 
         list(ready.begin().events())
     before = {path.name: path.read_bytes() for path in run.path.iterdir()}
     bad = tmp_path / "bad.txt"
-    bad.write_bytes(b"good text and then \xff")
+    bad.write_bytes("güt text and then ".encode() + b"\xff")
     with pytest.raises(CorpusError), preparing([bad], run, settings, force=True):
         pass
     assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before

@@ -11,7 +11,9 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError
+from charrnn.media.held_out import ends_or_wholes
 from charrnn.media.medium import Learner
+from charrnn.media.sound.recordings import Recordings
 from charrnn.media.sound.spectrogram import (
     MAGNITUDE_FLOOR,
     START,
@@ -20,7 +22,8 @@ from charrnn.media.sound.spectrogram import (
     Arrays,
     Frames,
     SpectrogramCodec,
-    recorded,
+    gap_frames,
+    raw_frames,
     silence,
 )
 from charrnn.media.sound.stft import Stft
@@ -29,6 +32,7 @@ from charrnn.media.sources import Sources
 Part = tuple[int, int, int]  # part of a recording: index of the recording, first frame, end
 
 PASS_FRAMES = 4096  # processed at a time
+MIN_END_S = 0.5  # of the end of a recording that is held out; of shorter ones, whole recordings
 WEIGHT = 0.5  # a bin's weight is its usual magnitude to this power
 RANK = 1e-7  # of the largest variance: smaller variances are rounding errors
 
@@ -44,24 +48,32 @@ class SpectrogramLearner(Learner):
         rate: samples per second.
         stft: the transform.
         components: F; 0: raw magnitudes.
-        val_fraction: fraction of each recording to hold out, at its end.  After the second pass the
-            attribute of this name is the resulting fraction of the whole corpus.
+        val_fraction: fraction to hold out: the end of each recording, or where they are short,
+            whole ones.  After the second pass the attribute of this name is the resulting fraction
+            of the whole corpus.
     """
 
     def __init__(
-        self, sources: Sources, rate: int, stft: Stft, components: int, val_fraction: float
+        self,
+        sources: Sources,
+        rate: int,
+        stft: Stft,
+        components: int,
+        val_fraction: float,
     ) -> None:
         if components > stft.bins:
             raise ConfigError(f"--components must be at most {stft.bins}, the bins of a frame")
         self._sources, self._rate, self._stft = sources, rate, stft
         self._components, self._fraction = components, val_fraction
+        self._notices: list[str] = []
+        self._said: tuple[str, ...] = ()  # about the gaps
         self._counts: list[int] = []  # frames of each recording
         self._codec: SpectrogramCodec | None = None
 
     def __iter__(self) -> Iterator[Frames]:
-        for name in self._sources.files:
+        for recording in Recordings(self._sources, self._rate, self._notices):
             self._counts.append(0)
-            for block in recorded(name, self._rate, self._stft, not self._components):
+            for block in raw_frames(recording.sound(), self._stft, linear=not self._components):
                 self._counts[-1] += len(block)
                 yield block
 
@@ -79,43 +91,56 @@ class SpectrogramLearner(Learner):
         arrays = _fit(raw, spans, self._components)
         self._codec = codec = SpectrogramCodec(self._rate, self._stft, arrays)
         arrays["starts"] = _starts(codec, raw, spans)
-        gap = codec.features(silence(self._rate, self._stft, codec.is_linear))
+        frames = gap_frames(self._counts, self._rate, self._stft)
+        gap = codec.features(silence(frames, self._stft, codec.is_linear))
+        gaps = 0
         count = before = 0
         last: Part | None = None
         for number, part in enumerate(learnt + held):
             before = count if number == len(learnt) else before
             recording, begin, end = part
             if last is not None and (last[0], last[2]) != (recording, begin):
-                count += len(gap)
+                count, gaps = count + len(gap), gaps + len(gap)
                 yield gap
             for block in _rows(raw, begin, end):
                 count += len(block)
                 yield codec.features(block)
             last = part
         self.val_fraction = (count - before) / count
+        if gaps:
+            sound, silent = ((n / codec.steps_per_s) for n in (count - gaps, gaps))
+            self._said = (f"{sound:.1f} s are sound and {silent:.1f} s gaps between recordings",)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """As in `Learner`."""
+        return (*self._notices, *self._said)
+
+    @property
+    def held_out(self) -> str:
+        """As in `Learner`."""
+        if len(self._counts) == 1:
+            return ""
+        _, held = self._parts()
+        bounds = set(pairwise(np.cumsum([0, *self._counts]).tolist()))
+        wholes = sum((begin, end) in bounds for _, begin, end in held)
+        if not wholes:
+            return "from the ends of the recordings"
+        ends = " and from the ends of others" if wholes < len(held) else ""
+        return f"in {wholes:,} whole recordings{ends}"
 
     def _parts(self) -> tuple[list[Part], list[Part]]:
-        """The training parts and the held-out parts of the recordings.
-
-        Each recording is split; if all are too short for that, the last recordings are held out as
-        a whole.
-        """
+        """The training parts and the held-out parts of the recordings."""
         bounds = np.cumsum([0, *self._counts]).tolist()
-        whole = list(enumerate(pairwise(bounds)))
-        learnt, held = [], []
-        for recording, (begin, end) in whole:
-            cut = end - round((end - begin) * self._fraction)
+        whole = list(pairwise(bounds))
+        least = max(2, round(MIN_END_S * self._rate / self._stft.hop))
+        held = dict(ends_or_wholes(whole, self._fraction, least, self.seed))
+        learnt, apart = [], []
+        for recording, (begin, end) in enumerate(whole):
+            cut = next((start for start in held if begin <= start < end), end)
             learnt.append((recording, begin, cut))
-            held.append((recording, cut, end))
-        if all(begin == end for _, begin, end in held):
-            count = max(1, round(len(whole) * self._fraction))
-            parts = [(recording, begin, end) for recording, (begin, end) in whole]
-            if len(parts) == 1:
-                recording, begin, end = parts[0]
-                cut = max(begin + 1, end - 2)
-                return [(recording, begin, cut)], [(recording, cut, end)]
-            learnt, held = parts[:-count], parts[-count:]
-        return [p for p in learnt if p[1] < p[2]], [p for p in held if p[1] < p[2]]
+            apart.append((recording, cut, end))
+        return [p for p in learnt if p[1] < p[2]], [p for p in apart if p[1] < p[2]]
 
     @property
     def codec(self) -> SpectrogramCodec:

@@ -23,8 +23,8 @@ from charrnn.errors import CheckpointError, ConfigError, SamplingError
 from charrnn.media.codec import Codec, Prime, refuse
 from charrnn.media.product import Drawn
 from charrnn.media.report import Reader, Report
-from charrnn.media.sound import recordings
 from charrnn.media.sound.phase import ROUNDS, PhaseStream
+from charrnn.media.sound.recordings import Recordings
 from charrnn.media.sound.soundfiles import FORMATS
 from charrnn.media.sound.stft import Samples, Stft
 from charrnn.media.sources import Sources
@@ -39,7 +39,7 @@ Frames = NDArray[np.float32]  # (N, F)
 Arrays = dict[str, Array]
 
 MAGNITUDE_FLOOR = 1e-4  # of a full-scale sine: -80 dB
-GAP_S = 0.25  # silence between two recordings
+GAP_S, GAP = 0.25, 0.25  # silence between two recordings: at most, and relative to their length
 STARTS, START = 16, 32  # number of excerpts that a sample can continue, and frames in each
 LENGTH_S = 10.0  # default length of a sample
 MAX_LENGTH_S = 24 * 3600.0
@@ -268,13 +268,15 @@ class SoundReader(Reader):
         super().__init__(codec)
         self._sources = sources
         self._missing = self._whole = 0.0
+        self._notes: list[str] = []
 
     def __iter__(self) -> Iterator[Frames]:
         codec = self.codec
-        for index, name in enumerate(self._sources.files):
-            if index:
-                yield codec.features(silence(codec.rate, codec.stft, codec.is_linear))
-            for block in recorded(name, codec.rate, codec.stft, codec.is_linear):
+        for recording in Recordings(self._sources, codec.rate, self._notes):
+            if self._whole:
+                gap = silence(gap_frames([], codec.rate, codec.stft), codec.stft, codec.is_linear)
+                yield codec.features(gap)
+            for block in raw_frames(recording.sound(), codec.stft, linear=codec.is_linear):
                 features = codec.features(block)
                 magnitudes, kept = codec.loudness(block), codec.magnitudes(features)
                 self._missing += _energy(magnitudes - kept)
@@ -289,7 +291,7 @@ class SoundReader(Reader):
 
     def report(self, steps: Frames, predicted: int, nats_per_step: float | None) -> Report:
         """As in `Reader`."""
-        report = Report()
+        report = Report(notes=list(self._notes))
         seconds = predicted / self.codec.steps_per_s
         report.add("steps", predicted, "frames", f"{predicted:,}, {seconds:.1f} s")
         if nats_per_step is not None:
@@ -342,12 +344,18 @@ def raw_frames(sound: Iterable[Samples], stft: Stft, *, linear: bool = False) ->
             rest = rest[count * stft.hop :]
 
 
-def recorded(name: str, rate: int, stft: Stft, linear: bool) -> Iterator[Frames]:
-    """The raw frames of a recording, in blocks."""
-    return raw_frames(recordings.recording(name).sound(rate), stft, linear=linear)
-
-
-def silence(rate: int, stft: Stft, linear: bool) -> Frames:
-    """The raw frames of the silence between two recordings, (n, bins)."""
-    count = round(GAP_S * rate / stft.hop)
+def silence(count: int, stft: Stft, linear: bool) -> Frames:
+    """`count` raw frames of silence, (count, bins)."""
     return np.full((count, stft.bins), 0 if linear else np.log(MAGNITUDE_FLOOR), np.float32)
+
+
+def gap_frames(frames: Sequence[int], rate: int, stft: Stft) -> int:
+    """The length of the silence between two recordings, in frames.
+
+    Args:
+        frames: the lengths of the recordings; empty: unknown.
+        rate: samples per second.
+        stft: the transform.
+    """
+    most = max(1, round(GAP_S * rate / stft.hop))
+    return min(most, max(1, round(GAP * float(np.median(frames))))) if frames else most

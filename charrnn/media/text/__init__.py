@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -79,18 +80,21 @@ class Text(Medium):
 
     def choose(self, sources: Sources, settings: TextSettings) -> tuple[str, str]:
         """As in `Medium`: bytes if a file is binary, otherwise characters."""
-        from charrnn.media.text.encoding import first_binary, is_utf8
+        from charrnn.media.text.encoding import first_binary, may_be_bytes
 
-        if is_utf8(settings.encoding) and (odd := first_binary(sources)):
+        if may_be_bytes(settings.encoding) and (odd := first_binary(sources)):
             return "byte", f"{odd} has NUL bytes, so it is not text"
         if any(map(is_pipe, sources.files)):
             return "char", "a pipe is read as text"
         return "char", "the corpus is text"
 
     def implied(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """As in `Medium`: --separator without --documents implies --documents record."""
-        is_record = "separator" in given and "documents" not in given
-        return {"documents": "record"} if is_record else {}
+        """As in `Medium`: --separator implies --documents record, and --field implies row."""
+        if "documents" in given:
+            return {}
+        if given.get("field"):
+            return {"documents": "row"}
+        return {"documents": "record"} if "separator" in given else {}
 
     def learner(
         self, codec: str, sources: Sources, settings: TextSettings, val_fraction: float | None
@@ -98,10 +102,14 @@ class Text(Medium):
         """As in `Medium`."""
         from charrnn.media.text.reading import Reading
 
+        newline = "keep" if codec == "byte" else settings.newline
         separator = settings.separator if settings.documents == "record" else ""
-        reading = Reading(settings.normalize, settings.documents, separator)
+        reading = Reading(
+            settings.normalize, settings.documents, separator, newline, settings.field
+        )
+        reading = replace(reading, separator=reading.with_newlines(separator))
         kind = codec_class(codec)
-        return kind.learner(kind.stream(sources, settings.encoding, reading), reading, settings)
+        return kind.learner(kind.files(sources, settings.encoding, reading), reading, settings)
 
     def from_dict(self, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Codec:
         """As in `Medium`."""

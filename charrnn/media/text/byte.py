@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,9 @@ import numpy as np
 from charrnn.errors import ConfigError, SamplingError
 from charrnn.media.codec import Piece
 from charrnn.media.sources import Sources
-from charrnn.media.text.codec import StartFinder, Steps, TextCodec, TextLearner, common, points
-from charrnn.media.text.encoding import decoded, is_utf8
-from charrnn.media.text.reading import MARK, Reading
+from charrnn.media.text.codec import Steps, TextCodec, TextLearner, common, points
+from charrnn.media.text.encoding import Decoded, may_be_bytes
+from charrnn.media.text.reading import MARK, Reading, TextFiles
 
 BYTES = "".join(map(chr, range(256)))  # byte b is represented by code point b, as in Latin-1
 END = 256
@@ -55,12 +55,13 @@ class ByteCodec(TextCodec):
         return ByteDecoder(self.reading.between)
 
     @classmethod
-    def stream(cls, sources: Sources, encoding: str, reading: Reading) -> Iterator[str]:
+    def files(cls, sources: Sources, encoding: str, reading: Reading) -> TextFiles:
         """As in `TextCodec`: byte b becomes code point b."""
-        if not is_utf8(encoding) or reading.normalize != "none":
+        if not may_be_bytes(encoding) or reading.normalize != "none":
             raise ConfigError("bytes are read as they are: drop --encoding and --normalize")
         separator = reading.separator.encode().decode("latin-1")
-        return replace(reading, separator=separator).stream(decoded(sources, "latin-1"))
+        reading = replace(reading, separator=separator)
+        return TextFiles(Decoded(sources, "latin-1"), reading, tables=False)
 
     def encode_text(self, text: str) -> tuple[Steps, list[Piece]]:
         """As in `Codec`; a piece is a character."""
@@ -77,9 +78,9 @@ class ByteCodec(TextCodec):
         return super().never(settings)
 
     @classmethod
-    def learner(cls, blocks: Iterator[str], reading: Reading, settings: Any) -> ByteLearner:
+    def learner(cls, files: TextFiles, reading: Reading, settings: Any) -> ByteLearner:
         """As in `TextCodec`."""
-        return ByteLearner(blocks, reading)
+        return ByteLearner(files, reading)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ByteCodec:
@@ -112,14 +113,12 @@ class ByteDecoder:
 class ByteLearner(TextLearner):
     """The `Learner` of bytes: only counts characters, so that losses can be compared."""
 
-    def __init__(self, blocks: Iterable[str], reading: Reading) -> None:
-        self._blocks, self._reading = blocks, reading
-        self._starts = StartFinder()
+    def __init__(self, files: TextFiles, reading: Reading) -> None:
+        super().__init__(files, reading)
         self._bytes = self._characters = 0
 
-    def __iter__(self) -> Iterator[Steps]:
-        for text in self._blocks:
-            self._starts.look(text)
+    def _encoded(self, blocks: Iterator[str]) -> Iterator[Steps]:
+        for text in blocks:
             steps = _steps(text)
             self._bytes += len(steps)
             self._characters += _beginnings(steps)

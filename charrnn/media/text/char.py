@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,13 @@ from charrnn.errors import CheckpointError
 from charrnn.media.text.codec import (
     CODE_POINTS,
     UNKNOWN,
-    StartFinder,
     Steps,
     TextCodec,
     TextLearner,
     common,
     points,
 )
-from charrnn.media.text.reading import MARK, Reading
+from charrnn.media.text.reading import MARK, Reading, TextFiles
 
 
 class CharCodec(TextCodec):
@@ -70,9 +69,9 @@ class CharCodec(TextCodec):
         return super().to_dict() | {"characters": "".join(self.symbols)}
 
     @classmethod
-    def learner(cls, blocks: Iterator[str], reading: Reading, settings: Any) -> CharLearner:
+    def learner(cls, files: TextFiles, reading: Reading, settings: Any) -> CharLearner:
         """As in `TextCodec`."""
-        return CharLearner(blocks, reading)
+        return CharLearner(files, reading)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CharCodec:
@@ -104,15 +103,13 @@ class CharDecoder:
 class CharLearner(TextLearner):
     """The `Learner` of characters: numbers them in the order of their first occurrence."""
 
-    def __init__(self, blocks: Iterable[str], reading: Reading) -> None:
-        self._blocks, self._reading = blocks, reading
+    def __init__(self, files: TextFiles, reading: Reading) -> None:
+        super().__init__(files, reading)
         self._table = np.full(CODE_POINTS, UNKNOWN, dtype=np.int32)
         self._characters: list[str] = []
-        self._starts = StartFinder()
 
-    def __iter__(self) -> Iterator[Steps]:
-        for text in self._blocks:
-            self._starts.look(text)
+    def _encoded(self, blocks: Iterator[str]) -> Iterator[Steps]:
+        for text in blocks:
             there = points(text)
             steps = self._table[there]
             unknown = steps == UNKNOWN

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import CheckpointError, SamplingError
+from charrnn.errors import CheckpointError, CorpusError, SamplingError
 from charrnn.media.codec import Codec, Piece, Prime, refuse
 from charrnn.media.medium import Learner
 from charrnn.media.product import Drawn
-from charrnn.media.sources import STDIN, Sources, source_label, standard_input
+from charrnn.media.sources import Sources
 from charrnn.media.steps import Discrete
-from charrnn.media.text.encoding import decoded
-from charrnn.media.text.reading import MARK, Reading, is_unicode
+from charrnn.media.text.encoding import AUTO, Decoded
+from charrnn.media.text.reading import MARK, Reading, TextFiles, is_unicode
 
 if TYPE_CHECKING:
     from charrnn.media.text.scoring import TextReader
@@ -43,7 +43,39 @@ class Decoder(Protocol):
 
 
 class TextLearner(Learner):
-    """A `Learner` of a text codec."""
+    """A `Learner` of a text codec.
+
+    Args:
+        files: the text.
+        reading: how it was prepared.
+    """
+
+    def __init__(self, files: TextFiles, reading: Reading) -> None:
+        self._files, self._reading = files, reading
+        self._starts = StartFinder()
+        self._count = 0
+        self.ends: list[int] = []
+
+    def __iter__(self) -> Iterator[Steps]:
+        for blocks in self._files:
+            for steps in self._encoded(self._looked_at(blocks)):
+                self._count += len(steps)
+                yield steps
+            self.ends.append(self._count)
+
+    @abstractmethod
+    def _encoded(self, blocks: Iterator[str]) -> Iterator[Steps]:
+        """The steps of one file."""
+
+    def _looked_at(self, blocks: Iterator[str]) -> Iterator[str]:
+        for text in blocks:
+            self._starts.look(text)
+            yield text
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """As in `Learner`."""
+        return self._files.notices
 
     @property
     @abstractmethod
@@ -78,7 +110,7 @@ class TextCodec(Codec):
         self.end = symbols.index(MARK) if self.reading.has_documents else None
         self.beginning = MARK if self.end is not None else start
         self.characters_per_step = characters_per_step
-        if self.reading.documents in ("line", "record"):
+        if self.reading.documents in ("line", "record", "row"):
             self.separator = self.reading.between
 
     @abstractmethod
@@ -114,24 +146,24 @@ class TextCodec(Codec):
 
     @classmethod
     @abstractmethod
-    def learner(cls, blocks: Iterator[str], reading: Reading, settings: Any) -> TextLearner:
+    def learner(cls, files: TextFiles, reading: Reading, settings: Any) -> TextLearner:
         """The learner of this codec.
 
         Args:
-            blocks: the text, from `stream`.
+            files: the text, from `files`.
             reading: how it was prepared.
             settings: `TextSettings`.
         """
 
     @classmethod
-    def stream(cls, sources: Sources, encoding: str, reading: Reading) -> Iterator[str]:
-        """The text of files in blocks, prepared for this codec.
+    def files(cls, sources: Sources, encoding: str, reading: Reading) -> TextFiles:
+        """The text of files, prepared for this codec.
 
         Raises:
             ConfigError: this codec cannot use the encoding.
             CorpusError: a file cannot be read.
         """
-        return reading.stream(decoded(sources, encoding))
+        return TextFiles(Decoded(sources, encoding), reading)
 
     def primed(self, text: str) -> tuple[Steps, Decoder]:
         """The steps that the network reads to continue `text`, (N,), N at least 1, and a decoder
@@ -149,10 +181,11 @@ class TextCodec(Codec):
         return self._with_beginning(np.zeros(0, np.int64))
 
     def prime(self, value: str = "", file: str | None = None, settings: Any = None) -> Prime:
-        """As in `Codec`; `value` is the text itself, and a file must be UTF-8."""
+        """As in `Codec`; `value` is the text itself."""
         text = value if file is None else _text_of(file)
         if not is_unicode(text):
             raise SamplingError("--prime is not UTF-8 text")
+        text = self.reading.with_newlines(text)
         return Prime(self.primed(text)[0], text)
 
     def warnings(self, prime: Prime, options: Any) -> list[str]:
@@ -195,7 +228,10 @@ class TextCodec(Codec):
         """As in `Codec`."""
         from charrnn.media.text.scoring import TextReader
 
-        return TextReader(self, self.stream(sources, settings.encoding, self.reading))
+        reading = self.reading
+        if settings.field:
+            reading = replace(reading, documents="row", field=settings.field)
+        return TextReader(self, self.files(sources, settings.encoding, reading))
 
     def encode_text(self, text: str) -> tuple[Steps, list[Piece]]:
         """As in `Codec`; a piece is a character."""
@@ -249,10 +285,11 @@ class TextCodec(Codec):
 
     def inherited(self) -> dict[str, Any]:
         """As in `Codec`."""
-        values = {"normalize": self.reading.normalize}
+        values = {"normalize": self.reading.normalize, "newline": self.reading.newline}
         if self.reading.has_documents:
             values["documents"] = self.reading.documents
             values |= {"separator": self.reading.separator} if self.reading.separator else {}
+            values |= {"field": self.reading.field} if self.reading.field else {}
         return values
 
     def notices(self, documents: int | None) -> tuple[str, ...]:
@@ -371,19 +408,12 @@ def points(text: str) -> NDArray[np.uint32]:
 
 
 def _text_of(file: str) -> str:
-    """The text of a UTF-8 file, or of standard input."""
-    name = source_label(file)
+    """The text of a file, or of standard input."""
     try:
-        data = standard_input(SamplingError).read() if file == STDIN else Path(file).read_bytes()
-    except OSError as error:
-        raise SamplingError(f"{name}: cannot be read ({error.strerror})") from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SamplingError(
-            f"{name}: the prime is not UTF-8 text (byte 0x{data[error.start]:02x} "
-            f"at offset {error.start})"
-        ) from None
+        [(_, blocks)] = Decoded(Sources((file,)), AUTO)
+        return "".join(blocks)
+    except CorpusError as error:
+        raise SamplingError(str(error)) from None
 
 
 def _named(characters: Sequence[str]) -> str:

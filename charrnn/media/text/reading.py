@@ -1,15 +1,20 @@
-"""Prepares text before it is cut into steps: Unicode normalisation and document boundaries."""
+"""Prepares text before it is cut into steps: line ends, tables, normalisation, documents."""
 
 from __future__ import annotations
 
+import io
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any
 
 from charrnn.errors import CheckpointError, ConfigError, CorpusError
+from charrnn.media.sources import source_label
+from charrnn.media.text.encoding import Decoded
+from charrnn.media.text.tables import Table, fields_of, listed
 
 # Marks the end of a document in the stream of text.  Unicode reserves this code point (a
 # noncharacter) for internal use by programs, so text should not contain it.
@@ -18,7 +23,10 @@ FORMS: dict[str, Callable[[str], str]] = {"none": str} | {
     form: partial(unicodedata.normalize, form) for form in ("NFC", "NFD", "NFKC", "NFKD")
 }
 MAX_SEPARATOR = 1_000  # characters
-DOCUMENTS = ("none", "line", "file", "record")
+DOCUMENTS = ("none", "line", "file", "record", "row")
+NEWLINES = ("lf", "keep")
+LINE_ENDS = {"\r\n": "Windows line ends (CRLF)", "\r": "old Mac line ends (CR)"}
+JOINED_CHARACTERS = 1 << 16  # rows of a table are yielded in blocks of this size
 
 
 @dataclass(frozen=True)
@@ -27,19 +35,30 @@ class Reading:
 
     Args:
         normalize: "none" or a Unicode normalisation form.
-        documents: what a document is: "line", "file" or "record"; "none": there are no documents.
+        documents: what a document is: "line", "file", "record", or "row" of a table; "none": there
+            are no documents.
         separator: the text between records.
+        newline: "lf": every line ends in a line feed; "keep": line ends are as in the file.
+        field: of a table, the field with the text.
     """
 
     normalize: str = "none"
     documents: str = "none"
     separator: str = ""
+    newline: str = "keep"
+    field: str = ""
 
     def __post_init__(self) -> None:
         if self.documents == "record" and not 0 < len(self.separator) <= MAX_SEPARATOR:
             raise ConfigError(
                 f"--documents record needs a --separator of 1 to {MAX_SEPARATOR} characters, "
                 f"not {len(self.separator):,}"
+            )
+        if self.documents == "row" and not self.field:
+            raise ConfigError("--documents row needs the --field of a table")
+        if self.field and self.documents != "row":
+            raise ConfigError(
+                f"--field makes each row a document; drop --documents {self.documents}"
             )
 
     @property
@@ -50,24 +69,39 @@ class Reading:
     @property
     def between(self) -> str:
         """The text between two documents in output."""
-        return {"line": "\n", "record": self.separator, "file": "\n"}.get(self.documents, "")
+        return {"none": "", "record": self.separator}.get(self.documents, "\n")
 
     def normalized(self, text: str) -> str:
-        """Normalise a text."""
-        return FORMS[self.normalize](text)
+        """Normalise line ends and characters of a whole text."""
+        return FORMS[self.normalize](self.with_newlines(text))
 
-    def stream(self, files: Iterable[Iterable[str]]) -> Iterator[str]:
-        """The text of all files in blocks, normalised, with a MARK after each document.
+    def with_newlines(self, text: str) -> str:
+        """A whole text with normalised line ends."""
+        return text if self.newline == "keep" else with_line_feeds(text)
+
+    def rows(self, table: Table) -> Iterator[str]:
+        """The rows of a table in blocks, normalised, with a MARK after each."""
+        gathered, size = [], 0
+        for row in table:
+            if text := self.normalized(_without_mark(row)):
+                gathered.append(text + MARK)
+                size += len(text)
+            if size > JOINED_CHARACTERS:
+                yield "".join(gathered)
+                gathered, size = [], 0
+        yield "".join(gathered)
+
+    def marked(self, blocks: Iterable[str]) -> Iterator[str]:
+        """The text of one file with normalised characters and a MARK after each document.
 
         Empty documents are left out, e.g. empty lines in a list of names.
 
         Raises:
             CorpusError: the corpus has documents, and the text itself contains a MARK.
         """
-        for blocks in files:
-            if self.normalize != "none":
-                blocks = _normalized(blocks, FORMS[self.normalize])
-            yield from self._marked(blocks) if self.has_documents else blocks
+        if self.normalize != "none":
+            blocks = _normalized(blocks, FORMS[self.normalize])
+        yield from self._marked(blocks) if self.has_documents else blocks
 
     def _marked(self, blocks: Iterable[str]) -> Iterator[str]:
         """The text of one file, with a MARK after each document."""
@@ -103,7 +137,8 @@ class Reading:
 
     def to_dict(self) -> dict[str, Any]:
         """Values that JSON can hold, for `from_dict`."""
-        return asdict(self)
+        absent = {"newline": "keep", "field": ""}  # as in the models of earlier versions
+        return {k: v for k, v in asdict(self).items() if k not in absent or v != absent[k]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Reading:
@@ -112,17 +147,98 @@ class Reading:
         Raises:
             CheckpointError: a value is invalid.
         """
-        reading = {k: values.get(k, v) for k, v in {
-            "normalize": "none", "documents": "none", "separator": ""}.items()}  # fmt: skip
+        reading = {field.name: values.get(field.name, field.default) for field in fields(cls)}
         if not (
-            reading["normalize"] in FORMS
+            all(isinstance(value, str) for value in reading.values())
+            and reading["normalize"] in FORMS
+            and reading["newline"] in NEWLINES
             and reading["documents"] in DOCUMENTS
-            and isinstance(reading["separator"], str)
-            and is_unicode(reading["separator"])
+            and is_unicode(reading["separator"] + reading["field"])
+            and max(map(len, reading.values())) <= MAX_SEPARATOR
             and (0 < len(reading["separator"]) <= MAX_SEPARATOR or reading["documents"] != "record")
         ):
             raise CheckpointError(f"the codec's text settings are invalid: {reading!r:.200}")
         return cls(**reading)
+
+
+class TextFiles:
+    """The text of files, prepared for a codec: iterate for an iterator over the blocks of each.
+
+    Args:
+        decoded: the text as it is in the files.
+        reading: how to prepare it.
+        tables: whether to look for tables that are read as plain text.
+
+    Attributes:
+        notices: for the user, about what has been read so far.
+
+    Raises:
+        CorpusError: as in `Decoded`, `Table` and `Reading`.
+    """
+
+    def __init__(self, decoded: Decoded, reading: Reading, *, tables: bool = True) -> None:
+        self._decoded, self._reading, self._looks_for_tables = decoded, reading, tables
+        self._line_ends: Counter[str] = Counter()  # files with each kind
+        self._table = ""
+        self._missing = 0
+
+    def __iter__(self) -> Iterator[Iterator[str]]:
+        for name, blocks in self._decoded:
+            yield self._prepared(name, blocks)
+
+    def joined(self) -> Iterator[str]:
+        """The blocks of all files."""
+        for blocks in self:
+            yield from blocks
+
+    def _prepared(self, name: str, blocks: Iterable[str]) -> Iterator[str]:
+        if self._reading.newline == "lf":
+            blocks = self._with_line_feeds(blocks)
+        if self._reading.documents == "row":
+            table = Table(blocks, name, self._reading.field)
+            yield from self._reading.rows(table)
+            self._missing += table.missing
+            return
+        if self._looks_for_tables and not self._table:
+            blocks = self._looked_at(name, blocks)
+        yield from self._reading.marked(blocks)
+
+    def _with_line_feeds(self, blocks: Iterable[str]) -> Iterator[str]:
+        decoder = io.IncrementalNewlineDecoder(None, translate=True)
+        for block in blocks:
+            if text := decoder.decode(block):
+                yield text
+        yield decoder.decode("", final=True)
+        seen = decoder.newlines or ()
+        kinds = (seen,) if isinstance(seen, str) else seen
+        self._line_ends.update(kind for kind in kinds if kind in LINE_ENDS)
+
+    def _looked_at(self, name: str, blocks: Iterable[str]) -> Iterator[str]:
+        """The blocks; if the first one is that of a table, the user is told."""
+        is_first = True
+        for block in blocks:
+            if is_first and (names := fields_of(block, name)):
+                self._table = f"{source_label(name)} has the fields {listed(names)}"
+            is_first = False
+            yield block
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know about the files read so far."""
+        found = list(self._decoded.notices)
+        for kind, count in self._line_ends.items():
+            which = "1 file" if count == 1 else f"{count:,} files"
+            found.append(f"{LINE_ENDS[kind]} in {which} are read as LF; --newline keep keeps them")
+        if self._table:
+            found.append(f"{self._table} and is learnt as it is; --field NAME learns one of them")
+        if self._missing:
+            found.append(f"{self._missing:,} rows without {self._reading.field} were left out")
+        return tuple(found)
+
+
+def with_line_feeds(text: str) -> str:
+    """A text whose lines end in line feeds."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def is_unicode(text: str) -> bool:

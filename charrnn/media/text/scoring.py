@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from charrnn.media.report import Reader, Report
+from charrnn.media.text.reading import MARK
 
 if TYPE_CHECKING:
     from charrnn.media.text.codec import Steps, TextCodec
+    from charrnn.media.text.reading import TextFiles
 
 
 class TextReader(Reader):
@@ -17,14 +19,14 @@ class TextReader(Reader):
 
     Args:
         codec: the codec of the model.
-        blocks: the text, from `codec.stream`.
+        files: the text, from `codec.files`.
     """
 
     codec: TextCodec
 
-    def __init__(self, codec: TextCodec, blocks: Iterable[str]) -> None:
+    def __init__(self, codec: TextCodec, files: TextFiles) -> None:
         super().__init__(codec)
-        self._blocks = blocks
+        self._files = files
         self._unknown: dict[str, int] = {}
         self._characters = 0
 
@@ -32,7 +34,9 @@ class TextReader(Reader):
         return self.codec.encoded(self._counted(), self._unknown)
 
     def _counted(self) -> Iterator[str]:
-        for block in self._blocks:
+        for block in self._files.joined():
+            if self.codec.end is None:
+                block = block.replace(MARK, "\n")  # rows of a table
             self._characters += self.codec.characters_in(block)
             yield block
 
@@ -40,6 +44,7 @@ class TextReader(Reader):
         """As in `Reader`; for words and bytes also bits per character, to compare models."""
         report = super().report(steps, predicted, nats_per_step)
         assert nats_per_step is not None
+        report.notes += self._files.notices
         if self._unknown:
             report.notes.append(self.codec.unknown_note(self._unknown))
         if self.codec.loss_detail(nats_per_step):

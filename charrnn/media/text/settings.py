@@ -12,12 +12,21 @@ class TextSettings:
     """How text is read and cut into steps, and what may be written."""
 
     encoding: str = setting(
-        "Encoding of text files, e.g. utf-8, cp1252, latin-1, utf-16.",
+        "Encoding of all text files, e.g. utf-8, cp1252, latin-1, utf-16. auto finds that of each "
+        "file.",
         "Text",
-        default="utf-8",
+        default="auto",
         needs=("codec", "char", "word"),
         section="data",
         when_reading=True,
+    )
+    newline: str = setting(
+        "Line ends: lf reads CRLF and CR as LF; keep leaves them as they are.",
+        "Text",
+        default="lf",
+        choices=("lf", "keep"),
+        needs=("codec", "char", "word"),
+        section="data",
     )
     normalize: str = setting(
         "Unicode normalisation form.",
@@ -46,12 +55,22 @@ class TextSettings:
         section="data",
     )
     documents: str = setting(
-        "Treat each line, file or record (text between separators) as a document of its own. "
+        "Treat each line, file, record (text between separators) or row (see --field) as a "
+        "document of its own. "
         "They are shuffled once, and a sample is one document.",
         "Text",
         default="none",
-        choices=("none", "line", "file", "record"),
+        choices=("none", "line", "file", "record", "row"),
         section="data",
+    )
+    field: str = setting(
+        "Learn only this column of CSV or TSV, or this key of JSON lines or of a JSON list; "
+        "implies --documents row.",
+        "Text",
+        default="",
+        needs=("codec", "char", "word"),
+        section="data",
+        when_reading=True,
     )
     separator: str = setting(
         "Text between two records; implies --documents record. \\n is a newline.",

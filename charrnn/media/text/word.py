@@ -24,13 +24,12 @@ from charrnn.media.codec import Piece, Prime
 from charrnn.media.text.codec import (
     CODE_POINTS,
     NAMED,
-    StartFinder,
     Steps,
     TextCodec,
     TextLearner,
     common,
 )
-from charrnn.media.text.reading import MARK, Reading
+from charrnn.media.text.reading import MARK, Reading, TextFiles
 
 UNK = "<unk>"  # replaces every word that is not in the vocabulary
 GLUE = ""  # the implied space is missing here
@@ -224,9 +223,9 @@ class WordCodec(TextCodec):
         }
 
     @classmethod
-    def learner(cls, blocks: Iterator[str], reading: Reading, settings: Any) -> WordLearner:
+    def learner(cls, files: TextFiles, reading: Reading, settings: Any) -> WordLearner:
         """As in `TextCodec`."""
-        return WordLearner(blocks, reading, settings.vocab_size, settings.min_count)
+        return WordLearner(files, reading, settings.vocab_size, settings.min_count)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> WordCodec:
@@ -295,7 +294,7 @@ class WordLearner(TextLearner):
     the frequent ones and renumbers them.
 
     Args:
-        blocks: the text.
+        files: the text.
         reading: how it was prepared.
         vocab_size: maximum size of the vocabulary, V.
         min_count: minimum number of occurrences of a word.
@@ -303,22 +302,19 @@ class WordLearner(TextLearner):
 
     has_second_pass: ClassVar[bool] = True
 
-    def __init__(
-        self, blocks: Iterable[str], reading: Reading, vocab_size: int, min_count: int
-    ) -> None:
-        self._blocks, self._reading = blocks, reading
+    def __init__(self, files: TextFiles, reading: Reading, vocab_size: int, min_count: int) -> None:
+        super().__init__(files, reading)
         self._most, self._least = vocab_size, min_count
         self._index: dict[str, int] = {UNK: 0, GLUE: 1}
         if reading.has_documents:
             self._index[MARK] = 2
         self._special = len(self._index)
         self._counts: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._starts = StartFinder()
         self._characters = 0
 
-    def __iter__(self) -> Iterator[Steps]:
+    def _encoded(self, blocks: Iterator[str]) -> Iterator[Steps]:
         index = self._index
-        for found in _streamed(self._counted()):
+        for found in _streamed(self._counted(blocks)):
             steps = np.fromiter(
                 (index.setdefault(token, len(index)) for token in found), np.int64, len(found)
             )
@@ -327,9 +323,8 @@ class WordLearner(TextLearner):
             self._counts = counts
             yield steps
 
-    def _counted(self) -> Iterator[str]:
-        for text in self._blocks:
-            self._starts.look(text)
+    def _counted(self, blocks: Iterator[str]) -> Iterator[str]:
+        for text in blocks:
             self._characters += len(text)
             yield text
 

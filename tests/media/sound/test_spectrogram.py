@@ -88,7 +88,7 @@ def test_recordings_are_not_joined(tmp_path: Path) -> None:
     paths = [recorded(tmp_path / f"{i}.wav", music(2.0, seed=i)) for i in range(3)]
     _, features, codec = learnt(*paths)
     loudness = codec.magnitudes(features).max(1)
-    quiet = loudness < 0.02 * np.median(loudness)
+    quiet = loudness < 0.04 * np.median(loudness)
     starts = np.flatnonzero(np.diff(quiet.astype(int)) == 1)
     assert len(starts) == 5  # between three parts to learn from and three held out
     assert quiet.sum() == pytest.approx(5 * 0.25 * RATE / SMALL.hop, rel=0.2)
@@ -105,12 +105,14 @@ def test_what_is_validated_on_is_what_was_held_out(
     held = held_out(len(features), learner.val_fraction)
     frames = learner.codec.features(raw)
     ends = np.cumsum([len(raw) // count] * count)
-    expected = ends[-1] - 1 if count != 2 else len(raw) - 1
+    learner.seed = 0
+    expected = learner._parts()[1][-1][2] - 1  # of the last held-out part
+    assert count != 12 or learner.held_out == "in 1 whole recordings"
     np.testing.assert_allclose(features[-1], frames[expected], atol=1e-4)
     if count == 2:
         first = ends[0] - round(0.1 * ends[0])
-        silence = len(features) - len(raw)
-        np.testing.assert_allclose(features[-held + silence // 3], frames[first], atol=1e-4)
+        gap = (len(features) - len(raw)) // 3  # before each of the parts but the first
+        np.testing.assert_allclose(features[-held + gap], frames[first], atol=1e-4)
     loudness = learner.codec.magnitudes(features).max(1)
     assert np.mean(loudness[-held:] > 0.02 * np.median(loudness)) > 0.4
 

@@ -22,13 +22,14 @@ from charrnn.media.text.reading import MARK, Reading
 from charrnn.media.text.settings import TextSettings
 from charrnn.media.text.word import GLUE, UNK, WordCodec, WordLearner, spelling_nats, tokens
 from tests.conftest import ROOT
+from tests.media.text.setup import Texts, streamed
 
 PLAIN = Reading()
 MANY, ONCE = 2**24, 1
 LEARNERS: dict[str, Callable[[list[str], Reading], TextLearner]] = {
-    "char": lambda blocks, reading: CharLearner(blocks, reading),
-    "word": lambda blocks, reading: WordLearner(blocks, reading, MANY, ONCE),
-    "byte": lambda blocks, reading: ByteLearner([as_bytes(b) for b in blocks], reading),
+    "char": lambda blocks, reading: CharLearner(Texts(blocks), reading),
+    "word": lambda blocks, reading: WordLearner(Texts(blocks), reading, MANY, ONCE),
+    "byte": lambda blocks, reading: ByteLearner(Texts(map(as_bytes, blocks)), reading),
 }
 TEXTS = [path for path in corpora().values() if path.suffix == ".txt"]
 TEXTS.append(ROOT.parent / "shared" / "data" / "text" / "tinyshakespeare.txt")
@@ -170,7 +171,7 @@ def test_words_and_marks_take_a_step_each() -> None:
 
 
 def word_codec(text: str, size: int = MANY, least: int = ONCE) -> tuple[np.ndarray, WordCodec]:
-    learner = WordLearner([text], PLAIN, size, least)
+    learner = WordLearner(Texts([text]), PLAIN, size, least)
     steps = np.concatenate(list(learner))
     return learner.table[steps], learner.codec
 
@@ -191,7 +192,7 @@ def test_letters_that_combine_stay_in_their_word() -> None:
 
 
 def test_a_text_without_spaces_is_not_held_back() -> None:
-    learner = WordLearner(["a," * 50_000] * 3, PLAIN, MANY, ONCE)
+    learner = WordLearner(Texts(["a," * 50_000] * 3), PLAIN, MANY, ONCE)
     blocks = list(learner)
     assert len(blocks) == 3
     assert learner.codec.decode(learner.table[np.concatenate(blocks)]) == "a," * 150_000
@@ -254,7 +255,7 @@ def test_half_a_character_is_never_written() -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_steps(data: bytes) -> None:
-    learner = ByteLearner([data.decode("latin-1")], PLAIN)
+    learner = ByteLearner(Texts([data.decode("latin-1")]), PLAIN)
     assert np.concatenate([np.zeros(0, int), *learner]).tolist() == list(data)
 
 
@@ -262,9 +263,9 @@ def test_any_bytes_are_steps(data: bytes) -> None:
 @given(text=st.text(st.sampled_from("aü\u0308\u0323\u1100\u1161\u11a8ﬁ e\n"), max_size=30))
 def test_normalisation_whatever_the_blocks(form: str, text: str) -> None:
     reading = Reading(normalize=form)
-    whole = "".join(reading.stream([[text]]))
+    whole = "".join(streamed(reading, [[text]]))
     assert whole == reading.normalized(text)
-    assert "".join(reading.stream([list(text)])) == whole
+    assert "".join(streamed(reading, [list(text)])) == whole
     steps, codec = learnt("char", whole, reading=reading)
     assert codec.encode(text)[0].tolist() == steps.tolist()
 
@@ -274,7 +275,7 @@ LINES = ["Anna\n\nBe", "rt\r\nCé", "cile"]
 
 def test_documents_are_marked() -> None:
     def of(reading: Reading, *files: list[str]) -> list[str]:
-        return "".join(chain(reading.stream(files))).split(MARK)
+        return "".join(chain(streamed(reading, files))).split(MARK)
 
     assert of(Reading(documents="line"), LINES, ["Dora\n"]) == [
         "Anna",
@@ -302,18 +303,18 @@ def test_documents_are_marked() -> None:
 )
 def test_documents_whatever_the_blocks(text: str, separator: str) -> None:
     reading = Reading(documents="record", separator=separator)
-    assert "".join(reading.stream([list(text)])) == "".join(reading.stream([[text]]))
+    assert "".join(streamed(reading, [list(text)])) == "".join(streamed(reading, [[text]]))
 
 
 def test_a_document_is_not_held_back() -> None:
-    stream = Reading(documents="record", separator="%%").stream([["x" * 1000] * 3])
+    stream = streamed(Reading(documents="record", separator="%%"), [["x" * 1000] * 3])
     assert len(next(stream)) > 900
 
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_documents_end_with_a_step(name: str) -> None:
     reading = Reading(documents="line")
-    text = "".join(reading.stream([LINES]))
+    text = "".join(streamed(reading, [LINES]))
     steps, codec = learnt(name, text, reading=reading)
     assert codec.end is not None
     assert (steps == codec.end).sum() == 3

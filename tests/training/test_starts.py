@@ -1,0 +1,49 @@
+"""Samples begin in states that training has met at beginnings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import charrnn
+from charrnn.data.corpus import occurrences
+from charrnn.sampling.runtime import Runtime
+from tests.conftest import TINY
+
+
+def test_occurrences() -> None:
+    steps = np.array([1, 2, 1, 2, 2, 1], np.uint8)
+    assert occurrences(steps, np.array([1, 2])).tolist() == [0, 2]
+    assert occurrences(steps, np.array([3])).tolist() == []
+
+
+@pytest.mark.parametrize("bptt", ["stateful", "stateless"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "peephole"])
+def test_a_document_begins_as_documents_begin(tmp_path: Path, cell: str, bptt: str) -> None:
+    letters = np.random.default_rng(0).choice(list("abcdef"), (300, 12))
+    (tmp_path / "c.txt").write_text("".join(f"Q{''.join(row)}Z\n" for row in letters))
+    settings = TINY | {"steps": 150, "hidden": 24, "cell": cell, "bptt": bptt, "lr": 0.02}
+    run = charrnn.train(tmp_path / "c.txt", tmp_path / "run", documents="line", **settings)
+    model = run.run().model
+    texts = [sample.text for sample in model.samples(30, num=40, seed=1)]
+    assert sum(text.startswith("Q") for text in texts) >= 38
+    primed = [sample.text for sample in model.samples(30, num=2, seed=1, prime="Qa")]
+    assert all(primed)
+
+
+def test_the_runtime_begins_as_the_network_does(tmp_path: Path) -> None:
+    (tmp_path / "c.txt").write_text("one two three\n" * 60)
+    run = charrnn.train(tmp_path / "c.txt", tmp_path / "run", **TINY | {"steps": 5})
+    checkpoint = run.run().model.checkpoint
+    starts = checkpoint.starts
+    assert starts is not None
+    read = checkpoint.codec.start(np.random.default_rng(0))
+    state = tuple(tuple(torch.from_numpy(part[:2]) for part in layer) for layer in starts)
+    steps = torch.from_numpy(np.stack([read] * 2).astype(np.int64))
+    with torch.no_grad():
+        logits, _ = checkpoint.network()(steps, state)
+    found = Runtime.of(checkpoint).begin(read, [0, 1]).logits
+    np.testing.assert_allclose(found, logits[:, -1].numpy(), atol=1e-4)

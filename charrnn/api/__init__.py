@@ -119,6 +119,15 @@ def resume(
     """
     budget = config.from_flags({"epochs": epochs, "steps": steps, "minutes": minutes})
     run = Run(Path(path))
+    if run.path.is_file():
+        folder = run.path.parent
+        if run.path.name == run.last.name:
+            raise UsageError(f"{path}: name the run, not a file of it: --resume {folder}")
+        raise UsageError(
+            f"{path}: a model without the state to resume from; resume its run from "
+            f"{run.last.name} (--resume {folder}), or start a new run from its weights "
+            f"(--init-from {path})"
+        )
     if not run.last.exists():
         raise UsageError(f"{path}: no run to resume (no {run.last.name})")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from charrnn import config
-from charrnn.cli.options import for_model, numbers, refuse_no_png, typed, with_settings
+from charrnn.cli.options import for_model, numbers, refuse_no_png, typed, unescaped, with_settings
 from charrnn.cli.terminal import TextOut, note
 from charrnn.errors import SamplingError, UsageError
 from charrnn.files import cannot_write, replaced
@@ -60,7 +60,8 @@ def command(
         typer.Option(
             "--prime",
             "-p",
-            help="What to continue: text, or the file of a recording; - reads standard input.",
+            help="What to continue: text (\\n is a newline), or the file of a recording; - reads "
+            "standard input.",
         ),
     ] = None,
     prime_file: Annotated[
@@ -185,6 +186,8 @@ def _prime(loaded: Model, value: str | None, file: Path | None) -> Prime:
         raise UsageError("--prime and --prime-file both give a prime; drop one")
     if value == "-":
         return loaded.prime(file="-")
+    if value and loaded.codec.primes_are_text:
+        value = unescaped(value)
     return loaded.prime(value or "", None if file is None else str(file))
 
 
@@ -214,6 +217,9 @@ def _write_text(
                     sample.keep = False  # however long it gets
                     for piece in sample:
                         text_out.write(piece)
+                if sample.complaint:
+                    text_out.flush()
+                    note(f"sample {index + 1}: {sample.complaint}; try a higher --temperature")
                 text_out.flush()  # the next sample may take long
         finally:  # also after Ctrl-C, to write what is complete
             text_out.end(whole_lines=loaded.codec.end is not None and not json_lines)

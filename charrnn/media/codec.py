@@ -58,6 +58,7 @@ class Codec(ABC):
         suffixes: extensions of the files that samples are saved in, the default first; empty:
             samples are text, which is written to a stream piece by piece.
         separator: for text, what is written between two samples.
+        primes_are_text: whether `prime` takes the text itself, not the name of a file.
     """
 
     name: ClassVar[str]
@@ -70,6 +71,7 @@ class Codec(ABC):
     has_pictures: ClassVar[bool] = False
     suffixes: ClassVar[tuple[str, ...]] = ()
     separator: str = "\n---\n"
+    primes_are_text: ClassVar[bool] = False
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:

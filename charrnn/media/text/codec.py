@@ -94,6 +94,7 @@ class TextCodec(Codec):
     """
 
     symbols: Sequence[str]
+    primes_are_text: ClassVar[bool] = True
     joint: ClassVar[str] = ""  # text between the symbols that `describe` lists
     listed: ClassVar[int] = 10_000  # maximum number of symbols in that list
 
@@ -211,8 +212,8 @@ class TextCodec(Codec):
         from charrnn.media.text.writing import TextSample
 
         decoder = self.primed(prime.text)[1]
-        steps = self.steps_in(length)
-        return TextSample(drawn, decoder, steps, options.stop, self.end, prime.text)
+        steps, stop = self.steps_in(length), self.reading.with_newlines(options.stop)
+        return TextSample(drawn, decoder, steps, stop, self.end, prime.text)
 
     def may_stop(self, options: Any) -> bool:
         """As in `Codec`: with a stop text."""

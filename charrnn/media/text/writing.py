@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PREVIEW_STEPS = 320
 PREVIEW_DOCUMENTS = 8
+TAIL = 2_000  # characters at the end of a sample in which loops are looked for
+LEAST_LOOP, ROUNDS = 100, 3  # characters and repetitions from which it is called a loop
 
 
 class TextSample(Sample):
@@ -42,6 +44,7 @@ class TextSample(Sample):
         self._drawn, self._decoder = drawn, decoder
         self._length, self._stop, self._end = length, stop, end
         self.prime = prime
+        self._tail = ""
 
     def __repr__(self) -> str:
         return f"<TextSample, {self.steps} steps so far, seed {self.seed}>"
@@ -54,8 +57,19 @@ class TextSample(Sample):
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def complaint(self) -> str:
+        """As in `Sample`: that the text repeats itself at its end."""
+        looped = loop_of(self._tail)
+        return "" if not looped else f"it repeats itself: {looped[:40]!r}"
+
     def pieces(self) -> Iterator[str]:
         """As in `Sample`."""
+        for piece in self._decoded():
+            self._tail = (self._tail + piece)[-TAIL:]
+            yield piece
+
+    def _decoded(self) -> Iterator[str]:
         held = ""  # text that may be the beginning of the stop text
         while self.steps < self._length and (drawn := next(self._drawn, None)) is not None:
             self.steps += 1
@@ -95,6 +109,16 @@ class TextSample(Sample):
     def write(self, stream: BinaryIO, path: Path | None = None) -> None:
         """As in `Sample`: UTF-8, including the prime."""
         stream.write((self.prime + self.text).encode())
+
+
+def loop_of(text: str) -> str:
+    """What a text repeats at its end, at least ROUNDS times and LEAST_LOOP characters long in all;
+    empty if it repeats nothing."""
+    for size in range(1, len(text) // ROUNDS + 1):
+        rounds = max(ROUNDS, -(-LEAST_LOOP // size))
+        if rounds * size <= len(text) and text.endswith(text[-size:] * rounds):
+            return text[-size:]
+    return ""
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -42,6 +42,8 @@ def desk(tmp_path: Path, environment: dict[str, str]) -> tuple[Path, dict[str, s
     (tmp_path / "recordings").mkdir()
     for number, name in enumerate(("first.wav", "second.flac")):
         recorded(tmp_path / "recordings" / name, music(2.0, seed=number))
+    rows = "".join(f'{n},"one, two and ""{n}"""\n' for n in range(40))
+    (tmp_path / "posts.csv").write_text("id,text\n" + rows)
     (tmp_path / "names.txt").write_text("Anna\nAntje\nBert\n" * 20)
     (tmp_path / "notes" / "photo.raw").write_bytes(bytes(range(256)) * 4)
     (tmp_path / "old.txt").write_bytes(TEXT.replace("–", "-").encode("cp1252"))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from charrnn.media.product import Sample
 
 BEAM = "Beam search"
-DRAWING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "seed")
+DRAWING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "seed", "finish")
 
 
 def build() -> Callable[..., None]:

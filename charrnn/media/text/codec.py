@@ -213,7 +213,7 @@ class TextCodec(Codec):
 
         decoder = self.primed(prime.text)[1]
         steps, stop = self.steps_in(length), self.reading.with_newlines(options.stop)
-        return TextSample(drawn, decoder, steps, stop, self.end, prime.text)
+        return TextSample(drawn, decoder, steps, stop, self.end, prime.text, options.finish)
 
     def may_stop(self, options: Any) -> bool:
         """As in `Codec`: with a stop text."""

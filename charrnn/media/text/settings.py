@@ -102,3 +102,10 @@ class TextOptions:
     stop: str = setting(
         "Stop a sample before this text; \\n is a newline.", "Text", default="", escapes=True
     )
+    finish: str | None = setting(
+        "After --length steps, go on to the end of the word, sentence, line or paragraph, at most "
+        "as long again.",
+        "Text",
+        default=None,
+        choices=("word", "sentence", "line", "paragraph"),
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
 PREVIEW_STEPS = 320
 PREVIEW_DOCUMENTS = 8
+SEEN = 16  # characters that are looked at again when more follow
+# Where each of them ends; what must follow is not part of it.
+ENDINGS = {
+    "word": r"[\w'’](?![\w'’])(?=.|\n)|[\u3040-\u30ff\u3400-\u9fff]",
+    "sentence": r"[.!?…][\"'”’»)\]]*(?=\s)|[。！？]",
+    "line": r"\n",
+    "paragraph": r"\n\n",
+}
 TAIL = 2_000  # characters at the end of a sample in which loops are looked for
 LEAST_LOOP, ROUNDS = 100, 3  # characters and repetitions from which it is called a loop
 
@@ -29,6 +38,8 @@ class TextSample(Sample):
         stop: the sample ends before this text; "": none.
         end: the sample ends before this step; None: none.
         prime: the text it continues; iterating does not repeat it.
+        finish: after `length` steps the sample goes on to the end of a "word", "sentence", "line"
+            or "paragraph", up to twice that length; None: it does not.
     """
 
     def __init__(
@@ -39,11 +50,12 @@ class TextSample(Sample):
         stop: str = "",
         end: int | None = None,
         prime: str = "",
+        finish: str | None = None,
     ) -> None:
         super().__init__()
         self._drawn, self._decoder = drawn, decoder
         self._length, self._stop, self._end = length, stop, end
-        self.prime = prime
+        self.prime, self._finish = prime, finish
         self._tail = ""
 
     def __repr__(self) -> str:
@@ -65,13 +77,36 @@ class TextSample(Sample):
 
     def pieces(self) -> Iterator[str]:
         """As in `Sample`."""
-        for piece in self._decoded():
+        for piece in self._finished() if self._finish else self._decoded(self._length):
             self._tail = (self._tail + piece)[-TAIL:]
             yield piece
 
-    def _decoded(self) -> Iterator[str]:
+    def _finished(self) -> Iterator[str]:
+        """The text to the end of a word, sentence, line or paragraph."""
+        pattern = re.compile(ENDINGS[self._finish or ""])
+        text, least, decoded = "", -1, self._decoded(2 * self._length)
+        for piece in decoded:
+            text += piece
+            if self.steps >= self._length:
+                least = len(text) if least < 0 else least  # of the finished text
+                ends = (match.end() for match in pattern.finditer(text) if match.end() >= least)
+                if (end := next(ends, None)) is not None:
+                    self.stopped = True
+                    decoded.close()
+                    self._close()
+                    yield text[:end]
+                    return
+            if len(text) > SEEN:  # what comes may show that an ending is one, so keep some of it
+                ready = len(text) - SEEN
+                yield text[:ready]
+                text, least = text[ready:], least - ready if least >= 0 else least
+                least = max(least, 1) if self.steps >= self._length else least
+        yield text
+
+    def _decoded(self, length: int) -> Generator[str, None, None]:
+        """The text of at most `length` steps, to the stop text or the end of the document."""
         held = ""  # text that may be the beginning of the stop text
-        while self.steps < self._length and (drawn := next(self._drawn, None)) is not None:
+        while self.steps < length and (drawn := next(self._drawn, None)) is not None:
             self.steps += 1
             self.nats += drawn.nats
             if drawn.step == self._end:
@@ -92,10 +127,14 @@ class TextSample(Sample):
             held = held[len(held) - keep :]
         else:
             held += self._decoder.flush()
-        if (close := getattr(self._drawn, "close", None)) is not None:
-            close()  # stop sampling
+        self._close()
         if held:
             yield held
+
+    def _close(self) -> None:
+        """Stop sampling."""
+        if (close := getattr(self._drawn, "close", None)) is not None:
+            close()
 
     def to_dict(self) -> dict[str, Any]:
         """As in `Sample`, with the text, including the prime."""

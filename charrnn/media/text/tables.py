@@ -125,7 +125,9 @@ class Table:
         if header.count(self._field) > 1:
             raise self._error(f"has the field {self._field!r} twice", number)
         column, read = header.index(self._field), self._tabbed if delimiter == "\t" else self._csv
-        for place, row in read(lines, delimiter, len(header)):
+        rows = read(chain([(number, first)], lines), delimiter, len(header))
+        next(rows)  # the header
+        for place, row in rows:
             while len(row) > len(header) and not row[-1]:
                 row.pop()
             if len(row) != len(header):

@@ -100,26 +100,32 @@ class Checkpoint:
         Raises:
             CheckpointError: as in `tensors`.
         """
-        return {
-            name.removeprefix(MODEL): array
-            for name, array in self.tensors().items()
-            if name.startswith(MODEL)
-        }
+        return self.weights_and_starts()[0]
 
     @property
     def starts(self) -> Starts | None:
-        """The recurrent states in which samples may begin, (S, H) for each part of each layer;
-        None: the model has none, and samples begin in the zero state.
+        """The second of `weights_and_starts`.
 
         Raises:
             CheckpointError: as in `tensors`.
         """
-        if not self.starts_count:
-            return None
+        return self.weights_and_starts()[1] if self.starts_count else None
+
+    def weights_and_starts(self) -> tuple[Tensors, Starts | None]:
+        """The network's own tensors, by the names of `model.shapes`, and the recurrent states in
+        which samples may begin; None: they begin in the zero state.
+
+        Raises:
+            CheckpointError: as in `tensors`.
+        """
         tensors = self.tensors()
+        weights = {n.removeprefix(MODEL): a for n, a in tensors.items() if n.startswith(MODEL)}
+        if not self.starts_count:
+            return weights, None
         parts = range(cell_of(self.config.model.cell).state_parts)
         layers = range(self.config.model.layers)
-        return tuple(tuple(tensors[f"{START}{i}.{part}"] for part in parts) for i in layers)
+        starts = tuple(tuple(tensors[f"{START}{i}.{part}"] for part in parts) for i in layers)
+        return weights, starts
 
     @property
     def starts_count(self) -> int:
@@ -304,12 +310,10 @@ def _expected_shapes(
     expected = {MODEL + k: shape for k, shape in shapes(config.model, codec.step.size).items()}
     expected |= {CODEC + name: array.shape for name, array in codec.arrays.items()}
     layers, parts = range(config.model.layers), range(cell_of(config.model.cell).state_parts)
-    if resumable:
-        state = (config.data.batch_size, config.model.hidden)
-        expected |= {f"state.{i}.{part}": state for i in layers for part in parts}
-    if starts:
-        starting = (starts, config.model.hidden)
-        expected |= {f"{START}{i}.{part}": starting for i in layers for part in parts}
+    for prefix, count in (("state.", config.data.batch_size * resumable), (START, starts)):
+        if count:
+            state = (count, config.model.hidden)
+            expected |= {f"{prefix}{i}.{part}": state for i in layers for part in parts}
     return expected
 
 

@@ -166,6 +166,13 @@ def occurrences(steps: Steps, wanted: Steps) -> NDArray[np.int64]:
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
+def rearranged(steps: Steps, spans: Iterable[tuple[int, int]]) -> Iterator[Steps]:
+    """These spans of a corpus, each from a first step to an end, one after the other."""
+    for begin, end in spans:
+        for start in range(begin, end, _COPY):
+            yield steps[start : min(end, start + _COPY)]
+
+
 def shuffled(steps: Steps, ends: NDArray[np.int64], seed: int) -> Iterator[Steps]:
     """The documents of a corpus in random order, each with the step that ends it.
 

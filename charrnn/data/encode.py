@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +17,6 @@ from charrnn.media.sources import Sources
 
 MIN_STEPS = 16  # a shorter corpus is surely a mistake
 MIN_END = 64  # steps of the end of a file that is held out
-COPY_STEPS = 1 << 22  # at a time
 
 
 @dataclass(frozen=True)
@@ -92,13 +90,6 @@ def encode(sources: Sources, codec: str, reason: str, given: Given, path: Path) 
         if not spans:
             return Encoded(path, count, learnt, reason, None, None, notices=notices)
         kept = held_out.complement(spans, count)
-        corpus.rewrite(path, lambda steps: _rearranged(steps, kept + spans))
+        corpus.rewrite(path, lambda steps: corpus.rearranged(steps, kept + spans))
     fraction = sum(end - begin for begin, end in spans) / count
     return Encoded(path, count, learnt, reason, None, fraction, where, notices)
-
-
-def _rearranged(steps: corpus.Steps, spans: list[held_out.Span]) -> Iterator[corpus.Steps]:
-    """These spans of an array one after the other."""
-    for begin, end in spans:
-        for start in range(begin, end, COPY_STEPS):
-            yield steps[start : min(end, start + COPY_STEPS)]

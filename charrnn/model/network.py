@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from charrnn.model.layers import RecurrentLayer, SequenceNorm
 from charrnn.settings import ModelConfig
 
 State = tuple[Parts, ...]  # one entry a layer
+
+Part = TypeVar("Part")  # a tensor, or an array
 
 
 class Network(nn.Module):
@@ -154,8 +157,8 @@ def detached(state: State) -> State:
     return tuple(tuple(part.detach().float() for part in parts) for parts in state)
 
 
-def flattened(state: State) -> dict[str, Tensor]:
-    """The state as named tensors, (B, H) each."""
+def flattened(state: Sequence[Sequence[Part]]) -> dict[str, Part]:
+    """The state as named tensors or arrays, (B, H) each."""
     return {
         f"{layer}.{part}": tensor
         for layer, parts in enumerate(state)

@@ -86,7 +86,7 @@ class Runtime:
             SamplingError: a weight is not finite, or a variance is negative.
         """
         try:
-            return cls(checkpoint.config.model, checkpoint.weights(), checkpoint.starts)
+            return cls(checkpoint.config.model, *checkpoint.weights_and_starts())
         except SamplingError as error:
             raise SamplingError(f"{checkpoint.path}: {error}") from None
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from charrnn import checkpoint
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint import Checkpoint, Starts
 from charrnn.config import Config, Given
 from charrnn.data import corpus
 from charrnn.data.lanes import Lanes
@@ -25,7 +25,7 @@ from charrnn.files import cannot_write
 from charrnn.media.codec import Codec
 from charrnn.media.product import Critic, Verdict
 from charrnn.model import device as devices
-from charrnn.model.network import Network, State, flattened
+from charrnn.model.network import Network, flattened
 from charrnn.run import Run
 from charrnn.sampling.generate import sequences
 from charrnn.sampling.runtime import Runtime
@@ -38,7 +38,7 @@ from charrnn.training.plan import Plan
 from charrnn.training.progress import Meter, Progress, finite
 from charrnn.training.schedule import Place, learning_rate
 from charrnn.training.starts import start_places, start_states
-from charrnn.training.state import TrainingState, to_array
+from charrnn.training.state import TrainingState
 from charrnn.training.threads import ThreadChooser
 
 SAVE_EVERY_S = 300.0  # if evaluations are farther apart
@@ -74,7 +74,7 @@ class Trainer:
         self._is_stateful = config.data.bptt == "stateful"
         self._feed = Feed(self.train_steps, config, self.device)
         self._has_starts = True  # runs of earlier versions have none, and stay as they are
-        self._starts: tuple[int, State | None] = (-1, None)  # update, and the states after it
+        self._starts: tuple[int, Starts | None] = (-1, None)  # update, and the states after it
 
     @classmethod
     def new(cls, run: Run, plan: Plan, codec: Codec, network: Network, encoded: Path) -> Trainer:
@@ -364,12 +364,8 @@ class Trainer:
                 self._critic = self.codec.critic(self.train_steps)
             if self._critic is None:
                 return Verdict()
-            starts = self.starts
-            arrays = None
-            if starts is not None:
-                arrays = tuple(tuple(to_array(part) for part in parts) for parts in starts)
             drawn = sequences(
-                Runtime(self.config.model, self.state.weights(), arrays),
+                Runtime(self.config.model, self.state.weights(), self.starts),
                 self.codec,
                 num=self._critic.num,
                 config=self.config.sampling,
@@ -378,7 +374,7 @@ class Trainer:
             return self._critic.look(drawn, self.config.codec_settings)
 
     @property
-    def starts(self) -> State | None:
+    def starts(self) -> Starts | None:
         """The states in which samples of the current model begin."""
         if not self._has_starts:
             return None
@@ -439,8 +435,7 @@ class Trainer:
         except DivergenceError as error:
             raise self._diverged(self.progress.update, str(error)) from None
         if (starts := self.starts) is not None:
-            named = flattened(starts)
-            tensors |= {checkpoint.START + name: to_array(part) for name, part in named.items()}
+            tensors |= {checkpoint.START + name: part for name, part in flattened(starts).items()}
         checkpoint.save(
             path,
             config=self.config,

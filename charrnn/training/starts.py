@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from charrnn.checkpoint import Starts
 from charrnn.config import Config
 from charrnn.data.corpus import Steps, occurrences
 from charrnn.media.codec import Codec
 from charrnn.media.steps import Discrete
-from charrnn.model.network import Network, State
+from charrnn.model.network import Network
+from charrnn.training.state import to_array
 
 STATES = 32  # S
 CONTEXT = 256  # steps that are read before each; the network forgets what lies farther back
@@ -30,7 +32,7 @@ def start_places(codec: Codec, steps: Steps) -> NDArray[np.int64]:
 @torch.no_grad()
 def start_states(
     network: Network, steps: Steps, places: NDArray[np.int64], config: Config
-) -> State | None:
+) -> Starts | None:
     """The states just before beginnings of the corpus, (S, H) each; None: there are none.
 
     Args:
@@ -53,6 +55,7 @@ def start_states(
     try:
         state = network.initial_state(len(block))
         inputs = torch.from_numpy(block.astype(np.int64)).to(device)
-        return network.hidden(inputs, state)[1]
+        _, after = network.hidden(inputs, state)
+        return tuple(tuple(to_array(part) for part in parts) for parts in after)
     finally:
         network.train(was_training)

@@ -54,12 +54,7 @@ class SpectrogramLearner(Learner):
     """
 
     def __init__(
-        self,
-        sources: Sources,
-        rate: int,
-        stft: Stft,
-        components: int,
-        val_fraction: float,
+        self, sources: Sources, rate: int, stft: Stft, components: int, val_fraction: float
     ) -> None:
         if components > stft.bins:
             raise ConfigError(f"--components must be at most {stft.bins}, the bins of a frame")

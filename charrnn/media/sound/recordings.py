@@ -85,7 +85,7 @@ class Recording:
         """
         place = 0
         with _opened(self.name, self._held) as (file, _):
-            for block in _audible(file, self.weights, self.rate):
+            for block in _audible(self.name, file, self.weights, self.rate):
                 part = block[max(0, self.begin - place) : max(0, self.end - place)]
                 place += len(block)
                 if len(part):
@@ -202,8 +202,7 @@ def _measured(
     squares: list[float] = []
     count = 0
     rest = np.zeros(0, np.float32)
-    blocks = _audible(file, weights, rate, _refusing(name, file.samplerate), energies)
-    for block in blocks:
+    for block in _audible(name, file, weights, rate, energies):
         count += len(block)
         rest = np.concatenate([rest, block])
         whole = len(rest) // CHUNK * CHUNK
@@ -237,46 +236,33 @@ def _add(chunk: Samples, loudest: list[float], squares: list[float]) -> None:
     squares.append(float(np.square(chunk, dtype=np.float64).sum()))
 
 
-class _refusing:  # noqa: N801 - used like a function
-    """Raises for samples that are not finite numbers; `rate` is that of the file."""
-
-    def __init__(self, name: str, rate: int) -> None:
-        self._name, self._rate, self._count = name, rate, 0
-
-    def __call__(self, block: Samples) -> None:
-        bad = np.flatnonzero(~np.isfinite(block).all(1))
-        if len(bad):
-            raise CorpusError(
-                f"{source_label(self._name)}: the sample at "
-                f"{(self._count + bad[0]) / self._rate:.3f} s is not a finite number; repair it, "
-                "or leave the file out"
-            )
-        self._count += len(block)
-
-
 def _audible(
-    file: Any,
-    weights: Weights,
-    rate: int,
-    check: Any = None,
-    energies: Energies | None = None,
+    name: str, file: Any, weights: Weights, rate: int, energies: Energies | None = None
 ) -> Iterator[Samples]:
     """What can be heard of the mix of the channels, at `rate`, in blocks, (n,).
 
     Args:
+        name: of the file.
         file: at its beginning.
         weights: of the channels.
         rate: samples per second.
-        check: is called with each block, (n, C).
         energies: as in `_measured`.
+
+    Raises:
+        CorpusError: a sample is not a finite number.
     """
     sections = scipy.signal.butter(ORDER, LOWEST_HZ, "highpass", fs=file.samplerate, output="sos")
     resampler = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32", quality="HQ")
-    state = None
+    state, count = None, 0
     needs_all = energies is not None and len(weights) > 1
     for block in file.blocks(READ_SAMPLES, dtype="float32", always_2d=True):
-        if check is not None:
-            check(block)
+        bad = np.flatnonzero(~np.isfinite(block).all(1))
+        if len(bad):
+            raise CorpusError(
+                f"{source_label(name)}: the sample at {(count + bad[0]) / file.samplerate:.3f} s "
+                "is not a finite number; repair it, or leave the file out"
+            )
+        count += len(block)
         columns = block if needs_all else block @ np.array(weights, np.float32)[:, np.newaxis]
         if state is None:  # as if the first sample had been there for ever: no click from an offset
             state = scipy.signal.sosfilt_zi(sections)[:, :, np.newaxis] * columns[0]

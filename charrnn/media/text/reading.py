@@ -77,7 +77,7 @@ class Reading:
 
     def with_newlines(self, text: str) -> str:
         """A whole text with normalised line ends."""
-        return text if self.newline == "keep" else with_line_feeds(text)
+        return text if self.newline == "keep" else text.replace("\r\n", "\n").replace("\r", "\n")
 
     def rows(self, table: Table) -> Iterator[str]:
         """The rows of a table in blocks, normalised, with a MARK after each."""
@@ -234,11 +234,6 @@ class TextFiles:
         if self._missing:
             found.append(f"{self._missing:,} rows without {self._reading.field} were left out")
         return tuple(found)
-
-
-def with_line_feeds(text: str) -> str:
-    """A text whose lines end in line feeds."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def is_unicode(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -69,27 +70,43 @@ def encode(sources: Sources, codec: str, reason: str, given: Given, path: Path) 
             corpus.rewrite(path, lambda steps: corpus.shuffled(steps, ends, seed))
             return Encoded(path, count, learnt, reason, len(ends), None, notices=notices)
         if learner.val_fraction is not None:
-            held = learner.held_out
-            return Encoded(path, count, learnt, reason, None, learner.val_fraction, held, notices)
-        parts = list(pairwise([0, *learner.ends])) if learner.ends else [(0, count)]
-        parts = [part for part in parts if part[0] < part[1]]
+            share, held = learner.val_fraction, learner.held_out
+            return Encoded(path, count, learnt, reason, None, share, held, notices)
         fraction = corpus.default_val_fraction(count) if fraction is None else fraction
-        spans, where = [], ""
-        if len(parts) > 1:
-            spans = held_out.ends_or_wholes(parts, fraction, MIN_END, seed)
-            where = "from the ends of the files"
-            if any(span in parts for span in spans):
-                where += ", or whole short ones"
-        elif held_out.is_of_another_kind(corpus.read(path), corpus.held_out(count, fraction)):
-            spans = held_out.spread(count, corpus.held_out(count, fraction))
-            where = f"in {held_out.STRETCHES} stretches"
-            notices += (
-                "the end of the text is of another kind than the rest, so it alone would be a bad "
-                f"judge: {held_out.STRETCHES} stretches spread over the text are held out instead",
-            )
+        spans, held, more = _held_out(corpus.read(path), learner.ends, fraction, seed)
         if not spans:
             return Encoded(path, count, learnt, reason, None, None, notices=notices)
         kept = held_out.complement(spans, count)
         corpus.rewrite(path, lambda steps: corpus.rearranged(steps, kept + spans))
     fraction = sum(end - begin for begin, end in spans) / count
-    return Encoded(path, count, learnt, reason, None, fraction, where, notices)
+    return Encoded(path, count, learnt, reason, None, fraction, held, notices + more)
+
+
+def _held_out(
+    steps: corpus.Steps, ends: Sequence[int], fraction: float, seed: int
+) -> tuple[list[held_out.Span], str, tuple[str, ...]]:
+    """What to hold out of a corpus without documents.
+
+    Args:
+        steps: the corpus, (N,) or (N, F).
+        ends: of its files; empty: there is one.
+        fraction: to hold out.
+        seed: chooses among short files.
+
+    Returns:
+        Spans; where they come from; and notices.  No spans: simply the end.
+    """
+    parts = [part for part in pairwise([0, *ends]) if part[0] < part[1]]
+    if len(parts) > 1:
+        spans = held_out.ends_or_wholes(parts, fraction, MIN_END, seed)
+        has_wholes = any(span in parts for span in spans)
+        return spans, "from the ends of the files" + ", or whole short ones" * has_wholes, ()
+    held = corpus.held_out(len(steps), fraction)
+    if not held_out.is_of_another_kind(steps, held):
+        return [], "", ()
+    notice = (
+        "the end of the text is of another kind than the rest, so it alone would be a bad "
+        f"judge: {held_out.STRETCHES} stretches spread over the text are held out instead"
+    )
+    spans = held_out.spread(len(steps), held)
+    return spans, f"in {held_out.STRETCHES} stretches", (notice,)

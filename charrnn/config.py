@@ -107,6 +107,12 @@ def all_options() -> dict[str, Setting]:
     return found
 
 
+def random_settings() -> dict[str, Setting]:
+    """The settings and options that have an effect only on samples drawn at random, by name."""
+    known = all_settings() | all_options()
+    return {name: setting for name, setting in known.items() if setting.meta["random"]}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """The complete configuration of a run: every setting has a value.

@@ -34,6 +34,7 @@ def setting(
     section: str = "",
     when_reading: bool = False,
     escapes: bool = False,
+    random: bool = False,
 ) -> Any:
     """Declare one setting.
 
@@ -54,11 +55,13 @@ def setting(
             model.
         escapes: whether a backslash and n, t or r typed on the command line stand for a newline,
             a tab or a carriage return.
+        random: whether it has an effect only on samples that are drawn at random, so that a beam
+            search refuses it.
     """
     limits = {"least": least, "above": above, "most": most, "below": below}
     metadata = {"doc": doc, "group": group, "choices": choices, "needs": needs, **limits}
     metadata |= {"kind": kind, "section": section}
-    metadata |= {"when_reading": when_reading, "escapes": escapes}
+    metadata |= {"when_reading": when_reading, "escapes": escapes, "random": random}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -332,6 +335,7 @@ class SamplingConfig:
         default=(0.8,),
         least=0,
         most=1e6,
+        random=True,
     )
     top_k: int = setting(
         "Sample only from the K most likely steps; 0: from all.",
@@ -340,6 +344,7 @@ class SamplingConfig:
         least=0,
         most=2**31,
         kind="discrete",
+        random=True,
     )
     top_p: float = setting(
         "Nucleus sampling: sample only from the most likely steps that together have this "
@@ -349,6 +354,7 @@ class SamplingConfig:
         above=0,
         most=1,
         kind="discrete",
+        random=True,
     )
     min_p: float = setting(
         "Sample only from steps that are at least this fraction as likely as the most likely one.",
@@ -357,6 +363,7 @@ class SamplingConfig:
         least=0,
         most=1,
         kind="discrete",
+        random=True,
     )
     typical_p: float = setting(
         "Locally typical sampling: sample only from the steps of most typical surprise that "
@@ -366,6 +373,7 @@ class SamplingConfig:
         above=0,
         most=1,
         kind="discrete",
+        random=True,
     )
     repetition_penalty: float = setting(
         "Penalise recently sampled steps by this factor; 1: no penalty.",

@@ -158,6 +158,8 @@ def test_text(run: Path, tmp_path: Path) -> None:
     texts = [each.text for each in model.samples(20, num=3, seed=1)]
     assert len(set(texts)) == 3
     (best,) = model.beam(4, 10, prime="The ")
+    with pytest.raises(charrnn.UsageError, match="drop temperature, finish"):
+        model.beam(4, 10, temperature=0.5, finish="word")
     assert len(best.text) == 10
     assert model.sample(10).seed != model.sample(10).seed
     assert (

@@ -116,7 +116,7 @@ def test_files_of_half_bytes(tmp_path: Path, toys: Call, environment: dict[str, 
     settings = {**TINY, "steps": 80, "eval_every": 20, "lr": 0.03, "dropout": 0}
     said = toys("train", "data", "-o", "run", *flags(**settings)).stderr.decode()
     assert "1,800 half bytes, 16 different" in said
-    assert "skipped 1 files of another kind: data/notes.txt" in said
+    assert "skipped 1 file of another kind: data/notes.txt" in said
     toys("train", "--resume", "run", "--steps", 120)
     toys("sample", "run", "-n", 60, "--seed", 1, "-t", 0, "-o", "out.nib")
     data = (tmp_path / "out.nib").read_bytes()

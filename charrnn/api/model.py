@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from charrnn.checkpoint import Checkpoint, read
 from charrnn.errors import CorpusError, SamplingError, UsageError
 from charrnn.files import cannot_write, replacing
 from charrnn.media.codec import Prime
-from charrnn.media.report import Report
+from charrnn.media.report import BY, Passage, Report, losses
 from charrnn.media.sources import Sources, find
 from charrnn.media.steps import Discrete
 
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from charrnn.model.network import Network
+    from charrnn.training.evaluate import Scored
+
 AnyPath = str | os.PathLike[str]
 MAX_WIDTH, MAX_PENALTY = 4096, 100  # of a beam search
-CHUNK_STEPS = 4096  # read at a time by `Model.nats`
+MAX_TOP = 1000  # most likely next steps
 
 
 class Model:
@@ -86,6 +90,21 @@ class Model:
         """
         return self.codec.prime(value, file, self.config.codec_settings)
 
+    def primes(self, file: AnyPath) -> Iterator[tuple[int, Prime]]:
+        """Encode a prime for each line of a file: the text itself; for other media, the name of a
+        file.
+
+        Args:
+            file: "-" is standard input, whose lines are encoded as they arrive.
+
+        Returns:
+            The number of the line, from 1, and the prime; empty lines are left out.
+
+        Raises:
+            CharrnnError: the file, or what a line names, cannot be read.
+        """
+        return self.codec.primes(os.fspath(file), self.config.codec_settings)
+
     def sample(self, length: float | None = None, **arguments: Any) -> Any:
         """One sample; see `samples`."""
         return next(self.samples(length, **arguments))
@@ -97,6 +116,7 @@ class Model:
         num: int = 1,
         prime: AnyPath | Prime = "",
         seed: int | None = None,
+        first: int = 0,
         scored: bool = True,
         tune: bool = False,
         **settings: Any,
@@ -113,6 +133,8 @@ class Model:
                 `Model.prime`.
             seed: the same seed gives the same samples; None: a random one, which each sample has
                 as `.seed`.
+            first: the index of the first sample; the random numbers of a sample depend on the seed
+                and its index.
             scored: whether to compute `nats_per_step`; without it sampling is faster.
             tune: measure which number of BLAS threads is fastest, and set it for the process.
             settings: any setting of `charrnn sample --help` by name, e.g. `temperature=0.7`.
@@ -127,6 +149,7 @@ class Model:
             raise UsageError("--temperature has no effect: this model is deterministic (mse head)")
         _refuse_outside("num", num, 1, None)
         _refuse_outside("seed", seed or 0, 0, None)
+        _refuse_outside("first", first, 0, None)
         self.codec.steps_in(length)
         return generate.samples(
             self.runtime,
@@ -138,6 +161,7 @@ class Model:
             num=num,
             prime=prime if isinstance(prime, Prime) else self.prime(os.fspath(prime)),
             seed=secrets.randbelow(2**31) if seed is None else seed,
+            first=first,
             scored=scored,
             tune=tune,
         )
@@ -162,7 +186,7 @@ class Model:
             length_penalty: rank by log p / steps ** length_penalty; 0 favours short samples.
             prime: as in `samples`.
             tune: as in `samples`.
-            settings: as in `samples`; those of random sampling, e.g. `temperature`, have no effect.
+            settings: as in `samples`, without those of random sampling, e.g. `temperature`.
 
         Raises:
             CharrnnError: as in `samples`.
@@ -174,6 +198,8 @@ class Model:
         _refuse_outside("num", num, 1, width)
         _refuse_outside("length_penalty", length_penalty, 0, MAX_PENALTY)
         changed, options = self._sampling(settings)
+        if idle := [name for name in settings if name in config.random_settings()]:
+            raise UsageError(f"a beam search draws nothing at random; drop {', '.join(idle)}")
         prime = prime if isinstance(prime, Prime) else self.prime(os.fspath(prime))
         hypotheses = search(
             self.runtime,
@@ -252,8 +278,6 @@ class Model:
         Raises:
             CharrnnError: the files cannot be read, or are too short.
         """
-        from charrnn.model.device import pick
-
         if picture is not None:
             self.refuse_without_pictures()
         if (files is None) == (text is None):
@@ -261,15 +285,7 @@ class Model:
         if text is not None:
             self.codec.encode_text("")  # refuses a model that is not one of text
         paths = [files] if isinstance(files, str | os.PathLike) else list(files or ())
-        medium = media.medium_of(self.codec.name)
-        known = {n: s for n, s in config.all_settings().items() if s.meta["when_reading"]}
-        if unknown := [name for name in settings if name not in known]:
-            raise UsageError(f"not a setting of evaluate: {', '.join(unknown)}")
-        given = config.from_flags(layering.for_model(settings, settings, self.codec.name))
-        own = config.declared(medium.settings)
-        reading = {n: s.default for n, s in own.items() if s.meta["when_reading"]}
-        reading |= config.declared_values(given, medium.settings)
-        read = replace(self.config.codec_settings, **reading)
+        read = self._reading(settings)
         with tempfile.TemporaryDirectory(prefix="charrnn-") as scratch:
             if text is not None:
                 given_text = Path(scratch) / "text.txt"
@@ -278,10 +294,99 @@ class Model:
                 except UnicodeEncodeError:
                     raise SamplingError("the text is not Unicode: it has half a pair") from None
                 paths = [given_text]
-            sources = find(paths, [medium], self.codec.name)
-            chosen = pick(device)
-            network = self.checkpoint.network().to(chosen)  # early, to report damage first
-            return _report(self, sources, read, network, Path(scratch) / "corpus.npy", picture)
+            sources = self._sources(paths)
+            network = self._network(device)  # early, to report damage first
+            report = _report(self, sources, read, network, Path(scratch) / "corpus.npy", picture)
+        report.notes[:0] = sources.notices
+        return report
+
+    def evaluate_each(
+        self,
+        files: AnyPath | Iterable[AnyPath],
+        by: str = "line",
+        *,
+        top: int = 0,
+        device: str = "auto",
+        **settings: Any,
+    ) -> Iterator[Report]:
+        """Compute the loss of each line, document or file by itself, in their order.
+
+        Each is predicted from its first step on, as a sample without a prime begins; the first
+        frame of a recording is only read.  The notes are those of the last report.
+
+        Args:
+            files: one path or several.
+            by: "line", "file" or "document" (with the step that ends it).
+            top: for the `next` of a report: this number of steps that are most likely after it.
+            device: where to run.
+            settings: as in `evaluate`.
+
+        Raises:
+            CharrnnError: as in `evaluate`, or there are no such parts.
+        """
+        if by not in BY:
+            raise UsageError(f"by must be one of {', '.join(BY)}, not {by!r:.40}")
+        _refuse_outside("top", top, 0, MAX_TOP)
+        if top and not isinstance(self.codec.step, Discrete):
+            raise UsageError(f"--top: {self.codec.unit}s have no list of probabilities; drop it")
+        paths = [files] if isinstance(files, str | os.PathLike) else list(files)
+        sources, read = self._sources(paths), self._reading(settings)
+        notices = sources.notices
+        passages = self.codec.passages(sources, read, by, notices)
+        return self._each(passages, top, device, notices, f"{sources}: no {by}s to evaluate")
+
+    def _each(
+        self, passages: Iterator[Passage], top: int, device: str, notices: list[str], nothing: str
+    ) -> Iterator[Report]:
+        """The reports of `evaluate_each`."""
+        report: Report | None = None
+        for scored in self._scored(passages, device):
+            if report is not None:
+                yield report
+            report = _of_passage(self, scored, top)
+        if report is None:
+            raise CorpusError(nothing)
+        report.notes += notices
+        yield report
+
+    def _scored(self, passages: Iterable[Passage], device: str) -> Iterator[Scored]:
+        """The loss of each passage, which begins in the state of a beginning of the corpus."""
+        import torch
+        from threadpoolctl import threadpool_limits
+
+        from charrnn.training.evaluate import scored
+
+        network = self._network(device)
+        state = network.initial_state(1)
+        if (starts := self.checkpoint.starts) is not None:
+            state = tuple(
+                tuple(torch.from_numpy(part[:1]).to(like) for part, like in zip(*pair, strict=True))
+                for pair in zip(starts, state, strict=True)
+            )
+        with threadpool_limits(1, user_api="blas"):  # as in `evaluate`
+            yield from scored(network, passages, state)
+
+    def _sources(self, paths: Iterable[AnyPath]) -> Sources:
+        """The files to evaluate."""
+        return find(paths, [media.medium_of(self.codec.name)], self.codec.name)
+
+    def _network(self, device: str) -> Network:
+        """The network in PyTorch, in evaluation mode."""
+        from charrnn.model.device import pick
+
+        return self.checkpoint.network().to(pick(device))
+
+    def _reading(self, settings: dict[str, Any]) -> Any:
+        """The medium's settings with these, which say how to read files."""
+        medium = media.medium_of(self.codec.name)
+        known = {n: s for n, s in config.all_settings().items() if s.meta["when_reading"]}
+        if unknown := [name for name in settings if name not in known]:
+            raise UsageError(f"not a setting of evaluate: {', '.join(unknown)}")
+        given = config.from_flags(layering.for_model(settings, settings, self.codec.name))
+        own = config.declared(medium.settings)
+        reading = {n: s.default for n, s in own.items() if s.meta["when_reading"]}
+        reading |= config.declared_values(given, medium.settings)
+        return replace(self.config.codec_settings, **reading)
 
     def nats(self, text: str) -> NDArray[np.float64]:
         """The negative log probability of each piece of a text; a piece is a character, or a word
@@ -294,25 +399,13 @@ class Model:
             SamplingError: this is not a model of text.
         """
         import numpy as np
-        import torch
 
         steps, pieces = self.codec.encode_text(text)
-        network = self.checkpoint.network()
         start = self.codec.start(np.random.default_rng(0))
-        whole = torch.from_numpy(np.concatenate([start, steps]).astype(np.int64))[None]
-        step_nats = np.zeros(0)
-        with torch.no_grad():
-            state = network.initial_state(1)
-            if (starts := self.checkpoint.starts) is not None:
-                state = tuple(tuple(torch.from_numpy(p[:1]) for p in parts) for parts in starts)
-            for begin in range(0, whole.shape[1] - 1, CHUNK_STEPS):
-                block = whole[:, begin : begin + CHUNK_STEPS + 1]
-                logits, state = network(block[:, :-1], state)
-                scores = logits.double().log_softmax(-1).gather(-1, block[:, 1:, None])
-                step_nats = np.append(step_nats, -scores[0, :, 0].numpy())
-        step_nats = step_nats[len(start) - 1 :]
+        passage = Passage(np.concatenate([start, steps]), len(start), partial(losses, self.codec))
+        [scored] = self._scored([passage], "cpu")
         ends = np.cumsum([0, *(piece.steps for piece in pieces)])
-        sums = np.add.accumulate(np.append(0.0, step_nats))
+        sums = np.add.accumulate(np.append(0.0, scored.nats))
         own = np.array([piece.nats for piece in pieces], float)
         own[[not piece.steps for piece in pieces]] = np.nan
         nats: NDArray[np.float64] = sums[ends[1:]] - sums[ends[:-1]] + own
@@ -352,6 +445,28 @@ def _refuse_outside(name: str, value: Any, least: float, most: float | None) -> 
     if not is_number or not least <= value or (most is not None and value > most):
         limits = f"at least {least:g}" if most is None else f"from {least:g} to {most:g}"
         raise UsageError(f"{name} must be a number {limits}, not {value!r:.40}")
+
+
+def _of_passage(model: Model, scored: Scored, top: int) -> Report:
+    """The report of a passage: where it is from, its loss, and what is likely to follow it."""
+    import numpy as np
+
+    passage, codec, count = scored.passage, model.codec, len(scored.nats)
+    has_nats = count > 0 and model.config.model.head != "mse"
+    report = passage.report(count, float(scored.nats.mean()) if has_nats else None)
+    report.title, report.values = passage.title, passage.where | report.values
+    if top and scored.probabilities is not None:
+        likely = np.argsort(-scored.probabilities, kind="stable")[:top].tolist()
+        symbols = codec.symbols
+        report.values["next"] = [
+            {
+                "step": step,
+                "symbol": None if symbols is None or step == codec.end else symbols[step],
+                "probability": float(scored.probabilities[step]),
+            }
+            for step in likely
+        ]
+    return report
 
 
 def _report(

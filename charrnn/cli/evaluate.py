@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charrnn import config
 from charrnn.cli.options import for_model, refuse_no_png, with_settings
-from charrnn.cli.terminal import note, table
+from charrnn.cli.terminal import note, one_line, printable, table
+from charrnn.errors import UsageError
+from charrnn.media.report import BY
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
+    from charrnn.media.report import Report
+
+LOSS = "nats_per_step"
+# Columns of the table with --by: key of `Report.values`, heading, format.
+COLUMNS = (
+    (LOSS, "nats/{unit}", ".4f"),
+    ("bits_per_character", "bits/character", ".4f"),
+    ("nats", "nats", ".2f"),
+    ("steps", "{unit}s", ",d"),
+)
+WIDTH = 10  # of a column, at least
 
 
 def build() -> Callable[..., None]:
@@ -33,6 +52,21 @@ def command(
         str,
         typer.Option(help="auto, cpu, cuda or mps.", envvar="CHARRNN_DEVICE", show_envvar=False),
     ] = "auto",
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(BY),
+            help="Evaluate each line, file or document by itself: one row, or one JSON object, "
+            "for each.",
+        ),
+    ] = None,
+    top: Annotated[
+        int,
+        typer.Option(
+            min=0, help="With --by: also the N most likely next steps after each.", metavar="N"
+        ),
+    ] = 0,
+    sort: Annotated[bool, typer.Option("--sort", help="With --by: the lowest loss first.")] = False,
     picture: Annotated[
         Path | None,
         typer.Option(help="PNG file for the spectrograms of recording and free run."),
@@ -48,12 +82,76 @@ def command(
     """
     from charrnn.api import load
 
+    if by is None and (top or sort):
+        raise UsageError(f"{'--top' if top else '--sort'} has no effect without --by")
+    if by is not None and picture is not None:
+        raise UsageError("--picture shows all files: drop it, or --by")
     loaded = load(model)
     if picture is not None:
         loaded.refuse_without_pictures()
     refuse_no_png(picture)
     given = for_model(ctx, settings, loaded.codec.name)
+    if by is not None:
+        reports = loaded.evaluate_each(corpus, by, top=top, device=device, **given)
+        if sort:
+            reports = iter(sorted(reports, key=lambda report: report.values.get(LOSS, math.inf)))
+        has_several = len(corpus) > 1 or Path(corpus[0]).is_dir()
+        _write_each(loaded, reports, as_json, names_files=has_several)
+        return
     report = loaded.evaluate(corpus, device=device, picture=picture, **given)
     for text in report.notes:
-        note(text)
+        note(one_line(text))
     typer.echo(json.dumps(report.values) if as_json else table(report.rows))
+
+
+def _write_each(
+    loaded: Model, reports: Iterable[Report], as_json: bool, *, names_files: bool
+) -> None:
+    """Write a line for each report: JSON, or a row of a table."""
+    notes: list[str] = []
+    rows = _rows(loaded, reports, notes, names_files=names_files)
+    for line in _json(reports, notes) if as_json else rows:
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+    for text in notes:
+        note(one_line(text))
+
+
+def _json(reports: Iterable[Report], notes: list[str]) -> Iterator[str]:
+    for report in reports:
+        notes += report.notes
+        yield json.dumps(report.values, ensure_ascii=False)
+
+
+def _rows(
+    loaded: Model, reports: Iterable[Report], notes: list[str], *, names_files: bool
+) -> Iterator[str]:
+    """The rows, cut at the width of a terminal."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    columns: list[tuple[str, str, str]] = []  # key, heading, format
+    for report in reports:
+        notes += report.notes
+        values = report.values
+        if not columns:
+            present = [column for column in COLUMNS if column[0] in values]
+            columns = [
+                (key, text.format(unit=loaded.codec.unit), form) for key, text, form in present
+            ]
+            yield "  ".join([*(f"{heading:>{WIDTH}}" for _, heading, _ in columns), "what"])
+        cells = []
+        for key, heading, form in columns:
+            cell = "-" if values.get(key) is None else format(values[key], form)
+            cells.append(f"{cell:>{max(WIDTH, len(heading))}}")
+        is_part = values["number"] is not None
+        cells.append(f"{values['file']}:" * (is_part and names_files) + report.title)
+        yield printable(one_line("  ".join(cells)))[:width]
+        if "next" in values:
+            likely = ", ".join(_likely(loaded, each) for each in values["next"])
+            yield f"    next: {likely}"[:width]
+
+
+def _likely(loaded: Model, likely: dict[str, Any]) -> str:
+    """A next step and its probability, in readable form."""
+    codec, step = loaded.codec, likely["step"]
+    label = str(step) if codec.symbols is None else codec.symbol_label(codec.symbols[step])
+    return f"{label} {likely['probability']:.3f}"

@@ -8,8 +8,9 @@ import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 
 import typer
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from charrnn.media.product import Sample
 
 BEAM = "Beam search"
-DRAWING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "seed", "finish")
 
 
 def build() -> Callable[..., None]:
@@ -66,6 +66,14 @@ def command(
     ] = None,
     prime_file: Annotated[
         Path | None, typer.Option(help="File with what to continue.", readable=False)
+    ] = None,
+    primes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="File with what to continue on each line: text, or the name of a recording; "
+            "- reads standard input. Each line gets --num samples.",
+        ),
     ] = None,
     num: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 1,
     seed: Annotated[
@@ -128,32 +136,43 @@ def command(
     if picture is not None:
         loaded.refuse_without_pictures()
     refuse_no_png(picture)
-    start = _prime(loaded, prime, prime_file)
-    for text in loaded.warnings(start, **given):
-        note(text)  # a warning, so -q does not hide it
+    starts = _primes(loaded, prime, prime_file, primes)
     steps = loaded.codec.steps_in(length)
-    if picture is not None and not (steps or len(start.steps)):
+    if picture is not None and not (steps or prime or prime_file or primes):
         raise UsageError("--picture: there is nothing to draw; give a --length")
-    paths: list[Path | None] = []
+    paths: Iterator[Path | None] = iter(())
     if loaded.codec.suffixes:
-        paths = _paths(loaded, out, num, json_lines, seed)
+        several = num > 1 or primes is not None
+        paths = _paths(loaded, out, json_lines, seed, several=several)
     if seed is None and beam is None:
         seed = secrets.randbelow(2**31)
         note(f"{loaded.path}, seed {seed}", quiet)
-    shared = {"num": num, "prime": start, "tune": True, **given}
-    samples: Iterable[Sample]
-    if beam is not None:
-        penalty = 1.0 if length_penalty is None else length_penalty
-        samples = found = loaded.beam(beam, length, length_penalty=penalty, **shared)
-        if len(found) < num:
-            note(f"beam search found only {len(found)} samples", quiet)
-    else:
-        scored = json_lines or bool(loaded.codec.suffixes)
-        samples = loaded.samples(length, seed=seed, scored=scored, **shared)
+
+    def continued() -> Iterator[Continued]:
+        """All samples, those of each prime one after the other."""
+        index = 0
+        for line, start in starts:
+            where = f"line {line:,}: " if line is not None else ""
+            for text in loaded.warnings(start, **given):
+                note(where + text)  # a warning, so -q does not hide it
+            shared = {"num": num, "prime": start, "tune": not index, **given}
+            samples: Iterable[Sample]
+            if beam is not None:
+                shared = {k: v for k, v in shared.items() if k not in config.random_settings()}
+                penalty = 1.0 if length_penalty is None else length_penalty
+                samples = found = loaded.beam(beam, length, length_penalty=penalty, **shared)
+                if len(found) < num:
+                    note(f"{where}beam search found only {len(found)} samples", quiet)
+            else:
+                scored = json_lines or bool(loaded.codec.suffixes)
+                samples = loaded.samples(length, seed=seed, first=index, scored=scored, **shared)
+            yield from (Continued(line, start, sample) for sample in samples)
+            index += num
+
     if not loaded.codec.suffixes:
-        _write_text(loaded, start, samples, out, seed, json_lines)
+        _write_text(loaded, continued(), out, seed, json_lines)
         return
-    _write_files(loaded, start, samples, paths, picture, json_lines, quiet)
+    _write_files(loaded, continued(), paths, picture, json_lines, quiet)
 
 
 def _refuse_idle(
@@ -172,29 +191,42 @@ def _refuse_idle(
             raise UsageError("--length-penalty is for --beam")
         return
     loaded.refuse_without_beam()
-    idle = [name for name in DRAWING if typed(ctx, name)]
-    if idle:
-        flags = ", ".join("--" + name.replace("_", "-") for name in idle)
-        raise UsageError(f"--beam samples nothing at random, so {flags} cannot be given with it")
+    flags = [s.flag for name, s in config.random_settings().items() if typed(ctx, name)]
+    if flags := flags + ["--seed"] * typed(ctx, "seed"):
+        listed = ", ".join(flags)
+        raise UsageError(f"--beam samples nothing at random, so {listed} cannot be given with it")
     if num > beam:
         raise UsageError(f"--beam {beam} finds at most {beam} samples; --num {num} asks for more")
 
 
-def _prime(loaded: Model, value: str | None, file: Path | None) -> Prime:
-    """The prime from --prime or --prime-file."""
-    if value is not None and file is not None:
-        raise UsageError("--prime and --prime-file both give a prime; drop one")
+class Continued(NamedTuple):
+    """A sample and what it continues."""
+
+    line: int | None  # of the file of primes
+    prime: Prime
+    sample: Sample
+
+
+def _primes(
+    loaded: Model, value: str | None, file: Path | None, lines: str | None
+) -> Iterable[tuple[int | None, Prime]]:
+    """The primes from --prime, --prime-file or --primes, those from --primes with their line."""
+    given = {"--prime": value, "--prime-file": file, "--primes": lines}
+    flags = [flag for flag, value in given.items() if value is not None]
+    if len(flags) > 1:
+        raise UsageError(f"{' and '.join(flags)} both give a prime; drop one")
+    if lines is not None:
+        return loaded.primes(lines)
     if value == "-":
-        return loaded.prime(file="-")
+        return [(None, loaded.prime(file="-"))]
     if value and loaded.codec.primes_are_text:
         value = unescaped(value)
-    return loaded.prime(value or "", None if file is None else str(file))
+    return [(None, loaded.prime(value or "", None if file is None else str(file)))]
 
 
 def _write_text(
     loaded: Model,
-    prime: Prime,
-    samples: Iterable[Sample],
+    continued: Iterable[Continued],
     out: Path | None,
     seed: int | None,
     json_lines: bool,
@@ -206,12 +238,12 @@ def _write_text(
     with np.errstate(all="ignore"), _output(out) as stream:  # overflow raises an error later
         text_out = TextOut(stream)
         try:
-            for index, sample in enumerate(samples):
+            for index, (line, prime, sample) in enumerate(continued):
                 if json_lines:
                     for _ in sample:
                         pass
-                    line = {"index": index, "seed": seed} | sample.to_dict()
-                    text_out.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    values = _values(index, line) | {"seed": seed} | sample.to_dict()
+                    text_out.write(json.dumps(values, ensure_ascii=False) + "\n")
                 else:
                     text_out.write((between if index else "") + prime.text)
                     sample.keep = False  # however long it gets
@@ -223,6 +255,11 @@ def _write_text(
                 text_out.flush()  # the next sample may take long
         finally:  # also after Ctrl-C, to write what is complete
             text_out.end(whole_lines=loaded.codec.end is not None and not json_lines)
+
+
+def _values(index: int, line: int | None) -> dict[str, Any]:
+    """What --json says of every sample."""
+    return {"index": index} | ({} if line is None else {"line": line})
 
 
 @contextmanager
@@ -239,11 +276,11 @@ def _output(path: Path | None) -> Iterator[TextIO]:
 
 
 def _paths(
-    loaded: Model, out: Path | None, num: int, json_lines: bool, seed: int | None
-) -> list[Path | None]:
+    loaded: Model, out: Path | None, json_lines: bool, seed: int | None, *, several: bool
+) -> Iterator[Path | None]:
     """The file for each sample; None: standard output."""
     suffixes, codec = loaded.codec.suffixes, loaded.codec
-    if out is None and (sys.stdout.isatty() or json_lines or num > 1):
+    if out is None and (sys.stdout.isatty() or json_lines or several):
         stem = f"{loaded.path.resolve().parent.name}-{0 if seed is None else seed}"
         out = Path(f"{stem}{suffixes[0]}")
     if out is None or str(out) == "-":
@@ -256,33 +293,35 @@ def _paths(
                 "--json and the sample cannot both go to standard output: "
                 f"give -o FILE{suffixes[0]}"
             )
-        if num > 1:
-            raise UsageError(f"a stream holds one sample: give -o FILE{suffixes[0]} with --num")
-        return [None]
+        if several:
+            raise UsageError(f"a stream holds one sample: give -o FILE{suffixes[0]} for several")
+        return iter([None])
     if out.suffix.lower() not in suffixes:
         raise UsageError(
             f"--out {out}: samples of the {codec.name} codec are written as "
             f"{', '.join(suffixes)}; end the name in one of them"
         )
-    if num == 1:
-        return [out]
-    return [out.with_stem(f"{out.stem}-{number}") for number in range(1, num + 1)]
+    if not several:
+        return iter([out])
+    return (out.with_stem(f"{out.stem}-{number}") for number in count(1))
 
 
 def _write_files(
     loaded: Model,
-    prime: Prime,
-    samples: Iterable[Sample],
-    paths: list[Path | None],
+    continued: Iterable[Continued],
+    paths: Iterator[Path | None],
     picture: Path | None,
     json_lines: bool,
     quiet: bool,
 ) -> None:
     """Write each sample to its own file, or a single one to standard output."""
     panels: list[tuple[str, Any]] = []
-    if picture is not None and len(prime.steps):
-        panels.append(("prime", prime.steps))
-    for sample, path in zip(samples, paths, strict=True):
+    drawn: Prime | None = None
+    for line, prime, sample in continued:
+        path = next(paths)
+        if picture is not None and prime is not drawn and len(prime.steps):
+            panels.append(("prime", prime.steps))
+        drawn = prime
         sample.keep, sample.keep_steps = False, picture is not None
         name = str(path) if path else "standard output"
         if path is None:
@@ -294,7 +333,8 @@ def _write_files(
         if sample.kept_steps:
             panels.append((Path(name).name, _joined(sample.kept_steps)))
         if json_lines:
-            values = {"index": sample.index, "seed": sample.seed, "path": name} | sample.to_dict()
+            values = _values(sample.index, line) | {"seed": sample.seed, "path": name}
+            values |= sample.to_dict()
             sys.stdout.write(json.dumps(values) + "\n")
             sys.stdout.flush()
         elif path is not None:

@@ -154,10 +154,9 @@ def _refuse_with_resume(ctx: typer.Context) -> None:
 def _describe_sources(run: TrainingRun, quiet: bool) -> None:
     """Print which files are read and which are skipped."""
     assert run.sources is not None
-    files, skipped = run.sources.files, run.sources.skipped
-    if skipped:
-        shown = ", ".join(skipped[:3]) + (", ..." if len(skipped) > 3 else "")
-        note(one_line(f"skipped {len(skipped)} files of another kind: {shown}"), quiet)
+    files = run.sources.files
+    for text in run.sources.notices:
+        note(one_line(text), quiet)
     more = " ..." if len(files) > 3 else ""
     note(one_line(f"reading {', '.join(files[:3])}{more}"), quiet)
 

@@ -6,14 +6,16 @@ Every checkpoint stores one.  Methods with a body here are defaults that suit mo
 from __future__ import annotations
 
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from charrnn.errors import CheckpointError, SamplingError, UsageError
-from charrnn.media.sources import Sources, find, source_label
+from charrnn.errors import CharrnnError, CheckpointError, CorpusError, SamplingError, UsageError
+from charrnn.media.sources import Sources, find, opened, source_label
 from charrnn.media.steps import Discrete, Step
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from charrnn.media.product import Critic, Drawn, Sample
-    from charrnn.media.report import Reader
+    from charrnn.media.report import Passage, Reader
 
     Steps = NDArray[Any]  # (N,) unsigned integers or (N, F) floats
 
@@ -86,6 +88,41 @@ class Codec(ABC):
             settings: the medium's settings as the model stores them; those declared `when_reading`
                 can be overridden by options of `evaluate`.
         """
+
+    def passages(
+        self, sources: Sources, settings: Any, by: str, notices: list[str]
+    ) -> Iterator[Passage]:
+        """Encodes the parts of files, to evaluate a model on each; here, the files.
+
+        Args:
+            sources: the files.
+            settings: as for `reader`.
+            by: one of `report.BY`: what a part is.
+            notices: gets what the user should know about the files.
+
+        Raises:
+            CorpusError: a file cannot be read, or is too short.
+            UsageError: files of this medium have no such parts.
+        """
+        import numpy as np
+
+        from charrnn.media.report import Passage
+
+        if by != "file":
+            raise UsageError(f"--by {by}: a file of {self.unit}s has no {by}s; use --by file")
+        for name in sources.files:
+            reader = self.reader(replace(sources, files=(name,)), settings)
+            try:
+                blocks = list(reader)
+            except CorpusError as error:
+                if name not in sources.found:
+                    raise
+                notices.append(f"left out {error}")
+                continue
+            if sum(map(len, blocks)) < 2:
+                raise CorpusError(f"{source_label(name)}: fewer than 2 {self.unit}s")
+            steps = np.concatenate(blocks)
+            yield Passage(steps, 1, partial(reader.report, steps), source_label(name))
 
     @abstractmethod
     def sample(
@@ -163,6 +200,33 @@ class Codec(ABC):
         if not sum(map(len, blocks)):
             raise SamplingError(f"{source_label(name)}: has no {self.unit}s to continue")
         return Prime(np.concatenate(blocks))
+
+    def primes(self, file: str, settings: Any = None) -> Iterator[tuple[int, Prime]]:
+        """Encode a prime for each line of a file, as soon as the line can be read.
+
+        Args:
+            file: its lines are each like `value` of `prime`; "-" is standard input.
+            settings: as for `prime`.
+
+        Returns:
+            The number of the line, from 1, and the prime; empty lines are left out.
+
+        Raises:
+            SamplingError: as in `prime`; names the line.
+        """
+        for number, line in enumerate(self._lines(file), 1):
+            if line:
+                try:
+                    prime = self.prime(line, settings=settings)
+                except CharrnnError as error:
+                    raise SamplingError(f"{source_label(file)}, line {number:,}: {error}") from None
+                yield number, prime
+
+    def _lines(self, file: str) -> Iterator[str]:
+        """The lines of a file, without their ends; here, names of files."""
+        with opened(file) as stream:
+            for line in stream:
+                yield os.fsdecode(line.rstrip(b"\r\n"))
 
     def warnings(self, prime: Prime, options: Any) -> list[str]:
         """Warnings about what this model cannot read in a prime, or can never write."""

@@ -37,6 +37,15 @@ class Sources:
         """The names of the files, as shown in errors."""
         return ", ".join(map(source_label, self.files))
 
+    @property
+    def notices(self) -> list[str]:
+        """What the user should know: which files were skipped."""
+        if not self.skipped:
+            return []
+        shown = ", ".join(self.skipped[:3]) + (", ..." if len(self.skipped) > 3 else "")
+        files = "file" if len(self.skipped) == 1 else "files"
+        return [f"skipped {len(self.skipped)} {files} of another kind: {shown}"]
+
 
 def corpora() -> dict[str, Path]:
     """The bundled corpora by name."""

@@ -38,6 +38,12 @@ class Categorical(nn.Module):
         nats = nn.functional.cross_entropy(self(x).flatten(0, -2), targets.flatten())
         return nats, nats
 
+    def step_nats(self, x: Tensor, targets: Tensor) -> Tensor:
+        """The nats of each step, (...), in fp64; arguments as for `loss`."""
+        logs = self(x).double().log_softmax(-1)
+        nats: Tensor = -logs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+        return nats
+
 
 class Regression(nn.Module):
     """A linear layer to the next frame, F numbers, trained by squared error."""
@@ -58,6 +64,15 @@ class Regression(nn.Module):
         of 1 for each number."""
         error = nn.functional.mse_loss(self(x), targets)
         return error, (0.5 * error + MEAN_NATS) * targets.shape[-1]
+
+    def step_nats(self, x: Tensor, targets: Tensor) -> Tensor:
+        """The nats of each frame, (...), in fp64; arguments as for `loss`."""
+        return self._nats((targets - self(x)).double().square(), torch.ones(()))
+
+    @staticmethod
+    def _nats(squares: Tensor, variance: Tensor) -> Tensor:
+        """Nats of frames, (...), from squared errors, (..., F), and their expected mean, (F,)."""
+        return (0.5 * (squares / variance + variance.log()) + MEAN_NATS).sum(-1)
 
 
 class Gaussian(Regression):
@@ -82,9 +97,12 @@ class Gaussian(Regression):
         means = errors.detach().flatten(0, -2).mean(0)
         if self.training:
             self.variance.lerp_(means, VARIANCE_MOMENTUM)
-        variance = self.variance.clamp(min=LEAST_VARIANCE)
-        nats = 0.5 * (means / variance + variance.log()) + MEAN_NATS
-        return errors.mean(), nats.sum()
+        return errors.mean(), self._nats(means, self.variance.clamp(min=LEAST_VARIANCE))
+
+    def step_nats(self, x: Tensor, targets: Tensor) -> Tensor:
+        """As in `Regression`."""
+        squares = (targets - self(x)).double().square()
+        return self._nats(squares, self.variance.clamp(min=LEAST_VARIANCE).double())
 
 
 Head = Categorical | Regression

@@ -233,6 +233,7 @@ def sequences(
     prime: Prime | None = None,
     steps: int = 0,
     seed: int = 0,
+    first: int = 0,
     scored: bool = False,
     tune: bool = False,
 ) -> Iterator[Iterator[Drawn]]:
@@ -250,6 +251,7 @@ def sequences(
         prime: what they continue; None: nothing.
         steps: expected number of steps in each; 0: unknown.
         seed: of the random generators.
+        first: index of the first sequence.
         scored: whether to compute `Drawn.nats`; without it sampling is faster.
         tune: measure which number of BLAS threads is fastest, and set it for the process.
 
@@ -258,7 +260,7 @@ def sequences(
     """
     read = codec.prime().steps if prime is None else prime.steps
     if not isinstance(codec.step, Discrete):
-        for index in range(num):
+        for index in range(first, first + num):
             yield vectors(model, codec, read, config, generator_of(seed, index), tune=tune)
         return
     if not len(read):
@@ -268,13 +270,14 @@ def sequences(
     from_start = begins_as_corpus(model, codec, read)
     begun = None if from_start else model.begin(read)
     batch = min(MAX_BATCH, max(1, MAX_BUFFERED // max(1, steps)))
-    for first in range(0, num, batch):
-        generators = [generator_of(seed, k) for k in range(first, min(num, first + batch))]
+    end = first + num
+    for begin in range(first, end, batch):
+        generators = [generator_of(seed, k) for k in range(begin, min(end, begin + batch))]
         if begun is None:
             stream = model.begin(read, [int(each.integers(model.starts)) for each in generators])
         else:
             stream = begun if num == 1 else begun.take([0] * len(generators))
-        if tune and not first and steps * num >= TUNE_THREADS_FROM:
+        if tune and begin == first and steps * num >= TUNE_THREADS_FROM:
             stream.tune_threads()
         sampler = BatchSampler(stream, config, generators, history.copy(), codec.end, scored=scored)
         yield from map(sampler.sequence, range(len(generators)))
@@ -291,6 +294,7 @@ def samples(
     num: int = 1,
     prime: Prime | None = None,
     seed: int = 0,
+    first: int = 0,
     scored: bool = True,
     tune: bool = False,
 ) -> Iterator[Sample]:
@@ -310,10 +314,11 @@ def samples(
         prime=prime,
         steps=codec.steps_in(length),
         seed=seed,
+        first=first,
         scored=scored,
         tune=tune,
     )
-    for index, sequence in enumerate(drawn):
+    for index, sequence in enumerate(drawn, first):
         sample = codec.sample(sequence, prime, length, settings, options)
         sample.index, sample.seed = index, seed
         yield sample

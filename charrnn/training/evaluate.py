@@ -1,19 +1,25 @@
-"""The mean loss of an array of steps: the evaluation loop of training and `charrnn evaluate`."""
+"""The loss of an array of steps, and of each of many passages: the evaluation loop of training and
+of `charrnn evaluate`."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from charrnn.data.corpus import Steps
 from charrnn.data.lanes import Lanes
-from charrnn.model.network import Network
+from charrnn.media.report import Passage
+from charrnn.model.network import Network, State
 
 LANE_STEPS = 2048  # minimum length of a lane, since each lane begins without context
 LANES = 32
 SEGMENT = 64
+HELD_STEPS = 1 << 18  # of passages that are read before the first of them is evaluated
 
 
 @dataclass(frozen=True)
@@ -60,3 +66,99 @@ def evaluate(network: Network, steps: Steps) -> Evaluation:
         network.train(was_training)
     total = math.fsum(torch.stack(sums).cpu().tolist())  # waits for the device only once
     return Evaluation(total / count, count)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A passage and its loss.
+
+    Attributes:
+        passage: the passage.
+        nats: of each of its own steps, (n,).
+        probabilities: of the step after it (or of the end of its document), (V,); for symbols.
+    """
+
+    passage: Passage
+    nats: NDArray[np.float64]
+    probabilities: NDArray[np.float64] | None
+
+
+@torch.no_grad()
+def scored(network: Network, passages: Iterable[Passage], state: State) -> Iterator[Scored]:
+    """Evaluate each passage by itself.
+
+    Args:
+        network: in evaluation mode.
+        passages: they are read a few at a time, and evaluated in batches of similar length.
+        state: in which each begins, (1, H).
+    """
+    for held in _held(passages):
+        order = sorted(range(len(held)), key=lambda index: len(held[index].steps))
+        found: dict[int, Scored] = {}
+        for first in range(0, len(order), LANES):
+            chosen = order[first : first + LANES]
+            batch = _batch(network, [held[index] for index in chosen], state)
+            found |= zip(chosen, batch, strict=True)
+        yield from (found[index] for index in range(len(held)))
+
+
+def _held(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    """The passages in lists of a limited size."""
+    held: list[Passage] = []
+    size = 0
+    for passage in passages:
+        held.append(passage)
+        size += len(passage.steps)
+        if size > HELD_STEPS:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
+
+
+def _batch(network: Network, passages: Sequence[Passage], state: State) -> list[Scored]:
+    """Evaluate passages in parallel.
+
+    Args:
+        network: the network.
+        passages: from short to long.
+        state: as in `scored`.
+    """
+    device = next(network.parameters()).device
+    lengths = [len(passage.steps) for passage in passages]
+    nats = [np.zeros(length) for length in lengths]  # nats[t] is that of step t
+    probabilities: list[NDArray[np.float64] | None] = [None] * len(passages)
+    state = tuple(tuple(part.expand(len(passages), -1) for part in parts) for parts in state)
+    begin = first = 0
+    while begin < lengths[-1]:
+        while lengths[first] <= begin:  # these have ended
+            first += 1
+        state = tuple(tuple(p[first - len(lengths) :] for p in parts) for parts in state)
+        size = LANES * SEGMENT // (len(lengths) - first)
+        block = _padded([p.steps[begin : begin + size + 1] for p in passages[first:]])
+        steps = torch.from_numpy(block).to(device)
+        x, state = network.hidden(steps[:, :size], state)
+        following = steps[:, 1:].transpose(0, 1)  # (T, B) or (T, B, F)
+        found = network.head.step_nats(x[: len(following)], following).cpu().numpy()
+        for row in range(first, len(lengths)):
+            own = nats[row][begin + 1 : begin + 1 + size]
+            own[:] = found[: len(own), row - first]
+            last = lengths[row] - 1 - passages[row].ended - begin
+            if 0 <= last < len(x) and not steps.is_floating_point():
+                logits = network.head(x[last, row - first]).double()
+                probabilities[row] = logits.softmax(-1).cpu().numpy()
+        begin += size
+    return [
+        Scored(passage, own[passage.read :], after)
+        for passage, own, after in zip(passages, nats, probabilities, strict=True)
+    ]
+
+
+def _padded(parts: Sequence[Steps]) -> Steps:
+    """The parts as rows of one array, zeros after the shorter ones."""
+    longest = max(map(len, parts))
+    frame = parts[0].shape[1:]
+    block = np.zeros((len(parts), longest, *frame), np.float32 if frame else np.int64)
+    for row, part in zip(block, parts, strict=True):
+        row[: len(part)] = part
+    return block

@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -53,6 +54,52 @@ def test_primes(command: Command, run: Path, tmp_path: Path) -> None:
     assert len({outcome.stdout for outcome in outcomes}) == 1
     assert outcomes[0].stdout.startswith("The grüne")
     assert len(outcomes[0].stdout) == 20 + len("The grüne")
+
+
+def test_a_prime_on_each_line(command: Command, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "primes.txt").write_bytes("The miller\r\n\r\nThe grüne \N{SNOWMAN}\r\n".encode())
+    words = ("sample", run, "-n", 20, "--seed", 1)
+    outcome = command(*words, "--primes", "primes.txt", "--num", 2, "--json")
+    assert outcome.returncode == 0, outcome.stderr
+    assert "line 3: warning: not in the vocabulary" in outcome.stderr
+    found = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert [(each["index"], each["line"]) for each in found] == [(0, 1), (1, 1), (2, 3), (3, 3)]
+    assert found[0]["text"].startswith("The miller")
+    alone = command(*words, "--prime", "The miller", "--num", 2, "--json").stdout.splitlines()
+    assert [json.loads(line)["text"] for line in alone] == [each["text"] for each in found[:2]]
+    piped = command(*words, "-q", "--primes", "-", stdin="The\nThe\n").stdout.split("\n---\n")
+    assert len(piped) == 2
+    assert all(text.startswith("The") for text in piped)
+    assert piped[0] != piped[1]  # each has random numbers of its own
+    beams = command("sample", run, "-n", 9, "--primes", "-", "--beam", 2, stdin="The\ngrü\n")
+    assert [len(text) for text in beams.stdout.split("\n---\n")] == [12, 12]
+    both = command("sample", run, "--primes", "-", "-p", "x", stdin="")
+    assert both.returncode == 2
+    assert "--prime and --primes both give a prime" in both.stderr
+
+
+def test_primes_are_continued_as_they_arrive(run: Path, environment: dict[str, str]) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "charrnn",
+        "sample",
+        str(run),
+        "--primes",
+        "-",
+        "-n",
+        "5",
+        "--json",
+    ]
+    with subprocess.Popen(words, stdin=PIPE, stdout=PIPE, text=True, env=environment) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for line in ("The", "miller"):
+            process.stdin.write(line + "\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["text"].startswith(line)
+        process.stdin.close()
+    assert process.returncode == 0
 
 
 def test_unknown_characters_are_named_and_skipped(command: Command, run: Path) -> None:

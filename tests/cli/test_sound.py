@@ -68,7 +68,7 @@ def test_training_on_a_folder_of_recordings(command: Command, tmp_path: Path) ->
     (folder / "notes.txt").write_text("recorded on a Tuesday")
     outcome = command("train", folder, "-o", "run", *flags(steps=4, **AUDIO))
     assert outcome.returncode == 0, outcome.stderr
-    assert "skipped 1 files of another kind: " in outcome.stderr
+    assert "skipped 1 file of another kind: " in outcome.stderr
     assert "free run flux" in outcome.stderr
     run = tmp_path / "run"
     previews = sorted(path.name for path in (run / "previews").iterdir())
@@ -226,6 +226,44 @@ def test_a_recording_is_judged(command: Command, sound_run: Path, tmp_path: Path
     outcome = command("evaluate", sound_run, clip, "--picture", "a.png")
     assert "codec loss" in outcome.stdout
     assert np.asarray(Image.open(tmp_path / "a.png").convert("L"), float).std() > 20
+
+
+def test_each_recording_and_each_prime(command: Command, sound_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "band").mkdir()
+    for seed in (1, 2):
+        recorded(tmp_path / "band" / f"{seed}.wav", music(0.5, seed=seed))
+    (tmp_path / "band" / "3.wav").write_bytes(b"RIFF\x24\0\0\0WAVEfmt ")
+    outcome = command("evaluate", sound_run, "band", "--by", "file", "--json")
+    assert outcome.returncode == 0, outcome.stderr
+    assert "left out band/3.wav" in outcome.stderr
+    found = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert [each["file"] for each in found] == ["band/1.wav", "band/2.wav"]
+    alone = json.loads(command("evaluate", sound_run, "band/2.wav", "--json").stdout)
+    for key in ("nats_per_step", "steps", "codec_db"):
+        assert found[1][key] == pytest.approx(alone[key], rel=1e-4)
+    (tmp_path / "primes.txt").write_text("band/1.wav\nband/nothing.wav\n")
+    words = ("sample", sound_run, "-n", 0.2, "--include-prime", "-o", "on.flac", "--json")
+    outcome = command(*words, "--primes", "primes.txt")
+    assert outcome.returncode == 1
+    assert "primes.txt, line 2: band/nothing.wav: no such file" in outcome.stderr
+    (line,) = outcome.stdout.splitlines()
+    assert json.loads(line)["path"] == "on-1.flac"
+    assert len(heard(tmp_path / "on-1.flac")) > 0.6 * RATE
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--by", "line"], "has no lines; use --by file"),
+        (["--by", "file", "--top", "3"], "frames have no list of probabilities"),
+    ],
+)
+def test_parts_of_recordings(
+    command: Command, sound_run: Path, words: list[str], message: str
+) -> None:
+    outcome = command("evaluate", sound_run, "dance", *words)
+    assert message in outcome.stderr
+    assert outcome.returncode == 2
 
 
 def test_a_picture_is_not_for_text(command: Command, run: Path, corpus: Path) -> None:

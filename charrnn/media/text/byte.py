@@ -50,6 +50,10 @@ class ByteCodec(TextCodec):
         """As in `TextCodec`: the number of UTF-8 characters that begin in a block of a stream."""
         return _beginnings(_steps(text))
 
+    def readable(self, text: str) -> str:
+        """As in `TextCodec`: decoded as UTF-8."""
+        return text.encode("latin-1", errors="replace").decode(errors="replace")
+
     def decoder(self) -> ByteDecoder:
         """A decoder for a stream of steps."""
         return ByteDecoder(self.reading.between)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,16 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import CheckpointError, CorpusError, SamplingError
+from charrnn.errors import CheckpointError, CorpusError, SamplingError, UsageError
 from charrnn.media.codec import Codec, Piece, Prime, refuse
 from charrnn.media.medium import Learner
 from charrnn.media.product import Drawn
 from charrnn.media.sources import Sources
 from charrnn.media.steps import Discrete
 from charrnn.media.text.encoding import AUTO, Decoded
-from charrnn.media.text.reading import MARK, Reading, TextFiles, is_unicode
+from charrnn.media.text.reading import MARK, Reading, TextFiles, is_unicode, split
 
 if TYPE_CHECKING:
+    from charrnn.media.report import Passage
     from charrnn.media.text.scoring import TextReader
     from charrnn.media.text.writing import TextCritic, TextSample
 
@@ -189,6 +191,13 @@ class TextCodec(Codec):
         text = self.reading.with_newlines(text)
         return Prime(self.primed(text)[0], text)
 
+    def _lines(self, file: str) -> Iterator[str]:
+        """As in `Codec`: lines of text."""
+        [(_, blocks)] = Decoded(Sources((file,)), AUTO, at_once=True)
+        decoder = io.IncrementalNewlineDecoder(None, translate=self.reading.newline == "lf")
+        for line in split(map(decoder.decode, blocks), "\n"):
+            yield line.rstrip("\r\n")
+
     def warnings(self, prime: Prime, options: Any) -> list[str]:
         """As in `Codec`."""
         found = []
@@ -233,6 +242,29 @@ class TextCodec(Codec):
         if settings.field:
             reading = replace(reading, documents="row", field=settings.field)
         return TextReader(self, self.files(sources, settings.encoding, reading))
+
+    def passages(
+        self, sources: Sources, settings: Any, by: str, notices: list[str]
+    ) -> Iterator[Passage]:
+        """As in `Codec`: also lines and documents, each of which follows `start`."""
+        from charrnn.media.text.scoring import passages
+
+        reading = self.reading
+        if settings.field:
+            reading = replace(reading, documents="row", field=settings.field)
+        if by == "line" and settings.field:
+            raise UsageError("--by line: with --field each row is a document; use --by document")
+        if by == "line":
+            reading = replace(reading, documents="none", separator="", field="")
+        if by == "document" and not reading.has_documents:
+            raise UsageError(
+                "--by document: this model was trained without --documents; use --by line or file"
+            )
+        return passages(self, self.files(sources, settings.encoding, reading), by, notices)
+
+    def readable(self, text: str) -> str:
+        """The text of a block of a stream, as people read it."""
+        return text
 
     def encode_text(self, text: str) -> tuple[Steps, list[Piece]]:
         """As in `Codec`; a piece is a character."""

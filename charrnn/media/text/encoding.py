@@ -38,6 +38,7 @@ class Decoded:
         sources: the files.
         encoding: of all files; auto: found for each file: by its byte-order mark, else UTF-8, else
             what the detector (chardet) says.
+        at_once: yield what a pipe has, instead of waiting for a whole block.
 
     Attributes:
         notices: for the user, about what has been read so far.
@@ -49,8 +50,8 @@ class Decoded:
         ConfigError: the encoding is unknown.
     """
 
-    def __init__(self, sources: Sources, encoding: str = AUTO) -> None:
-        self._sources, self._encoding = sources, encoding
+    def __init__(self, sources: Sources, encoding: str = AUTO, *, at_once: bool = False) -> None:
+        self._sources, self._encoding, self._at_once = sources, encoding, at_once
         if not _is_auto(encoding):
             _decoder_of(encoding)
         self._detected: dict[tuple[str, float], list[str]] = {}
@@ -78,21 +79,24 @@ class Decoded:
     def _blocks(self, name: str) -> Iterator[str]:
         """The text of one file, in blocks."""
         with opened(name) as stream:
-            begins = head = stream.read(BEGINNING)
+            read = stream.read1 if self._at_once else stream.read  # type: ignore[attr-defined]
+            block: bytes = read(READ_BYTES)
             encoding, skipped = self._encoding, 0
             if _is_auto(encoding):
-                encoding, skipped = _marked_encoding(head)
-            elif is_utf8(encoding) and head.startswith(BOM_8):
+                encoding, skipped = _marked_encoding(block)
+            elif is_utf8(encoding) and block.startswith(BOM_8):
                 skipped = len(BOM_8)
+            begins = block[:BEGINNING]
             reader = _FileDecoder(name, encoding, begins, is_auto=_is_auto(self._encoding))
-            block, reader.offset = head[skipped:], skipped
-            while True:
-                more = stream.read(READ_BYTES)
-                if text := reader.decode(block + more, final=not more):
+            reader.offset = skipped
+            while block:
+                more = b"" if self._at_once else read(READ_BYTES)
+                final = not (more or self._at_once)
+                if text := reader.decode(block[skipped:], final=final):
                     yield text
-                if not more:
-                    break
-                block = b""
+                block, skipped = read(READ_BYTES) if self._at_once else more, 0
+            if text := reader.decode(b"", final=True):
+                yield text
             if reader.certainty is not None:
                 key = (reader.encoding, round(reader.certainty, 2))
                 self._detected.setdefault(key, []).append(source_label(name))

@@ -183,8 +183,12 @@ class TextFiles:
         self._missing = 0
 
     def __iter__(self) -> Iterator[Iterator[str]]:
+        return (blocks for _, blocks in self.named())
+
+    def named(self) -> Iterator[tuple[str, Iterator[str]]]:
+        """The name of each file, and the iterator over its blocks."""
         for name, blocks in self._decoded:
-            yield self._prepared(name, blocks)
+            yield name, self._prepared(name, blocks)
 
     def joined(self) -> Iterator[str]:
         """The blocks of all files."""
@@ -234,6 +238,19 @@ class TextFiles:
         if self._missing:
             found.append(f"{self._missing:,} rows without {self._reading.field} were left out")
         return tuple(found)
+
+
+def split(blocks: Iterable[str], end: str) -> Iterator[str]:
+    """The parts of a text in blocks that `end`, one character, ends; the last one may lack it."""
+    parts: list[str] = []
+    for block in blocks:
+        *whole, rest = block.split(end)
+        for piece in whole:
+            yield "".join([*parts, piece])
+            parts.clear()
+        parts.append(rest)
+    if rest := "".join(parts):
+        yield rest
 
 
 def is_unicode(text: str) -> bool:

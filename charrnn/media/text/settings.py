@@ -108,4 +108,5 @@ class TextOptions:
         "Text",
         default=None,
         choices=("word", "sentence", "line", "paragraph"),
+        random=True,
     )

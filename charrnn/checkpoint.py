@@ -351,7 +351,7 @@ def _refuse_numbers(path: Path, name: str, array: NDArray[Any]) -> None:
     least, most = float(array.min()), float(array.max())  # NaN if the array contains one
     size = max(-least, most) if math.isfinite(least + most) else math.inf
     is_square = name.endswith(("variance", "running_var", "exp_avg_sq", "square_avg", ".step"))
-    if size < (MAX_WEIGHT if name.startswith(MODEL) else math.inf) and (
+    if size < (MAX_WEIGHT if name.startswith((MODEL, START)) else math.inf) and (
         least >= 0 or not is_square
     ):
         return

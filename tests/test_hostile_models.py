@@ -326,6 +326,17 @@ def test_tensors_that_cannot_be(trial: Trial, models: dict[str, Model]) -> None:
         "infinity": _set(head, -np.inf),
         "huge": _set(head, 3.4e38),
         "a negative variance": _set(variance, -1.0),
+        "a start that is a NaN": _set("start.0.0", np.nan),
+        "starts that are huge": _set("start.0.1", 3e38),
+        "starts that are infinite": _set("start.1.1", np.inf),
+        "starts of another shape": _replace("start.0.1", lambda a: a[:, 1:]),
+        "fewer starts": _replace("start.1.0", lambda a: a[1:]),
+        "starts in half precision": _replace("start.0.0", lambda a: a.astype(np.float16)),
+        "no start of a layer": lambda t: t.pop("start.1.0"),
+        "a start too many": lambda t: t.update({"start.2.0": t["start.0.0"]}),
+        "too many starts": lambda t: t.update(
+            {name: np.resize(a, (100_000, a.shape[1])) for name, a in t.items() if "start." in name}
+        ),
         "a stray model tensor": lambda t: t.update({"model.stray": np.zeros(2, np.float32)}),
         "a stray tensor": lambda t: t.update({"\x1b[31m../x": np.zeros(2, np.float32)}),
         "a codec's": lambda t: t.update({"codec.mean": np.zeros(2, np.float32)}),

@@ -56,6 +56,18 @@ def test_primes(command: Command, run: Path, tmp_path: Path) -> None:
     assert len(outcomes[0].stdout) == 20 + len("The grüne")
 
 
+def test_escapes_mean_the_same_everywhere(command: Command, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "prime.txt").write_text("Ah.\n\tThe\\n")
+    words = ("sample", run, "-q", "-n", 400, "--seed", 1)
+    typed = command(*words, "-p", r"Ah.\n\tThe\\n").stdout
+    assert typed.startswith("Ah.\n\tThe\\n")
+    assert typed == command(*words, "--prime-file", "prime.txt").stdout
+    assert typed != command(*words, "-p", r"Ah.\n\tThe\n").stdout
+    whole = command(*words).stdout
+    assert "\n" in whole
+    assert command(*words, "--stop", r"\n").stdout == whole[: whole.index("\n")]
+
+
 def test_a_prime_on_each_line(command: Command, run: Path, tmp_path: Path) -> None:
     (tmp_path / "primes.txt").write_bytes("The miller\r\n\r\nThe grüne \N{SNOWMAN}\r\n".encode())
     words = ("sample", run, "-n", 20, "--seed", 1)

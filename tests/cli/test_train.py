@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pty
@@ -16,7 +17,7 @@ from charrnn import checkpoint
 from charrnn.cli.screen import Plain, screen_for, sparkline
 from charrnn.media.sources import corpora
 from charrnn.training.events import Stopped
-from tests.conftest import TINY, Command, flags
+from tests.conftest import TEXT, TINY, Command, flags
 
 SMALL = flags(**TINY, eval_every=10)
 
@@ -271,6 +272,74 @@ def test_bad_input_gets_one_line(
     if code == 1:
         assert outcome.stderr.count("\n") == 1
     assert sorted(corpus.parent.rglob("*")) == before
+
+
+def test_line_ends_do_not_matter(command: Command, tmp_path: Path) -> None:
+    """Of Unix, Windows and old Macs: the same model, byte for byte, and the same samples."""
+    ends = {"lf": "\n", "crlf": "\r\n", "cr": "\r"}
+    for name, end in ends.items():
+        (tmp_path / f"{name}.txt").write_text(TEXT.replace("\n", end), "utf-8", newline="")
+        outcome = command("train", f"{name}.txt", "-o", name, "--steps", 6, *SMALL)
+        assert ("are read as LF" in outcome.stderr) == (name != "lf")
+    models = {(tmp_path / name / "best.safetensors").read_bytes() for name in ends}
+    assert len(models) == 1
+    primed = {
+        command("sample", "lf", "-q", "-n", 20, "--seed", 1, "--prime-file", f"{name}.txt").stdout
+        for name in ends
+    }
+    assert len(primed) == 1
+    losses = {command("evaluate", "lf", f"{name}.txt", "--json").stdout for name in ends}
+    assert len(losses) == 1
+    kept = command("train", "crlf.txt", "-o", "kept", "--steps", 3, "--newline", "keep", *SMALL)
+    assert "read as LF" not in kept.stderr
+    assert "\\r" in command("inspect", "kept").stdout
+
+
+def test_names_with_the_line_ends_of_old_macs(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes(b"Ann\rBob\rCleo\r" * 20)
+    words = ("train", "names.txt", "--documents", "line", "-o", "run", "--dry-run", *SMALL)
+    assert "60 documents" in command(*words).stderr
+
+
+def test_a_directory_of_several_encodings(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    names = ["utf-8", "cp1252", "utf-8-sig", "utf-16"]
+    text = "Der Müller hörte die Grüße: „schöne Füße – größer“.\n" * 20
+    for encoding in names:
+        (tmp_path / "texts" / f"{encoding}.txt").write_bytes(text.encode(encoding))
+    outcome = command("train", "texts", "-o", "run", "--steps", 3, *SMALL)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "texts/cp1252.txt read as cp1252 (certainty" in outcome.stderr
+    assert set(checkpoint.read(tmp_path / "run" / "best.safetensors").codec.symbols or ()) == set(
+        text
+    )
+
+
+def test_tables_hold_the_same_texts(command: Command, tmp_path: Path) -> None:
+    texts = [f'The "miller", {number},\nsaid: ü' for number in range(40)]
+    with open(tmp_path / "a.csv", "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([["id", "said"], *([n, t] for n, t in enumerate(texts))])
+    lines = (json.dumps({"id": n, "said": t}) + "\n" for n, t in enumerate(texts))
+    (tmp_path / "a.jsonl").write_text("".join(lines))
+    for kind in ("csv", "jsonl"):
+        table = f"a.{kind}"
+        untold = command("train", table, "-o", "x", "--dry-run", *SMALL)
+        assert f"{table} has the fields id, said" in untold.stderr
+        outcome = command("train", table, "--field", "said", "-o", kind, "--steps", 3, *SMALL)
+        assert outcome.returncode == 0, outcome.stderr
+        assert "40 documents" in outcome.stderr
+    names = ("best.safetensors", "corpus.npy")
+    models = [
+        [(tmp_path / kind / name).read_bytes() for name in names] for kind in ("csv", "jsonl")
+    ]
+    assert models[0] == models[1]
+
+
+def test_a_model_is_not_resumed(command: Command, run: Path) -> None:
+    outcome = command("train", "--resume", run / "best.safetensors")
+    assert outcome.returncode == 2
+    assert "last.safetensors" in outcome.stderr
+    assert "--init-from" in outcome.stderr
 
 
 def test_names_one_a_line(command: Command, tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ OGG, OGG_PAGE, OGG_LAST = b"OggS", 1 << 16, 4  # page signature, maximum page si
 FAINT = 1e-8  # of full scale: anything below is silence in every recording
 NEVER_WRITTEN = 0x7FFFF000  # in a WAV stream, a length of at least this means "unknown"
 MAX_HEADER = 1 << 16  # bytes before the samples of a WAV file
+HEAD = 256  # bytes by which text is told from a broken recording
+TEXT_BYTES = frozenset((*b"\t\n\r", *range(32, 127), *range(128, 256)))
 # If the mix has less than this fraction of the energy that it would have if the channels had
 # nothing in common, they cancel each other.
 CANCELLED = 0.5
@@ -300,6 +302,8 @@ def _opened(name: str, held: bytes | None) -> Iterator[tuple[Any, str]]:
     with stream:
         if not patches:
             _refuse_cut_short(stream, source_label(name))
+        head = stream.read(HEAD)
+        stream.seek(0)
         try:
             with soundfile.SoundFile(stream) as file:
                 if not RATES[0] <= file.samplerate <= RATES[1]:
@@ -310,7 +314,8 @@ def _opened(name: str, held: bytes | None) -> Iterator[tuple[Any, str]]:
                 yield file, "its header says size 0; all that follows is read" * bool(patches)
         except soundfile.SoundFileError as error:
             raise CorpusError(
-                f"{source_label(name)}: cannot be read as sound ({_reason(error)}); {_remedy(name)}"
+                f"{source_label(name)}: cannot be read as sound ({_reason(error)}); "
+                f"{_remedy(name, head)}"
             ) from None
 
 
@@ -403,5 +408,8 @@ def _reason(error: Exception) -> str:
     return str(error).rpartition(": ")[2].strip().rstrip(".") or "unknown format"
 
 
-def _remedy(name: str) -> str:
+def _remedy(name: str, head: bytes) -> str:
+    """What to do about a file that libsndfile cannot read; `head`: its first bytes."""
+    if head and all(byte in TEXT_BYTES for byte in head):
+        return "it looks like text, which is learnt without --codec audio"
     return f"convert it: ffmpeg -i {shlex.quote(name)} converted.wav"

@@ -80,7 +80,7 @@ class Decoded:
         """The text of one file, in blocks."""
         with opened(name) as stream:
             read = stream.read1 if self._at_once else stream.read  # type: ignore[attr-defined]
-            block: bytes = read(READ_BYTES)
+            block: bytes = read(max(BEGINNING, READ_BYTES))
             encoding, skipped = self._encoding, 0
             if _is_auto(encoding):
                 encoding, skipped = _marked_encoding(block)
@@ -181,7 +181,7 @@ def _other_medium(begins: bytes) -> str:
 
     if (other := recognised(begins)) is None:
         return ""
-    return f"it looks like {other.name}: --codec {other.codecs[0]} reads that"
+    return f"it looks like {other.name}, which is learnt with --codec {other.codecs[0]}"
 
 
 def _marked_encoding(head: bytes) -> tuple[str, int]:

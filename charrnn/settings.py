@@ -375,6 +375,14 @@ class SamplingConfig:
         kind="discrete",
         random=True,
     )
+    min_length: int = setting(
+        "Do not end a document before this number of characters (words, bytes).",
+        "Constraints",
+        default=0,
+        least=0,
+        most=2**31,
+        kind="discrete",
+    )
     repetition_penalty: float = setting(
         "Penalise recently sampled steps by this factor; 1: no penalty.",
         "Constraints",

@@ -186,6 +186,8 @@ def _refuse_idle(
     window, penalty = typed(ctx, "repetition_window"), given.get("repetition_penalty")
     if window and (penalty or loaded.config.sampling.repetition_penalty) == 1:
         raise UsageError("--repetition-window has no effect without --repetition-penalty")
+    if typed(ctx, "min_length") and loaded.codec.end is None:
+        raise UsageError("--min-length has no effect: this model has no documents that end")
     if beam is None:
         if ctx.params["length_penalty"] is not None:
             raise UsageError("--length-penalty is for --beam")

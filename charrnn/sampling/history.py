@@ -17,10 +17,11 @@ class History:
     """The steps of one sequence, including the prime; penalises and bans repetitions.
 
     Args:
-        config: repetition penalty and window, and the n of n-grams.
+        config: repetition penalty and window, the n of n-grams, the minimum length.
         never: steps that are always banned.
-        steps: the steps so far.
-        end: the step that ends a document; it is banned after itself, since no document is empty.
+        steps: the prime.
+        end: the step that ends a document; it is banned after itself, since no document is empty,
+            and before the minimum length.
     """
 
     def __init__(
@@ -32,15 +33,17 @@ class History:
     ) -> None:
         self._config, self._never, self._end = config, never, end
         self._latest: int | None = None
+        self._count = 0
         self._recent: deque[int] = deque(maxlen=config.repetition_window)
         self._last: deque[int] = deque(maxlen=max(0, config.no_repeat_ngram - 1))
         self._after: dict[tuple[int, ...], set[int]] = defaultdict(set)
         for step in steps:
             self.add(step)
+        self._count = 0  # of the steps after the prime
 
     def add(self, step: int) -> None:
         """Append a step."""
-        n, self._latest = self._config.no_repeat_ngram, step
+        n, self._latest, self._count = self._config.no_repeat_ngram, step, self._count + 1
         if step == self._end:  # n-grams do not span documents
             self._last.clear()
             return
@@ -66,7 +69,8 @@ class History:
         """
         logits = filters.penalized(logits, self._recent, self._config.repetition_penalty)
         banned = self._never
-        if self._end is not None and self._latest == self._end:
+        is_short = self._count < self._config.min_length
+        if self._end is not None and (is_short or self._latest == self._end):
             banned = np.append(banned, self._end)
         if self._config.no_repeat_ngram and len(self._last) == self._config.no_repeat_ngram - 1:
             repeats = self._after.get(tuple(self._last))
@@ -77,7 +81,7 @@ class History:
     def copy(self) -> History:
         """An independent copy."""
         other = History(self._config, self._never, (), self._end)
-        other._latest = self._latest
+        other._latest, other._count = self._latest, self._count
         other._recent, other._last = self._recent.copy(), self._last.copy()
         other._after = defaultdict(set, {k: set(v) for k, v in self._after.items()})
         return other

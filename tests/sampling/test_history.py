@@ -76,3 +76,14 @@ def test_no_document_is_empty() -> None:
     assert ruled_out(History(config, NOTHING, [2], end=2)) == {2}
     assert ruled_out(History(config, NOTHING, [2, 1], end=2)) == set()
     assert ruled_out(History(config, np.array([0]), [2], end=2).copy()) == {0, 2}
+
+
+def test_a_document_does_not_end_before_its_minimum_length() -> None:
+    history = History(SamplingConfig(min_length=2), NOTHING, [2, 0, 1], end=2)
+    assert ruled_out(history) == {2}
+    history.add(1)
+    copy = history.copy()
+    assert ruled_out(copy) == {2}
+    copy.add(0)
+    assert ruled_out(copy) == set()
+    assert ruled_out(history) == {2}

@@ -140,6 +140,7 @@ class TextSample(Sample):
         """As in `Sample`, with the text, including the prime."""
         return {
             "text": self.prime + self.text,
+            "prime": self.prime,
             "steps": self.steps,
             "nats_per_step": self.nats_per_step,
             "ended": self.stopped,

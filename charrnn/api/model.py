@@ -18,7 +18,7 @@ from charrnn.errors import CorpusError, SamplingError, UsageError
 from charrnn.files import cannot_write, replacing
 from charrnn.media.codec import Prime
 from charrnn.media.report import BY, Passage, Report, losses
-from charrnn.media.sources import Sources, find
+from charrnn.media.sources import STDIN, Sources, find, is_pipe
 from charrnn.media.steps import Discrete
 
 if TYPE_CHECKING:
@@ -103,7 +103,13 @@ class Model:
         Raises:
             CharrnnError: the file, or what a line names, cannot be read.
         """
-        return self.codec.primes(os.fspath(file), self.config.codec_settings)
+        name = os.fspath(file)
+        if not name:
+            raise UsageError("--primes: an empty name; is a shell variable unset?")
+        path = Path(name)
+        if name != STDIN and path.exists() and not path.is_file() and not is_pipe(name):
+            raise UsageError(f"--primes {name}: is not a file")
+        return self.codec.primes(name, self.config.codec_settings)
 
     def sample(self, length: float | None = None, **arguments: Any) -> Any:
         """One sample; see `samples`."""

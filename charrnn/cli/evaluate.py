@@ -29,6 +29,7 @@ COLUMNS = (
     ("bits_per_character", "bits/character", ".4f"),
     ("nats", "nats", ".2f"),
     ("steps", "{unit}s", ",d"),
+    ("unknown", "unknown", ",d"),
 )
 WIDTH = 10  # of a column, at least
 
@@ -94,7 +95,7 @@ def command(
     if by is not None:
         reports = loaded.evaluate_each(corpus, by, top=top, device=device, **given)
         if sort:
-            reports = iter(sorted(reports, key=lambda report: report.values.get(LOSS, math.inf)))
+            reports = iter(sorted(reports, key=_loss))
         has_several = len(corpus) > 1 or Path(corpus[0]).is_dir()
         _write_each(loaded, reports, as_json, names_files=has_several)
         return
@@ -102,6 +103,11 @@ def command(
     for text in report.notes:
         note(one_line(text))
     typer.echo(json.dumps(report.values) if as_json else table(report.rows))
+
+
+def _loss(report: Report) -> float:
+    loss = report.values.get(LOSS)
+    return math.inf if loss is None else float(loss)
 
 
 def _write_each(

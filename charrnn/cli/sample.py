@@ -151,10 +151,14 @@ def command(
     def continued() -> Iterator[Continued]:
         """All samples, those of each prime one after the other."""
         index = 0
+        general = loaded.warnings(loaded.prime(), **given)
+        for text in general:
+            note(text)  # a warning, so -q does not hide it
         for line, start in starts:
             where = f"line {line:,}: " if line is not None else ""
             for text in loaded.warnings(start, **given):
-                note(where + text)  # a warning, so -q does not hide it
+                if text not in general:
+                    note(where + text)
             shared = {"num": num, "prime": start, "tune": not index, **given}
             samples: Iterable[Sample]
             if beam is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from charrnn.errors import CharrnnError, CheckpointError, CorpusError, SamplingError, UsageError
-from charrnn.media.sources import Sources, find, opened, source_label
+from charrnn.media.sources import STDIN, Sources, find, opened, source_label
 from charrnn.media.steps import Discrete, Step
 
 if TYPE_CHECKING:
@@ -214,13 +214,19 @@ class Codec(ABC):
         Raises:
             SamplingError: as in `prime`; names the line.
         """
+        is_none = True
         for number, line in enumerate(self._lines(file), 1):
             if line:
                 try:
+                    if line == STDIN and not self.primes_are_text:
+                        raise SamplingError("- is standard input; name a file")
                     prime = self.prime(line, settings=settings)
                 except CharrnnError as error:
                     raise SamplingError(f"{source_label(file)}, line {number:,}: {error}") from None
+                is_none = False
                 yield number, prime
+        if is_none:
+            raise SamplingError(f"{source_label(file)}: has no lines to continue")
 
     def _lines(self, file: str) -> Iterator[str]:
         """The lines of a file, without their ends; here, names of files."""

@@ -94,7 +94,8 @@ def test_each_line_by_itself(command: Command, run: Path, tmp_path: Path) -> Non
     assert first["nats_per_step"] * first["steps"] == pytest.approx(first["nats"])
     assert third["steps"] == 0
     assert third["nats"] is None
-    assert "nats_per_step" not in third
+    assert third["nats_per_step"] is None
+    assert set(third) == set(first)
     likely = first["next"]
     assert len(likely) == 3
     assert likely[0]["probability"] >= likely[1]["probability"] > 0
@@ -104,10 +105,10 @@ def test_each_line_by_itself(command: Command, run: Path, tmp_path: Path) -> Non
         "evaluate", run, "-", "--by", "line", "--sort", stdin="zzzz\nThe heron\nThe mil"
     )
     heading, *rows = piped.stdout.splitlines()
-    assert heading.split() == ["nats/character", "nats", "characters", "what"]
+    assert heading.split() == ["nats/character", "nats", "characters", "unknown", "what"]
     losses = [float(row.split()[0]) for row in rows[:2]]
     assert losses == sorted(losses)
-    assert rows[2].split() == ["-", "-", "0", "1:", "zzzz"]
+    assert rows[2].split() == ["-", "-", "0", "4", "1:", "zzzz"]
 
 
 def test_each_document_with_its_end(command: Command, tmp_path: Path) -> None:
@@ -170,3 +171,15 @@ def test_no_lines(command: Command, run: Path) -> None:
     outcome = command("evaluate", run, "-", "--by", "line", stdin="\n\n")
     assert outcome.returncode == 1
     assert "standard input: no lines to evaluate" in outcome.stderr
+
+
+def test_parts_that_hold_nothing_known(command: Command, run: Path, tmp_path: Path) -> None:
+    outcome = command("evaluate", run, "-", "--by", "line", stdin="zzz\nThe heron\n")
+    assert outcome.stdout.split()[0] == "nats/character"  # whatever the first line says
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "a.txt").write_text("The heron")
+    outcome = command("evaluate", run, "empty.txt", "a.txt", "--by", "file")
+    assert "left out empty.txt: it is empty" in outcome.stderr
+    marked = command("evaluate", run, "-", "--by", "line", stdin="The \ufdd0heron")
+    assert marked.returncode == 1
+    assert "U+FDD0" in marked.stderr

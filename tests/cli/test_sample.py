@@ -90,6 +90,26 @@ def test_a_prime_on_each_line(command: Command, run: Path, tmp_path: Path) -> No
     assert "--prime and --primes both give a prime" in both.stderr
 
 
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [("-", "standard input: has no lines"), ("", "an empty name"), (".", "is not a file")],
+)
+def test_files_without_primes(
+    command: Command, run: Path, tmp_path: Path, file: str, message: str
+) -> None:
+    outcome = command("sample", run, "--primes", file, "-o", "out.txt", stdin="\n\n")
+    assert outcome.returncode in (1, 2)
+    assert message in outcome.stderr
+    assert not (tmp_path / "out.txt").exists()
+
+
+def test_what_will_never_match_is_said_once(command: Command, run: Path) -> None:
+    words = ("sample", run, "--primes", "-", "-n", 5, "--stop", "zq")
+    said = command(*words, stdin="The\nThe\nqThe\n").stderr
+    assert said.count("--stop will never match") == 1
+    assert "line 3: warning" in said
+
+
 def test_primes_are_continued_as_they_arrive(run: Path, environment: dict[str, str]) -> None:
     words = [
         sys.executable,

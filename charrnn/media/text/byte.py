@@ -54,6 +54,14 @@ class ByteCodec(TextCodec):
         """As in `TextCodec`: decoded as UTF-8."""
         return text.encode("latin-1", errors="replace").decode(errors="replace")
 
+    def symbol_label(self, symbol: str) -> str:
+        """As in `Codec`: a byte that is not ASCII as a number."""
+        return (
+            super().symbol_label(symbol)
+            if symbol == MARK or symbol < "\x80"
+            else f"0x{ord(symbol):02X}"
+        )
+
     def decoder(self) -> ByteDecoder:
         """A decoder for a stream of steps."""
         return ByteDecoder(self.reading.between)

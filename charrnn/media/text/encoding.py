@@ -81,6 +81,8 @@ class Decoded:
         with opened(name) as stream:
             read = stream.read1 if self._at_once else stream.read  # type: ignore[attr-defined]
             block: bytes = read(max(BEGINNING, READ_BYTES))
+            while self._at_once and _may_be_marked(block) and (more := read(BEGINNING)):
+                block += more
             encoding, skipped = self._encoding, 0
             if _is_auto(encoding):
                 encoding, skipped = _marked_encoding(block)
@@ -192,6 +194,12 @@ def _marked_encoding(head: bytes) -> tuple[str, int]:
     if head.startswith(BOM_16):
         return "utf-16", 0
     return "utf-8", len(BOM_8) if head.startswith(BOM_8) else 0
+
+
+def _may_be_marked(block: bytes) -> bool:
+    """Whether these first bytes of a file could become a byte-order mark."""
+    marks = (BOM_8, *BOM_16, *BOM_32)
+    return any(mark.startswith(block) and mark != block for mark in marks)
 
 
 def _detect(block: bytes) -> tuple[str, float] | None:

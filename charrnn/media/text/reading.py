@@ -83,7 +83,7 @@ class Reading:
         """The rows of a table in blocks, normalised, with a MARK after each."""
         gathered, size = [], 0
         for row in table:
-            if text := self.normalized(_without_mark(row)):
+            if text := self.normalized(without_mark(row)):
                 gathered.append(text + MARK)
                 size += len(text)
             if size > JOINED_CHARACTERS:
@@ -109,7 +109,7 @@ class Reading:
             begun = False
             for block in blocks:
                 begun = begun or bool(block)
-                yield _without_mark(block)
+                yield without_mark(block)
             yield MARK if begun else ""
             return
         separator = "\n" if self.documents == "line" else self.separator
@@ -117,7 +117,7 @@ class Reading:
         around = "" if separator.strip("\n") else "\r\n"  # newlines next to it belong to it
         rest, begun = "", False
         for block in blocks:
-            *whole, rest = pattern.split(rest + _without_mark(block))
+            *whole, rest = pattern.split(rest + without_mark(block))
             pieces = []  # joined before the yield: there may be millions of documents
             for document in whole:
                 text = document.rstrip(around) if begun else document.strip(around)
@@ -262,7 +262,12 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def _without_mark(block: str) -> str:
+def without_mark(block: str) -> str:
+    """A block of text, which must not contain a MARK.
+
+    Raises:
+        CorpusError: it does.
+    """
     if MARK in block:
         raise CorpusError(
             "the text contains U+FDD0, which charrnn uses for the end of a document; remove it"

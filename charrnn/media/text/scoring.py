@@ -12,7 +12,7 @@ import numpy as np
 
 from charrnn.media.report import Passage, Reader, Report, losses
 from charrnn.media.sources import source_label
-from charrnn.media.text.reading import MARK, split
+from charrnn.media.text.reading import MARK, split, without_mark
 
 if TYPE_CHECKING:
     from charrnn.media.text.codec import Steps, TextCodec
@@ -74,9 +74,12 @@ def passages(codec: TextCodec, files: TextFiles, by: str, notices: list[str]) ->
         parts = split(blocks, "\n" if by == "line" else MARK)
         texts = ["".join(blocks)] if by == "file" else parts
         for number, text in enumerate(texts, 1):
-            text = text.rstrip("\r\n") if by == "line" else text
+            if by == "line":
+                text = without_mark(text.rstrip("\r\n"))
             text = text.replace(MARK, "\n") if codec.end is None else text
             if not text:
+                if by == "file":
+                    notices.append(f"left out {source_label(name)}: it is empty")
                 continue
             unknown: Counter[str] = Counter()
             own = [steps.astype(np.int32) for steps in codec.encoded([text], unknown)]
@@ -124,6 +127,9 @@ def _of_passage(
     """`_report`, and the nats in all."""
     report = _report(codec, characters, unknown, predicted, nats_per_step)
     nats = (nats_per_step or 0.0) * predicted
+    lacking = ("nats_per_step", "bits_per_step", "perplexity")
+    for key in (*lacking, *["bits_per_character"] * bool(codec.loss_detail(0.0))):
+        report.values.setdefault(key, None)  # nothing in it is known
     report.values["nats"] = codec.total_nats(nats, unknown) if predicted else None
     report.values["unknown"] = sum(unknown.values())
     return report

@@ -150,7 +150,9 @@ def command(
 
     def continued() -> Iterator[Continued]:
         """All samples, those of each prime one after the other."""
-        index = 0
+        index, shared = 0, {"num": num, **given}
+        if beam is not None:  # of the environment: they have no effect
+            shared = {k: v for k, v in shared.items() if k not in config.random_settings()}
         general = loaded.warnings(loaded.prime(), **given)
         for text in general:
             note(text)  # a warning, so -q does not hide it
@@ -159,10 +161,9 @@ def command(
             for text in loaded.warnings(start, **given):
                 if text not in general:
                     note(where + text)
-            shared = {"num": num, "prime": start, "tune": not index, **given}
+            shared |= {"prime": start, "tune": not index}
             samples: Iterable[Sample]
             if beam is not None:
-                shared = {k: v for k, v in shared.items() if k not in config.random_settings()}
                 penalty = 1.0 if length_penalty is None else length_penalty
                 samples = found = loaded.beam(beam, length, length_penalty=penalty, **shared)
                 if len(found) < num:

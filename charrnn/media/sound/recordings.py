@@ -302,8 +302,6 @@ def _opened(name: str, held: bytes | None) -> Iterator[tuple[Any, str]]:
     with stream:
         if not patches:
             _refuse_cut_short(stream, source_label(name))
-        head = stream.read(HEAD)
-        stream.seek(0)
         try:
             with soundfile.SoundFile(stream) as file:
                 if not RATES[0] <= file.samplerate <= RATES[1]:
@@ -315,7 +313,7 @@ def _opened(name: str, held: bytes | None) -> Iterator[tuple[Any, str]]:
         except soundfile.SoundFileError as error:
             raise CorpusError(
                 f"{source_label(name)}: cannot be read as sound ({_reason(error)}); "
-                f"{_remedy(name, head)}"
+                f"{_remedy(name, stream)}"
             ) from None
 
 
@@ -408,8 +406,10 @@ def _reason(error: Exception) -> str:
     return str(error).rpartition(": ")[2].strip().rstrip(".") or "unknown format"
 
 
-def _remedy(name: str, head: bytes) -> str:
-    """What to do about a file that libsndfile cannot read; `head`: its first bytes."""
+def _remedy(name: str, stream: BinaryIO) -> str:
+    """What to do about a file that libsndfile cannot read; `stream`: its bytes."""
+    stream.seek(0)
+    head = stream.read(HEAD)
     if head and all(byte in TEXT_BYTES for byte in head):
         return "it looks like text, which is learnt without --codec audio"
     return f"convert it: ffmpeg -i {shlex.quote(name)} converted.wav"

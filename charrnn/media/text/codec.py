@@ -238,10 +238,13 @@ class TextCodec(Codec):
         """As in `Codec`."""
         from charrnn.media.text.scoring import TextReader
 
-        reading = self.reading
-        if settings.field:
-            reading = replace(reading, documents="row", field=settings.field)
-        return TextReader(self, self.files(sources, settings.encoding, reading))
+        return TextReader(self, self.files(sources, settings.encoding, self._reading_of(settings)))
+
+    def _reading_of(self, settings: Any) -> Reading:
+        """How files are prepared, with the field of a table that is given to evaluate."""
+        if not settings.field:
+            return self.reading
+        return replace(self.reading, documents="row", field=settings.field)
 
     def passages(
         self, sources: Sources, settings: Any, by: str, notices: list[str]
@@ -249,9 +252,7 @@ class TextCodec(Codec):
         """As in `Codec`: also lines and documents, each of which follows `start`."""
         from charrnn.media.text.scoring import passages
 
-        reading = self.reading
-        if settings.field:
-            reading = replace(reading, documents="row", field=settings.field)
+        reading = self._reading_of(settings)
         if by == "line" and settings.field:
             raise UsageError("--by line: with --field each row is a document; use --by document")
         if by == "line":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -85,10 +85,11 @@ def passages(codec: TextCodec, files: TextFiles, by: str, notices: list[str]) ->
             own = [steps.astype(np.int32) for steps in codec.encoded([text], unknown)]
             all_unknown += unknown
             steps = np.concatenate([start.astype(np.int32), *own, end])
+            report = partial(_report, codec, codec.characters_in(text) + len(end), unknown)
             yield Passage(
                 steps,
                 len(start),
-                partial(_of_passage, codec, codec.characters_in(text) + len(end), unknown),
+                partial(_with_total, report, codec, unknown),
                 file=source_label(name),
                 number=None if by == "file" else number,
                 text=None if by == "file" else codec.readable(text),
@@ -117,15 +118,15 @@ def _report(
     return report
 
 
-def _of_passage(
+def _with_total(
+    report_of: Callable[[int, float | None], Report],
     codec: TextCodec,
-    characters: int,
     unknown: Mapping[str, int],
     predicted: int,
     nats_per_step: float | None,
 ) -> Report:
-    """`_report`, and the nats in all."""
-    report = _report(codec, characters, unknown, predicted, nats_per_step)
+    """The report of a passage, and the nats in all."""
+    report = report_of(predicted, nats_per_step)
     nats = (nats_per_step or 0.0) * predicted
     lacking = ("nats_per_step", "bits_per_step", "perplexity")
     for key in (*lacking, *["bits_per_character"] * bool(codec.loss_detail(0.0))):

@@ -37,7 +37,7 @@ from charrnn.training.feed import Feed
 from charrnn.training.plan import Plan
 from charrnn.training.progress import Meter, Progress, finite
 from charrnn.training.schedule import Place, learning_rate
-from charrnn.training.starts import start_places, start_states
+from charrnn.training.starts import learn_starts, start_places, start_states
 from charrnn.training.state import TrainingState
 from charrnn.training.threads import ThreadChooser
 
@@ -198,6 +198,8 @@ class Trainer:
         if interrupted:
             self._save_checked(meter)
             yield Saved(progress.update, self.run.last)
+        if self.run.best.exists():
+            learn_starts(self.run.best, self.train_steps, self.device)
         yield Stopped(
             progress.update,
             reason="interrupted" if interrupted else progress.over(training) or "budget",

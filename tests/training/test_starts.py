@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import torch
 
 import charrnn
+from charrnn.data import corpus
 from charrnn.data.corpus import occurrences
 from charrnn.sampling.runtime import Runtime
+from charrnn.training.starts import learn_starts
 from tests.conftest import TINY
 
 
@@ -47,3 +50,24 @@ def test_the_runtime_begins_as_the_network_does(tmp_path: Path) -> None:
         logits, _ = checkpoint.network()(steps, state)
     found = Runtime.of(checkpoint).begin(read, [0, 1]).logits
     np.testing.assert_allclose(found, logits[:, -1].numpy(), atol=1e-4)
+
+
+def test_a_rare_beginning_is_sampled_as_often_as_it_occurs(tmp_path: Path) -> None:
+    letters = np.random.default_rng(0).choice(list("def"), (20, 40))
+    documents = [f"{'ABCQ'[min(i, 3)]}{''.join(row)}" for i, row in enumerate(letters)]
+    (tmp_path / "c.txt").write_text("\n".join(documents) + "\n")
+    settings = TINY | {"steps": 150, "hidden": 24, "lr": 0.02, "val_fraction": 0.05}
+    run = charrnn.train(tmp_path / "c.txt", tmp_path / "run", documents="line", **settings)
+    drawn = Counter(sample.text for sample in run.run().model.samples(1, num=800, seed=1))
+    assert all(0.02 < drawn[letter] / 800 < 0.1 for letter in "ABC")
+
+
+def test_starts_depend_only_on_the_weights(tmp_path: Path) -> None:
+    (tmp_path / "c.txt").write_text("one two three\nfour five\n" * 40)
+    settings = TINY | {"steps": 20}
+    run = charrnn.train(tmp_path / "c.txt", tmp_path / "run", documents="line", **settings)
+    best = run.run().model.checkpoint.path
+    before = best.read_bytes()
+    steps, _ = corpus.split(corpus.read(run.path / "corpus.npy"), 0.1)
+    learn_starts(best, steps, torch.device("cpu"))
+    assert best.read_bytes() == before

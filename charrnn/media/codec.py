@@ -34,6 +34,7 @@ class Prime:
 
     steps: Steps
     text: str = ""  # is printed before the sample
+    notices: tuple[str, ...] = ()  # for the user, about the file it was read from
 
 
 class Piece(NamedTuple):
@@ -236,7 +237,7 @@ class Codec(ABC):
 
     def warnings(self, prime: Prime, options: Any) -> list[str]:
         """Warnings about what this model cannot read in a prime, or can never write."""
-        return []
+        return list(prime.notices)
 
     def steps_in(self, length: float | None) -> int:
         """The maximum number of steps in a sample of this length.

@@ -289,7 +289,14 @@ def test_bad_input_gets_one_line(
 def test_a_prime_that_is_no_text(command: Command, run: Path) -> None:
     outcome = command("sample", run, "-p", "-", stdin="ü".encode() + b"ab\xff")
     assert outcome.returncode == 1
-    assert "standard input: byte 0xff at offset 4 is not utf-8 text" in outcome.stderr
+    assert "byte 0xff at offset 4 is not utf-8 text; convert it to UTF-8" in outcome.stderr
+
+
+def test_the_encoding_of_a_prime_is_told(command: Command, run: Path) -> None:
+    outcome = command("sample", run, "-p", "-", stdin="Bär und Käse, später".encode("cp1252"))
+    assert outcome.returncode == 0
+    assert "standard input read as cp1252" in outcome.stderr
+    assert outcome.stdout.startswith("Bär und Käse, später")
 
 
 def test_the_newest_run_is_sampled(command: Command, run: Path, tmp_path: Path) -> None:

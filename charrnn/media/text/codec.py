@@ -6,6 +6,7 @@ import io
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from charrnn.media.medium import Learner
 from charrnn.media.product import Drawn
 from charrnn.media.sources import Sources
 from charrnn.media.steps import Discrete
-from charrnn.media.text.encoding import AUTO, Decoded
+from charrnn.media.text.encoding import CONVERT, Decoded
 from charrnn.media.text.reading import MARK, Reading, TextFiles, is_unicode, split
 
 if TYPE_CHECKING:
@@ -185,22 +186,22 @@ class TextCodec(Codec):
 
     def prime(self, value: str = "", file: str | None = None, settings: Any = None) -> Prime:
         """As in `Codec`; `value` is the text itself."""
-        text = value if file is None else _text_of(file)
+        text, notices = (value, ()) if file is None else _text_of(file)
         if not is_unicode(text):
             raise SamplingError("--prime is not UTF-8 text")
         text = self.reading.with_newlines(text)
-        return Prime(self.primed(text)[0], text)
+        return Prime(self.primed(text)[0], text, notices)
 
     def _lines(self, file: str) -> Iterator[str]:
         """As in `Codec`: lines of text."""
-        [(_, blocks)] = Decoded(Sources((file,)), AUTO, at_once=True)
+        [(_, blocks)] = Decoded(Sources((file,)), remedy=CONVERT, at_once=True)
         decoder = io.IncrementalNewlineDecoder(None, translate=self.reading.newline == "lf")
         for line in split(map(decoder.decode, blocks), "\n"):
             yield line.rstrip("\r\n")
 
     def warnings(self, prime: Prime, options: Any) -> list[str]:
         """As in `Codec`."""
-        found = []
+        found = super().warnings(prime, options)
         if unknown := self.encode(prime.text)[1]:
             named = _named(unknown)
             found.append(f"warning: not in the vocabulary, left out of the prime: {named}")
@@ -441,11 +442,11 @@ def points(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype="<u4")
 
 
-def _text_of(file: str) -> str:
-    """The text of a file, or of standard input."""
+def _text_of(file: str) -> tuple[str, tuple[str, ...]]:
+    """The text of a file, or of standard input, and notices about it."""
     try:
-        [(_, blocks)] = Decoded(Sources((file,)), AUTO)
-        return "".join(blocks)
+        decoded = Decoded(Sources((file,)), remedy=CONVERT)
+        return "".join(chain.from_iterable(blocks for _, blocks in decoded)), decoded.notices
     except CorpusError as error:
         raise SamplingError(str(error)) from None
 

@@ -17,6 +17,7 @@ BOM_8 = codecs.BOM_UTF8
 BOM_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 BOM_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)  # the first starts like that of UTF-16
 AUTO = "auto"
+CONVERT = "convert it to UTF-8"  # a remedy where there is no flag
 
 
 def looks_like_text(head: bytes) -> bool:
@@ -38,6 +39,7 @@ class Decoded:
         sources: the files.
         encoding: of all files; auto: found for each file: by its byte-order mark, else UTF-8, else
             what the detector (chardet) says.
+        remedy: what a user whose text is read wrongly can do; empty: give a flag.
         at_once: yield what a pipe has, instead of waiting for a whole block.
 
     Attributes:
@@ -50,8 +52,11 @@ class Decoded:
         ConfigError: the encoding is unknown.
     """
 
-    def __init__(self, sources: Sources, encoding: str = AUTO, *, at_once: bool = False) -> None:
+    def __init__(
+        self, sources: Sources, encoding: str = AUTO, *, remedy: str = "", at_once: bool = False
+    ) -> None:
         self._sources, self._encoding, self._at_once = sources, encoding, at_once
+        self._remedy = remedy
         if not _is_auto(encoding):
             _decoder_of(encoding)
         self._detected: dict[tuple[str, float], list[str]] = {}
@@ -71,7 +76,7 @@ class Decoded:
         """What the user should know about the files read so far."""
         found = [
             f"{_listed(names)} read as {encoding} (certainty {certainty:.2f}); "
-            "if that is wrong, give --encoding"
+            f"if that is wrong, {self._remedy or 'give --encoding'}"
             for (encoding, certainty), names in self._detected.items()
         ]
         return (*found, *(f"left out {problem}" for problem in self._left_out))
@@ -89,7 +94,8 @@ class Decoded:
             elif is_utf8(encoding) and block.startswith(BOM_8):
                 skipped = len(BOM_8)
             begins = block[:BEGINNING]
-            reader = _FileDecoder(name, encoding, begins, is_auto=_is_auto(self._encoding))
+            is_auto = _is_auto(self._encoding)
+            reader = _FileDecoder(name, encoding, begins, is_auto=is_auto, remedy=self._remedy)
             reader.offset = skipped
             while block:
                 more = b"" if self._at_once else read(READ_BYTES)
@@ -112,10 +118,12 @@ class _FileDecoder:
     encodings share.
     """
 
-    def __init__(self, name: str, encoding: str, begins: bytes, *, is_auto: bool) -> None:
+    def __init__(
+        self, name: str, encoding: str, begins: bytes, *, is_auto: bool, remedy: str
+    ) -> None:
         self.encoding, self.offset = encoding, 0
         self.certainty: float | None = None  # of the detector, if it was asked
-        self._name, self._begins = source_label(name), begins
+        self._name, self._begins, self._given_remedy = source_label(name), begins, remedy
         self._may_detect = is_auto and is_utf8(encoding)
         self._is_auto, self._is_ascii = is_auto, True
         self._decoder = _decoder_of(encoding)()
@@ -164,6 +172,8 @@ class _FileDecoder:
         """A hint for the user."""
         if other := _other_medium(self._begins):
             return other
+        if self._given_remedy:
+            return self._given_remedy
         as_bytes = "read it as bytes with --codec byte"
         if not self._is_auto:
             if codecs.lookup(self.encoding).name.startswith("utf-16"):

@@ -66,6 +66,7 @@ def python(code: str, folder: Path, environment: dict[str, str]) -> str:
     return outcome.stdout
 
 
+@pytest.mark.long
 def test_every_command(desk: tuple[Path, dict[str, str]]) -> None:
     """As one would type them, each with a few steps only: the first block, which makes the run
     that others use, and then two blocks at a time, each in its order."""

@@ -49,7 +49,7 @@ class Sources:
 
 def corpora() -> dict[str, Path]:
     """The bundled corpora by name."""
-    files = sorted(bundled("corpora").iterdir())
+    files = sorted(path for path in bundled("corpora").iterdir() if path.is_file())
     return {path.stem: path for path in files if path.suffix not in NO_CORPUS}
 
 

@@ -189,6 +189,8 @@ class Trainer:
                 if progress.over(training) is None:
                     progress.decide(training, self.lanes.segments)
             threads_changed = self._threads.choose(progress, clock, evaluating)
+            if progress.over(training) is not None:
+                self._learn_starts()  # before the save: after a kill, resuming does it again
             if evaluating or threads_changed or clock() - saved_at > SAVE_EVERY_S:
                 self._save_checked(meter)
                 saved_at = clock()
@@ -198,8 +200,7 @@ class Trainer:
         if interrupted:
             self._save_checked(meter)
             yield Saved(progress.update, self.run.last)
-        if self.run.best.exists():
-            learn_starts(self.run.best, self.train_steps, self.device)
+            self._learn_starts()
         yield Stopped(
             progress.update,
             reason="interrupted" if interrupted else progress.over(training) or "budget",
@@ -385,6 +386,10 @@ class Trainer:
             states = start_states(network, self.train_steps, self._start_places, self.config)
             self._starts = (update, states)
         return self._starts[1]
+
+    def _learn_starts(self) -> None:
+        if self.run.best.exists():
+            learn_starts(self.run.best, self.train_steps, self.device)
 
     @cached_property
     def _start_places(self) -> NDArray[np.int64]:

@@ -335,6 +335,17 @@ def test_tables_hold_the_same_texts(command: Command, tmp_path: Path) -> None:
     assert models[0] == models[1]
 
 
+def test_a_field_that_cannot_be_read(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n', "utf-16-le")
+    outcome = command("train", "a.jsonl", "--field", "text", "-o", "x")
+    assert outcome.returncode == 1
+    assert "has NUL bytes" in outcome.stderr
+    assert "--encoding utf-16-le" in outcome.stderr
+    outcome = command("train", "a.jsonl", "--field", "", "-o", "x")
+    assert outcome.returncode == 1
+    assert "--field is empty; name a column or a key" in outcome.stderr
+
+
 def test_a_model_is_not_resumed(command: Command, run: Path) -> None:
     outcome = command("train", "--resume", run / "best.safetensors")
     assert outcome.returncode == 2

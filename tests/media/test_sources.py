@@ -97,6 +97,12 @@ def test_wrong_bytes_are_named(
     assert text_of(tmp_path / "a.txt", encoding="latin-1") == data.decode("latin-1")
 
 
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_a_mark_is_dropped_if_the_encoding_names_its_byte_order(tmp_path: Path, order: str) -> None:
+    (tmp_path / "a.txt").write_bytes("\ufeffab".encode(order))
+    assert text_of(tmp_path / "a.txt", encoding=order) == "ab"
+
+
 def test_unknown_encodings_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     for name in ("utf-9", "hex", "zip", "a\0b"):

@@ -62,6 +62,21 @@ def test_a_rare_beginning_is_sampled_as_often_as_it_occurs(tmp_path: Path) -> No
     assert all(0.02 < drawn[letter] / 800 < 0.1 for letter in "ABC")
 
 
+def test_a_run_that_is_killed_while_it_learns_starts_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "c.txt").write_text("one two three\nfour five\n" * 40)
+    settings = TINY | {"steps": 20, "eval_every": 5, "documents": "line"}
+    list(charrnn.train(tmp_path / "c.txt", tmp_path / "whole", **settings))
+    with monkeypatch.context() as patch:
+        patch.setattr("charrnn.training.loop.learn_starts", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            list(charrnn.train(tmp_path / "c.txt", tmp_path / "killed", **settings))
+    list(charrnn.resume(tmp_path / "killed"))
+    whole, killed = (tmp_path / name / "best.safetensors" for name in ("whole", "killed"))
+    assert whole.read_bytes() == killed.read_bytes()
+
+
 def test_starts_depend_only_on_the_weights(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text("one two three\nfour five\n" * 40)
     settings = TINY | {"steps": 20}

@@ -33,6 +33,7 @@ LOWEST_HZ, ORDER = 20.0, 4  # of the Butterworth high-pass filter: below, nothin
 RATES = (2_000, 768_000)  # lowest and highest sample rate of a file, in Hz
 OGG, OGG_PAGE, OGG_LAST = b"OggS", 1 << 16, 4  # page signature, maximum page size, last-page flag
 FAINT = 1e-8  # of full scale: anything below is silence in every recording
+WAV_HEADER = 44  # bytes before the samples
 NEVER_WRITTEN = 0x7FFFF000  # in a WAV stream, a length of at least this means "unknown"
 MAX_HEADER = 1 << 16  # bytes before the samples of a WAV file
 HEAD = 256  # bytes by which text is told from a broken recording
@@ -387,10 +388,12 @@ def _refuse_cut_short(stream: Any, name: str) -> None:
         if not _is_end(tail[tail.rfind(OGG) :]):
             missing = "its stream does not end"
     stream.seek(0)
+    if not there:
+        raise CorpusError(f"{name}: is empty")
     if missing:
-        raise CorpusError(
-            f"{name}: cut short: {missing}; to keep what is there: ffmpeg -i FILE repaired.wav"
-        )
+        remedy = f"to keep what is there: ffmpeg -i {shlex.quote(name)} repaired.wav"
+        remedy = remedy if there > WAV_HEADER else "nothing of the sound is there"
+        raise CorpusError(f"{name}: cut short: {missing}; {remedy}")
 
 
 def _is_end(page: bytes) -> bool:

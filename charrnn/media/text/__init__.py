@@ -8,6 +8,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from charrnn.errors import ConfigError, CorpusError
 from charrnn.media.codec import Codec
 from charrnn.media.medium import Defaults, Learner, Medium, Size
 from charrnn.media.sources import Sources, is_pipe
@@ -83,6 +84,11 @@ class Text(Medium):
         from charrnn.media.text.encoding import first_binary, may_be_bytes
 
         if may_be_bytes(settings.encoding) and (odd := first_binary(sources)):
+            if settings.field:
+                raise CorpusError(
+                    f"{odd} has NUL bytes, so it is no table in {settings.encoding} text; "
+                    "is it UTF-16? Try --encoding utf-16-le"
+                )
             return "byte", f"{odd} has NUL bytes, so it is not text"
         if any(map(is_pipe, sources.files)):
             return "char", "a pipe is read as text"
@@ -90,9 +96,11 @@ class Text(Medium):
 
     def implied(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """As in `Medium`: --separator implies --documents record, and --field implies row."""
+        if given.get("field") == "":
+            raise ConfigError("--field is empty; name a column or a key")
         if "documents" in given:
             return {}
-        if given.get("field"):
+        if "field" in given:
             return {"documents": "row"}
         return {"documents": "record"} if "separator" in given else {}
 

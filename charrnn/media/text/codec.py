@@ -287,7 +287,8 @@ class TextCodec(Codec):
         """A note for the user about the unknown symbols in a text."""
         total, example = sum(unknown.values()), next(iter(unknown))
         return (
-            f"warning: left out {total:,} characters that are not in the vocabulary "
+            f"warning: left out {total:,} character{'s' * (total > 1)} that "
+            f"{'are' if total > 1 else 'is'} not in the vocabulary "
             f"({len(unknown):,} different, e.g. {example!r})"
         )
 

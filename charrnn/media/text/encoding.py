@@ -16,6 +16,12 @@ DETECT_BYTES = 1 << 16  # of lines with non-ASCII bytes that the detector sees
 BOM_8 = codecs.BOM_UTF8
 BOM_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 BOM_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)  # the first starts like that of UTF-16
+# The marks that decoders do not drop: the encoding names the byte order, or there is none.
+MARKS = {"utf-8": BOM_8} | {
+    f"utf-{bits}-{order}": mark
+    for bits, marks in ((16, BOM_16), (32, BOM_32))
+    for order, mark in zip(("le", "be"), marks, strict=True)
+}
 AUTO = "auto"
 CONVERT = "convert it to UTF-8"  # a remedy where there is no flag
 
@@ -91,8 +97,8 @@ class Decoded:
             encoding, skipped = self._encoding, 0
             if _is_auto(encoding):
                 encoding, skipped = _marked_encoding(block)
-            elif is_utf8(encoding) and block.startswith(BOM_8):
-                skipped = len(BOM_8)
+            elif block.startswith(mark := MARKS.get(codecs.lookup(encoding).name, b"-")):
+                skipped = len(mark)
             begins = block[:BEGINNING]
             is_auto = _is_auto(self._encoding)
             reader = _FileDecoder(name, encoding, begins, is_auto=is_auto, remedy=self._remedy)

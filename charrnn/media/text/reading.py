@@ -234,9 +234,10 @@ class TextFiles:
             which = "1 file" if count == 1 else f"{count:,} files"
             found.append(f"{LINE_ENDS[kind]} in {which} are read as LF; --newline keep keeps them")
         if self._table:
-            found.append(f"{self._table} and is learnt as it is; --field NAME learns one of them")
+            found.append(f"{self._table} and is read as it is; --field NAME reads one of them")
         if self._missing:
-            found.append(f"{self._missing:,} rows without {self._reading.field} were left out")
+            field = self._reading.field
+            found.append(f"{self._missing:,} rows without text in {field} were left out")
         return tuple(found)
 
 

@@ -64,7 +64,7 @@ class TextSettings:
         section="data",
     )
     field: str = setting(
-        "Learn only this column of CSV or TSV, or this key of JSON lines or of a JSON list; "
+        "Read only this column of CSV or TSV, or this key of JSON lines or of a JSON list; "
         "implies --documents row.",
         "Text",
         default="",

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any
 
@@ -16,8 +16,9 @@ from charrnn.errors import CorpusError
 from charrnn.media.sources import source_label
 
 DELIMITERS = (",", "\t", ";", "|")
+BEFORE_HEADER = re.compile(r"\s*(sep=.)?\s*")  # nothing, or a line for Excel
 SUFFIXES = (".csv", ".tsv", ".tab")
-MAX_JOINED = 1_000  # lines of a quoted field in a file with tabs
+MAX_JOINED = 1_000  # lines of a quoted field in a header, or in a file with tabs
 SEEN_ROWS = 20  # that must have as many cells as the header before a file is called a table
 NAMED = 12  # a message lists at most this many fields
 
@@ -36,7 +37,7 @@ class Table:
         field: the name of a column or of a key.
 
     Attributes:
-        missing: how many rows so far lacked the field.
+        missing: how many rows so far lacked the field, or had null there.
 
     Raises:
         CorpusError: there is no such field, or a row is broken; names file and line.
@@ -48,7 +49,7 @@ class Table:
 
     def __iter__(self) -> Iterator[str]:
         lines = enumerate(_lines(self._blocks), 1)
-        number, line = next(((n, text) for n, text in lines if text.strip()), (0, ""))
+        number, line = next((x for x in lines if not BEFORE_HEADER.fullmatch(x[1])), (0, ""))
         if not line:
             return
         begin = line.lstrip()[0]
@@ -68,7 +69,7 @@ class Table:
 
     def _json_list(self, text: str) -> Iterator[str]:
         try:
-            values = json.loads(text)
+            values = _json(text)
         except (ValueError, RecursionError) as error:
             raise self._error(f"is not a JSON list ({error})") from None
         yield from self._objects(enumerate(values, 1), "item")
@@ -78,12 +79,12 @@ class Table:
             for number, line in lines:
                 if line.strip():
                     try:
-                        yield number, json.loads(line)
+                        yield number, _json(line)
                     except (ValueError, RecursionError) as error:
                         reason = str(error).partition(": line")[0]
                         raise self._error(
-                            f"is not JSON ({reason}); each line must be one object (jq -c . FILE "
-                            "writes them so)",
+                            f"is not JSON ({reason}); each line must be one object (jq -c . writes "
+                            "JSON so)",
                             number,
                         ) from None
 
@@ -96,7 +97,7 @@ class Table:
         for number, value in values:
             where = f"{kind} {number:,}: "
             if not isinstance(value, dict):
-                raise self._error(f"{where}is not an object with fields")
+                raise self._error(f"{where}is not an object with fields such as {self._field!r}")
             text = value.get(self._field)
             if self._field not in value:
                 self.missing += 1
@@ -104,18 +105,22 @@ class Table:
                     keys |= dict.fromkeys(value)
                 continue
             count += 1
+            if text is None:
+                self.missing += 1
+                continue
             if isinstance(text, dict | list):
                 raise self._error(f"{where}{self._field} is not text")
-            if text is not None:
-                text = text if isinstance(text, str) else json.dumps(text)
-                if any("\ud800" <= c <= "\udfff" for c in text):
-                    raise self._error(f"{where}{self._field} has half of a surrogate pair")
-                yield text
+            text = text if isinstance(text, str) else json.dumps(text)
+            if any("\ud800" <= c <= "\udfff" for c in text):
+                raise self._error(f"{where}{self._field} has half of a surrogate pair")
+            yield text
         if keys and not count:
             raise self._unknown(keys)
 
     def _cells(self, number: int, first: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
         """The texts of a file with delimiters."""
+        if first.count('"') % 2:  # a line break in a quoted name
+            first, lines = _with_open_quote(first, lines)
         headers = {delimiter: header_of(first, delimiter) for delimiter in DELIMITERS}
         fitting = [d for d, header in headers.items() if self._field in header]
         if not fitting:
@@ -123,9 +128,13 @@ class Table:
         delimiter = max(fitting, key=lambda d: len(headers[d]))
         header = headers[delimiter]
         if header.count(self._field) > 1:
-            raise self._error(f"has the field {self._field!r} twice", number)
-        column, read = header.index(self._field), self._tabbed if delimiter == "\t" else self._csv
-        rows = read(chain([(number, first)], lines), delimiter, len(header))
+            raise self._error(f"has the field {self._field!r} twice; rename one", number)
+        column, lines = header.index(self._field), chain([(number, first)], lines)
+        if delimiter == "\t":
+            rows = self._tabbed(lines, len(header))
+        else:
+            spaced = first.count(delimiter) == first.count(f"{delimiter} ")
+            rows = self._csv(lines, delimiter, spaced=spaced)
         next(rows)  # the header
         for place, row in rows:
             while len(row) > len(header) and not row[-1]:
@@ -139,9 +148,15 @@ class Table:
             yield row[column]
 
     def _csv(
-        self, lines: Iterator[tuple[int, str]], delimiter: str, width: int
+        self, lines: Iterator[tuple[int, str]], delimiter: str, *, spaced: bool
     ) -> Iterator[tuple[int, list[str]]]:
-        """The rows of a CSV file, each with the number of its last line."""
+        """The rows of a CSV file, each with the number of its last line.
+
+        Args:
+            lines: with their numbers.
+            delimiter: between fields.
+            spaced: whether a space follows each.
+        """
         place = 0
 
         def counted() -> Iterator[str]:
@@ -149,7 +164,8 @@ class Table:
             for place, line in lines:  # noqa: B007 - read below
                 yield line
 
-        rows = csv.reader(counted(), delimiter=delimiter, strict=True)
+        form: Any = {"delimiter": delimiter, "skipinitialspace": spaced, "strict": True}
+        rows = csv.reader(counted(), **form)
         while True:
             began = place + 1
             try:
@@ -158,54 +174,77 @@ class Table:
             except StopIteration:
                 return
             except csv.Error as error:
-                what = f"the quoting is broken ({error})"
+                what = f"the quoting is broken ({error}); a quote in a quoted field is doubled"
                 raise self._error(what, began if "end of data" in str(error) else place) from None
             if row:
                 yield place, row
 
     def _tabbed(
-        self, lines: Iterator[tuple[int, str]], delimiter: str, width: int
+        self, lines: Iterator[tuple[int, str]], width: int
     ) -> Iterator[tuple[int, list[str]]]:
         """The rows of a file with tabs.
 
         Some programs quote fields there as in CSV, others write quotes as they are: a row is read
-        as CSV if that gives as many fields as the header has.
+        as CSV if that gives `width` fields, and its lines are not rows by themselves.
         """
-        waiting: list[tuple[int, str]] = []
-        while (item := waiting.pop(0) if waiting else next(lines, None)) is not None:
+        ahead: list[tuple[int, str]] = []
+        while (item := ahead.pop(0) if ahead else next(lines, None)) is not None:
             place, line = item
-            if not line.strip("\r\n"):
+            plain = line.rstrip("\r\n").split("\t")
+            if plain == [""]:
                 continue
-            plain = line.rstrip("\r\n").split(delimiter)
-            if not any(cell.startswith('"') for cell in plain):
+            row: list[str] | None = None
+            joined = [line]
+            if any(cell.startswith('"') for cell in plain):
+                row = _tabbed_row(line)
+                while row is None and len(joined) <= MAX_JOINED:
+                    if len(joined) > len(ahead):
+                        ahead += islice(lines, 1)
+                    if len(joined) > len(ahead):
+                        break  # the end of the file
+                    joined.append(ahead[len(joined) - 1][1])
+                    if '"' in joined[-1]:
+                        row = _tabbed_row("".join(joined))
+            are_rows = all(text.count("\t") == width - 1 for text in joined)
+            if row is None or len(row) != width or (len(joined) > 1 and are_rows):
                 yield place, plain
                 continue
-            row, joined, used = None, line, 0
-            while True:
-                try:
-                    with _long_fields():
-                        row = next(csv.reader(_lines([joined]), delimiter=delimiter, strict=True))
-                except csv.Error as error:
-                    if "end of data" in str(error) and used < MAX_JOINED:
-                        if used == len(waiting):
-                            waiting += [more for more in [next(lines, None)] if more is not None]
-                        if used < len(waiting):
-                            joined, used = joined + waiting[used][1], used + 1
-                            continue
-                break
-            if row is not None and len(row) == width:
-                place = waiting[used - 1][0] if used else place
-                del waiting[:used]
-                yield place, row
-            else:
-                yield place, plain
+            yield (ahead[len(joined) - 2][0] if len(joined) > 1 else place), row
+            del ahead[: len(joined) - 1]
+
+
+def _tabbed_row(text: str) -> list[str] | None:
+    """The fields of a row with tabs, read as CSV; empty: it is broken; None: a quote is open."""
+    try:
+        with _long_fields():
+            return next(csv.reader(_lines([text]), delimiter="\t", strict=True), [])
+    except csv.Error as error:
+        return None if "end of data" in str(error) else []
+
+
+def _with_open_quote(
+    first: str, lines: Iterator[tuple[int, str]]
+) -> tuple[str, Iterator[tuple[int, str]]]:
+    """A header in which a quote is open, up to the line that closes it, and the other lines."""
+    taken: list[tuple[int, str]] = []
+    for item in islice(lines, MAX_JOINED):
+        taken.append(item)
+        if item[1].count('"') % 2:
+            return first + "".join(text for _, text in taken), lines
+    return first, chain(taken, lines)  # it is only a quote
+
+
+def _json(text: str) -> Any:
+    """A JSON value; numbers are kept as they are written."""
+    return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
 
 
 def header_of(line: str, delimiter: str) -> list[str]:
     """The names of the fields in the first line of a table."""
     try:
         with _long_fields():
-            cells = next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter), [])
+            lines = [line.rstrip("\r\n")]
+            cells = next(csv.reader(lines, delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:
         return []
     return [cell.strip() for cell in cells]

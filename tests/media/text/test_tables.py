@@ -40,6 +40,30 @@ def test_quotes_in_a_file_with_tabs_may_stand_for_themselves() -> None:
     assert list(table) == ['"Hello," he said.', '"open', "last"]
 
 
+def test_lines_that_are_rows_by_themselves_are_no_quoted_field() -> None:
+    assert list(Table(['id\ttext\n1\t"a\n2\tb"\n3\tc\n'], "a", "text")) == ['"a', 'b"', "c"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'id, text, n\n0, "a, b", 1\n1, c, 2\n',
+        'sep=;\nid;text\n0;"a, b"\n1;c\n',
+        '"the\nnumber",text\n0,"a, b"\n1,c\n',
+    ],
+    ids=["spaces", "sep", "line break in the header"],
+)
+def test_csv_as_programs_write_it(text: str) -> None:
+    assert list(Table([text], "a", "text")) == ["a, b", "c"]
+
+
+def test_numbers_are_kept_as_written_and_null_is_missing() -> None:
+    values = ["12345678901234567890.5", "1e400", "null", "true", "1" * 5000]
+    table = Table([f'{{"text": {value}}}\n' for value in values], "a", "text")
+    assert list(table) == [value for value in values if value != "null"]
+    assert table.missing == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

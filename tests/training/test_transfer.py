@@ -112,6 +112,7 @@ def test_a_fine_tuned_run_begins_better(corpus: Path, tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ({"hidden": 13}, r"hidden 13 does not fit .*which has 12"),
+        ({"dense": 8}, r"dense 8 does not fit .*which has 0"),
         ({"cell": "gru", "layers": 3}, r"cell gru .*layers 3"),
         ({"codec": "word"}, "codec word does not fit"),
     ],

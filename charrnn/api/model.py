@@ -270,6 +270,7 @@ class Model:
         text: str | None = None,
         device: str = "auto",
         picture: AnyPath | None = None,
+        dynamic: bool = False,
         **settings: Any,
     ) -> Report:
         """Compute the loss of files, or of a text; for sound, also compare samples with the files.
@@ -279,6 +280,8 @@ class Model:
             text: a text to evaluate instead of files.
             device: where to run.
             picture: a PNG file to write, which shows what was compared.
+            dynamic: adapt a copy of the model to the files while it reads them (dynamic
+                evaluation, Krause et al. 2018).  It is slow: one sequence, with gradients.
             settings: how to read the files, e.g. `encoding="cp1252"`.
 
         Raises:
@@ -302,7 +305,8 @@ class Model:
                 paths = [given_text]
             sources = self._sources(paths)
             network = self._network(device)  # early, to report damage first
-            report = _report(self, sources, read, network, Path(scratch) / "corpus.npy", picture)
+            path = Path(scratch) / "corpus.npy"
+            report = _report(self, sources, read, network, path, picture, dynamic)
         report.notes[:0] = sources.notices
         return report
 
@@ -476,13 +480,19 @@ def _of_passage(model: Model, scored: Scored, top: int) -> Report:
 
 
 def _report(
-    model: Model, sources: Sources, settings: Any, network: Any, path: Path, picture: AnyPath | None
+    model: Model,
+    sources: Sources,
+    settings: Any,
+    network: Any,
+    path: Path,
+    picture: AnyPath | None,
+    dynamic: bool,
 ) -> Report:
     """Encode and evaluate files; if the medium has a critic that compares, also judge samples."""
     from threadpoolctl import threadpool_limits
 
     from charrnn.data import corpus
-    from charrnn.training.evaluate import evaluate
+    from charrnn.training.evaluate import evaluate, evaluate_dynamically
 
     codec = model.codec
     reader = codec.reader(sources, settings)
@@ -494,7 +504,7 @@ def _report(
                 f"{sources}: {count} {codec.unit}s that the model knows; at least 2 are needed"
             )
         steps = corpus.read(path)
-        result = evaluate(network, steps)
+        result = (evaluate_dynamically if dynamic else evaluate)(network, steps)
         nats = result.nats_per_step if network.head.has_density else None
         report = reader.report(steps, result.steps, nats)
         critic = codec.critic(steps)

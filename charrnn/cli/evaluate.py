@@ -68,6 +68,14 @@ def command(
         ),
     ] = 0,
     sort: Annotated[bool, typer.Option("--sort", help="With --by: the lowest loss first.")] = False,
+    dynamic: Annotated[
+        bool,
+        typer.Option(
+            "--dynamic",
+            help="Adapt the model to the text while reading it (dynamic evaluation); the file of "
+            "the model stays as it is. Slow.",
+        ),
+    ] = False,
     picture: Annotated[
         Path | None,
         typer.Option(help="PNG file for the spectrograms of recording and free run."),
@@ -87,6 +95,8 @@ def command(
         raise UsageError(f"{'--top' if top else '--sort'} has no effect without --by")
     if by is not None and picture is not None:
         raise UsageError("--picture shows all files: drop it, or --by")
+    if by is not None and dynamic:
+        raise UsageError("--dynamic adapts to all files, one after the other: drop it, or --by")
     loaded = load(model)
     if picture is not None:
         loaded.refuse_without_pictures()
@@ -99,7 +109,7 @@ def command(
         has_several = len(corpus) > 1 or Path(corpus[0]).is_dir()
         _write_each(loaded, reports, as_json, names_files=has_several)
         return
-    report = loaded.evaluate(corpus, device=device, picture=picture, **given)
+    report = loaded.evaluate(corpus, device=device, picture=picture, dynamic=dynamic, **given)
     for text in report.notes:
         note(one_line(text))
     typer.echo(json.dumps(report.values) if as_json else table(report.rows))

@@ -29,10 +29,10 @@ MEDIA: dict[str, Medium] = {
 
 # Names of options and arguments that no setting of a medium may have.
 RESERVED = (
-    *("as_json", "beam", "by", "codec", "corpus", "debug", "device", "dry_run", "files", "first"),
-    *("force", "ignorable", "init_from", "json_lines", "length", "length_penalty", "model", "num"),
-    *("out", "picture", "preset", "prime", "prime_file", "primes", "quiet", "resume", "scored"),
-    *("seed", "sort", "text", "top", "tune", "width"),
+    *("as_json", "beam", "by", "codec", "corpus", "debug", "device", "dry_run", "dynamic", "files"),
+    *("first", "force", "ignorable", "init_from", "json_lines", "length", "length_penalty"),
+    *("model", "num", "out", "picture", "preset", "prime", "prime_file", "primes", "quiet"),
+    *("resume", "scored", "seed", "sort", "text", "top", "tune", "width"),
 )
 
 

@@ -19,6 +19,9 @@ from charrnn.model.network import Network, State
 LANE_STEPS = 2048  # minimum length of a lane, since each lane begins without context
 LANES = 32
 SEGMENT = 64
+# Dynamic evaluation: steps between updates, the size of an update, and the part of the way back to
+# the trained weights that follows each.
+DYNAMIC_SEGMENT, DYNAMIC_RATE, DYNAMIC_DECAY = 32, 3e-4, 1e-3
 HELD_STEPS = 1 << 18  # of passages that are read before the first of them is evaluated
 
 
@@ -65,6 +68,41 @@ def evaluate(network: Network, steps: Steps) -> Evaluation:
     finally:
         network.train(was_training)
     total = math.fsum(torch.stack(sums).cpu().tolist())  # waits for the device only once
+    return Evaluation(total / count, count)
+
+
+def evaluate_dynamically(network: Network, steps: Steps) -> Evaluation:
+    """The mean loss over `steps`, (N,) or (N, F), N at least 2, while the weights adapt to those
+    read so far: dynamic evaluation (Krause et al. 2018).
+
+    The steps are read in order, in one lane.  Updates are scaled by a running mean of squared
+    gradients over `steps`, where Krause et al. use that of the training corpus, which a model
+    file does not have.
+
+    Args:
+        network: in evaluation mode; its weights are changed.
+        steps: the corpus.
+    """
+    device = next(network.parameters()).device
+    lanes = Lanes(steps, 1, DYNAMIC_SEGMENT, ragged=True)
+    parameters = list(network.requires_grad_().parameters())
+    trained = [parameter.detach().clone() for parameter in parameters]
+    # Without momentum, Adam only divides by the root of the mean square.
+    optimizer = torch.optim.Adam(parameters, DYNAMIC_RATE, betas=(0.0, 0.999), eps=1e-5)
+    state, total, count = network.initial_state(1), 0.0, 0
+    for index in range(lanes.segments):
+        inputs, targets = (torch.from_numpy(part).to(device) for part in lanes.segment(index))
+        # The kernels of cuDNN have no gradients in evaluation mode.
+        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+            loss, nats, state = network.loss(inputs, targets, state)
+            optimizer.zero_grad()
+            loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            for parameter, before in zip(parameters, trained, strict=True):
+                parameter.lerp_(before, DYNAMIC_DECAY)
+        total += float(nats) * targets.shape[1]
+        count += targets.shape[1]
     return Evaluation(total / count, count)
 
 

@@ -25,6 +25,20 @@ def test_scores_a_text(command: Command, run: Path, tmp_path: Path) -> None:
     assert f"nats per character  {values['nats_per_step']:.4f}" in shown
 
 
+def test_dynamic_evaluation_learns_what_it_reads(command: Command, run: Path) -> None:
+    model = run / "best.safetensors"
+    before, text = model.read_bytes(), "the heron the river " * 80
+    losses = [
+        json.loads(command("evaluate", run, "-", "--json", *more, stdin=text).stdout)[
+            "nats_per_step"
+        ]
+        for more in ([], ["--dynamic"], ["--dynamic"])
+    ]
+    assert losses[1] < losses[0] - 0.05
+    assert losses[1] == losses[2]
+    assert model.read_bytes() == before
+
+
 def test_unknown_characters_are_left_out_and_told(command: Command, run: Path) -> None:
     outcome = command("evaluate", run, "-", stdin="The œuvre – œuvre")
     assert outcome.returncode == 0
@@ -152,6 +166,7 @@ def test_each_file(command: Command, run: Path, tmp_path: Path) -> None:
         (["--top", "3"], "--top has no effect without --by"),
         (["--sort"], "--sort has no effect without --by"),
         (["--by", "line", "--picture", "a.png"], "drop it, or --by"),
+        (["--by", "line", "--dynamic"], "--dynamic adapts to all files"),
         (["--by", "document"], "trained without --documents"),
         (["--by", "word"], "by must be one of line, file, document"),
         (["--by", "line", "--top", "2000"], "top must be a number from 0 to 1000"),

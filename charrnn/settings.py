@@ -126,6 +126,11 @@ class ModelConfig:
         default="categorical",
         choices=("categorical", "gaussian", "mse"),
     )
+    skip: bool = setting(
+        "The output layer (or the dense layer before it) reads the outputs of all layers, joined.",
+        "Model",
+        default=False,
+    )
     dense: int = setting(
         "Size of a dense layer (ReLU) before the output layer; 0: none.",
         "Model",
@@ -218,14 +223,15 @@ class TrainingConfig:
         "Optimizer updates between evaluations.", "Budget", least=1, most=10**12
     )
     optimizer: str = setting(
-        "Optimizer.",
+        "Optimizer; muon is Muon for the matrices of the recurrent layers, gate by gate, and AdamW "
+        "for everything else.",
         "Optimization",
         default="adamw",
-        choices=("adamw", "adam", "rmsprop", "sgd"),
+        choices=("adamw", "adam", "rmsprop", "sgd", "muon"),
     )
     lr: float = setting("Peak learning rate.", "Optimization", above=0, most=100)
     weight_decay: float = setting(
-        "Weight decay of the weight matrices. (default: 0.01 with adamw, else 0)",
+        "Weight decay of the weight matrices. (default: 0.01 with adamw and muon, else 0)",
         "Optimization",
         least=0,
         most=10,

@@ -243,6 +243,8 @@ def _model(model: ModelConfig) -> str:
             parts.append(f"{name.replace('_', ' ')} {given:g}")
     if model.norm != "none":
         parts.append(f"{model.norm} norm")
+    if model.skip:
+        parts.append("skip connections to the head")
     if model.cell_norm != "none":
         parts.append(f"{model.cell_norm} norm in the cell")
     return ", ".join(parts)

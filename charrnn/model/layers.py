@@ -46,7 +46,7 @@ class RecurrentLayer(nn.Module):
 
     def __init__(self, config: ModelConfig, inputs: int, *, one_hot: bool = False) -> None:
         super().__init__()
-        self.config, self.cell = config, cell_of(config.cell)
+        self.config, self.cell, self.one_hot = config, cell_of(config.cell), one_hot
         cell, hidden = self.cell, config.hidden
         self.kernel: Any
         if cell.kernel is None:

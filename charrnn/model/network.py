@@ -48,6 +48,7 @@ class Network(nn.Module):
             if config.norm != "none":
                 self.norms.append(SequenceNorm(config.norm, config.hidden))
             width = config.hidden
+        width *= config.layers if config.skip else 1
         self.dense = nn.Linear(width, config.dense) if config.dense else None
         self.head = HEADS[config.head](config.dense or width, step.size)
 
@@ -59,6 +60,8 @@ class Network(nn.Module):
         self, steps: Tensor, state: State, generator: torch.Generator | None = None
     ) -> tuple[Tensor, State]:
         """The input of the head, (T, B, H), and the new state, for steps, (B, T) or (B, T, F).
+
+        With `skip`, the input of the head is (T, B, L*H).
 
         Args:
             generator: draws the dropout masks; None: no dropout.
@@ -73,7 +76,7 @@ class Network(nn.Module):
         elif generator is not None and config.input_dropout:
             scale = self._one_hot_dropout(x, generator)
         last = config.dropout if config.output_dropout is None else config.output_dropout
-        after = []
+        after, outputs = [], []
         for index, layer in enumerate(self.layers):
             x, parts = layer(x, state[index], generator, None if index else scale)
             after.append(parts)
@@ -81,6 +84,9 @@ class Network(nn.Module):
                 x = self.norms[index](x)
             p = last if index == config.layers - 1 else config.dropout
             x = dropout(x, p, generator, variational=config.variational)
+            outputs.append(x)
+        if config.skip:
+            x = torch.cat(outputs, -1)
         if self.dense is not None:
             x = torch.relu(self.dense(x))
         return x, tuple(after)

@@ -36,6 +36,7 @@ def shapes(config: ModelConfig, size: int) -> Shapes:
         if config.norm != "none":
             found |= _norm(f"norms.{index}", hidden, batch=config.norm == "batch")
         width = hidden
+    width *= config.layers if config.skip else 1
     if config.dense:
         found |= {"dense.weight": (config.dense, width), "dense.bias": (config.dense,)}
         width = config.dense

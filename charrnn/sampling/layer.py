@@ -20,6 +20,7 @@ from charrnn.model.cells.numpy_step import (
     ONE,
     Array,
     Weights,
+    inverse_deviation,
     per_stream,
     standardized,
 )
@@ -72,32 +73,48 @@ class Layer:
         self.input_bias = self.input_bias + self.input_weight @ shift
         self.input_weight = self.input_weight * scale
 
-    def connect(self, weight: Array, bias: Array, next_layer: Layer | None = None) -> None:
+    def connect(
+        self,
+        weight: Array,
+        bias: Array,
+        next_layer: Layer | None = None,
+        skip: Array | None = None,
+    ) -> None:
         """Set the weights that the output is multiplied by: the next layer's input weights, or the
-        head's, (N, H) and (N,).
+        head's, (N, H) and (N,), and those of a head that also reads this layer, (K, H).
 
-        `self.weight` becomes (N + G*H, H + 1): those rows and the layer's own recurrent ones, with
-        the biases in the last column.
+        `self.weight` becomes (N + K + G*H, H + 1): those rows and the layer's own recurrent ones,
+        with the biases in the last column.  With layer norm of the output, the first N + K rows
+        have mean 0, so that they need not be multiplied by centred outputs; their biases, which
+        are added after the division by the standard deviation, are `self.read_bias`; and one more
+        row gives the mean of the outputs.
         """
         self.next_layer, self.next_width = next_layer, len(weight)  # N
-        width = self.next_width
-        self.weight = np.empty((width + len(self.recurrent_bias), self.hidden + 1), np.float32, "F")
-        np.multiply(weight, self._scale, self.weight[:width, :-1])
-        self.weight[width:, :-1] = self._recurrent_weight
-        self.weight[:width, -1] = bias + weight @ self._shift
-        self.weight[width:, -1] = self.recurrent_bias
+        if skip is not None:
+            weight = np.concatenate([weight, skip])
+            bias = np.concatenate([bias, np.zeros(len(skip), np.float32)])
+        width, gates = len(weight), len(self.recurrent_bias)
+        self.read_width = width  # N + K
+        self.recurrent_rows = slice(width, width + gates)
+        rows = width + gates + self.standardizes_output
+        self.weight = np.empty((rows, self.hidden + 1), np.float32, "F")
+        read = np.multiply(weight, self._scale, self.weight[:width, :-1])
+        bias = bias + weight @ self._shift
+        self.read_bias = np.zeros_like(bias)
+        if self.standardizes_output:
+            read -= read.mean(1, keepdims=True)
+            self.weight[-1] = 1 / self.hidden
+            self.weight[-1, -1] = 0
+            bias, self.read_bias = self.read_bias, bias
+        self.weight[:width, -1] = bias
+        self.weight[self.recurrent_rows, :-1] = self._recurrent_weight
+        self.weight[self.recurrent_rows, -1] = self.recurrent_bias
         del self._recurrent_weight
 
     @cached_property
     def row_major_weight(self) -> Array:
         """`weight` in row-major order, which makes matrix-matrix products 10 to 50% faster."""
         return np.ascontiguousarray(self.weight)
-
-    @cached_property
-    def split_weight(self) -> tuple[Array, Array]:
-        """`weight` as two matrices: the next layer's rows and the recurrent rows."""
-        onward, recurrent = self.weight[: self.next_width], self.weight[self.next_width :]
-        return np.asfortranarray(onward), np.asfortranarray(recurrent)
 
     def normalized_input(self, gates: Array) -> Array:
         """The input part of the gates, (G*H, ...), after layer norm in the cell, if any."""
@@ -132,11 +149,12 @@ class LayerStream:
     def __init__(self, layer: Layer, shape: Shape) -> None:
         self._layer = layer
         self._weight = layer.row_major_weight if shape else layer.weight
-        self._is_plain = not (layer.standardizes_output or layer.normalizes_gates)
-        self._is_plain &= layer.next_layer is None or not layer.next_layer.normalizes_gates
         self._out = np.empty((len(layer.weight), *shape), np.float32)
         self.onward = self._out[: layer.next_width]  # input of the next layer's gates, or logits
-        self._recurrent = self._out[layer.next_width :]
+        self.skipped = self._out[layer.next_width : layer.read_width]  # part of the logits
+        self._read = self._out[: layer.read_width]
+        self._recurrent = self._out[layer.recurrent_rows]
+        self._read_bias = per_stream(layer.read_bias, self._read)
         zero_state = layer.normalized_recurrent(layer.recurrent_bias)
         self._recurrent[:] = per_stream(zero_state, self._recurrent)
         self._h_1 = np.ones((layer.hidden + 1, *shape), np.float32)  # h, and the bias's factor 1
@@ -152,7 +170,7 @@ class LayerStream:
         self._h[:] = h
         for own, part in zip(self.state[2:], others, strict=True):
             own[:] = part
-        recurrent = layer.weight[layer.next_width :] @ self._h_1
+        recurrent = layer.weight[layer.recurrent_rows] @ self._h_1
         self._recurrent[:] = layer.normalized_recurrent(recurrent)
 
     def step(self, gates_x: Array) -> Array:
@@ -162,26 +180,18 @@ class LayerStream:
             The input part of the next layer's gates, or the output of the head, (N, ...); the next
             step overwrites it.
         """
-        self._advance(gates_x)
-        if self._is_plain:
-            dot(self._weight, self._h_1, self._out)
-        else:
-            self._multiply_normalized()
-        return self.onward
-
-    def _multiply_normalized(self) -> None:
-        """The products with h, if there are norms before or after them."""
         layer = self._layer
+        self._advance(gates_x)
+        dot(self._weight, self._h_1, self._out)
         if layer.standardizes_output:
-            onward, recurrent = layer.split_weight
-            h_1 = np.concatenate([standardized(self._h, 0), self._h_1[-1:]])
-            dot(onward, h_1, self.onward)
-            dot(recurrent, self._h_1, self._recurrent)
-        else:
-            dot(self._weight, self._h_1, self._out)
-        self._recurrent[:] = layer.normalized_recurrent(self._recurrent)
-        if layer.next_layer:
+            scale = inverse_deviation(self._h, self._out[-1])
+            np.multiply(self._read, scale, self._read)
+            np.add(self._read, self._read_bias, self._read)
+        if layer.normalizes_gates:
+            self._recurrent[:] = layer.normalized_recurrent(self._recurrent)
+        if layer.next_layer and layer.next_layer.normalizes_gates:
             self.onward[:] = layer.next_layer.normalized_input(self.onward)
+        return self.onward
 
 
 def _affine(weights: Weights, norm: str) -> tuple[Array, Array]:

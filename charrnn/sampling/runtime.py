@@ -6,7 +6,8 @@ For a single stream, a step consists of a few matrix-vector products and call ov
 - a layer's output is multiplied only once, by one matrix that contains the next layer's input
   weights and its own recurrent weights;
 - one-hot or embedded inputs are rows of a table that is filled when a symbol first appears;
-- batch norm is folded into the weights after it;
+- batch norm is folded into the weights after it, and all of layer norm except the division by the
+  standard deviation;
 - sigmoid gates are halved beforehand, since sigmoid(x) = (1 + tanh(x / 2)) / 2, so that one tanh
   is enough for all gates;
 - a plain LSTM, GRU or RNN allocates no memory during a step.
@@ -57,13 +58,19 @@ class Runtime:
             if name.endswith(("running_var", "variance")) and np.min(array) < 0:
                 raise SamplingError(f"the model's weights are broken: {name} is negative")
         self.layers = [Layer(config, weights, index) for index in range(config.layers)]
-        for layer, next_layer in pairwise(self.layers):
-            layer.connect(next_layer.input_weight, next_layer.input_bias, next_layer)
-        head = weights["head.linear.weight"], weights["head.linear.bias"]
-        self.after_dense = head if config.dense else None
+        head, bias = weights["head.linear.weight"], weights["head.linear.bias"]
+        self.after_dense = (head, bias) if config.dense else None
         if config.dense:
-            head = weights["dense.weight"], weights["dense.bias"]
-        self.layers[-1].connect(*head)
+            head, bias = weights["dense.weight"], weights["dense.bias"]
+        *skipped, head = np.split(head, config.layers, 1) if config.skip else [head]
+        for index, (layer, next_layer) in enumerate(pairwise(self.layers)):
+            layer.connect(
+                next_layer.input_weight,
+                next_layer.input_bias,
+                next_layer,
+                skipped[index] if skipped else None,
+            )
+        self.layers[-1].connect(head, bias)
         self.size = len(weights["head.linear.bias"])  # V, or F
         self.is_discrete = config.head == "categorical"
         # Standard deviation of each number of a frame, (F,); 0 if the head has no variance.
@@ -158,6 +165,7 @@ class Stream:
         self._runtime, self._shape, self._several = runtime, shape, bool(shape)
         self._layers = [LayerStream(layer, shape) for layer in runtime.layers]
         logits = self._layers[-1].onward
+        self._skipped = [layer.skipped for layer in self._layers if len(layer.skipped)]
         if runtime.after_dense is not None:
             logits = np.empty((runtime.size, *shape), np.float32)
         self._logits = logits
@@ -173,6 +181,8 @@ class Stream:
         x = self._runtime.input_gates(steps, several=self._several)
         for layer in self._layers:
             x = layer.step(x)
+        for part in self._skipped:
+            x += part
         if self._runtime.after_dense is not None:
             weight, bias = self._runtime.after_dense
             np.dot(weight, np.maximum(x, 0), self._logits)

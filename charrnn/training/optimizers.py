@@ -9,37 +9,96 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from charrnn.model.layers import RecurrentLayer
 from charrnn.settings import TrainingConfig
 
-Groups = list[dict[str, Any]]
+ADAMW_BETAS = (0.9, 0.99)
 
 
-def _adamw(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99), fused=_can_fuse(groups))
+def _adamw(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        _groups(network, config), lr=config.lr, betas=ADAMW_BETAS, fused=_can_fuse(network)
+    )
 
 
-def _adam(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
-    return torch.optim.Adam(groups, lr=config.lr, fused=_can_fuse(groups))
+def _adam(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    return torch.optim.Adam(_groups(network, config), lr=config.lr, fused=_can_fuse(network))
 
 
-def _rmsprop(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
-    return torch.optim.RMSprop(groups, lr=config.lr, alpha=config.rms_alpha)
+def _rmsprop(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    return torch.optim.RMSprop(_groups(network, config), lr=config.lr, alpha=config.rms_alpha)
 
 
-def _sgd(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=_can_fuse(groups))
+def _sgd(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    fused = _can_fuse(network)
+    return torch.optim.SGD(
+        _groups(network, config), lr=config.lr, momentum=config.momentum, fused=fused
+    )
 
 
-OPTIMIZERS: dict[str, Callable[[Groups, TrainingConfig], torch.optim.Optimizer]] = {
+class MuonAdamW(torch.optim.AdamW):
+    """Muon (Jordan et al. 2024) for the matrices of the recurrent layers, AdamW for the rest.
+
+    Muon makes the update of a matrix orthogonal, here that of each gate.  It is scaled to be as
+    large as one of AdamW (Liu et al. 2025), so both have the same learning rate.
+    """
+
+    def __init__(self, network: nn.Module, config: TrainingConfig) -> None:
+        groups, fused = _groups(network, config), _can_fuse(network)
+        super().__init__(groups, lr=config.lr, betas=ADAMW_BETAS, fused=fused)
+        layers = [layer for layer in network.modules() if isinstance(layer, RecurrentLayer)]
+        # Views of each gate's rows, so that the updates of Muon change the matrices.
+        self._blocks = {
+            matrix: matrix.detach().chunk(layer.cell.gates)
+            for layer in layers
+            for matrix in layer.weights[layer.one_hot : 2]  # a one-hot input has embeddings
+        }
+        self._muon = torch.optim.Muon(
+            [block for parts in self._blocks.values() for block in parts],
+            weight_decay=config.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+
+    def has_matrix(self, parameter: Tensor) -> bool:
+        """Whether Muon trains this parameter."""
+        return parameter in self._blocks
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update."""
+        gradients = {matrix: matrix.grad for matrix in self._blocks if matrix.grad is not None}
+        for matrix, gradient in gradients.items():
+            state = self.state[matrix]
+            if not state:  # AdamW expects a number of steps in every state
+                state |= {"step": torch.zeros(()), "momentum_buffer": torch.zeros_like(matrix)}
+            state["step"] += 1
+            blocks = self._blocks[matrix]
+            parts = gradient.chunk(len(blocks)), state["momentum_buffer"].chunk(len(blocks))
+            for block, part, buffer in zip(blocks, *parts, strict=True):
+                block.grad = part
+                self._muon.state[block]["momentum_buffer"] = buffer
+            matrix.grad = None  # AdamW leaves it alone
+        for group in self._muon.param_groups:
+            group["lr"] = self.param_groups[0]["lr"]
+        self._muon.step()
+        super().step()
+        for matrix, gradient in gradients.items():
+            matrix.grad = gradient
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Module, TrainingConfig], torch.optim.Optimizer]] = {
     "adamw": _adamw,
     "adam": _adam,
     "rmsprop": _rmsprop,
     "sgd": _sgd,
+    "muon": MuonAdamW,
 }
 
 
-def moments(optimizer: torch.optim.Optimizer) -> set[str]:
-    """The names of the tensors that an optimizer keeps for each parameter."""
+def moments(optimizer: torch.optim.Optimizer, parameter: Tensor) -> set[str]:
+    """The names of the tensors that an optimizer keeps for a parameter."""
+    if isinstance(optimizer, MuonAdamW) and optimizer.has_matrix(parameter):
+        return {"step", "momentum_buffer"}
     if isinstance(optimizer, torch.optim.SGD):
         return {"momentum_buffer"} if optimizer.defaults["momentum"] else set()
     if isinstance(optimizer, torch.optim.RMSprop):
@@ -47,8 +106,8 @@ def moments(optimizer: torch.optim.Optimizer) -> set[str]:
     return {"step", "exp_avg", "exp_avg_sq"}
 
 
-def _can_fuse(groups: Groups) -> bool:
-    return all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
+def _can_fuse(network: nn.Module) -> bool:
+    return all(parameter.device.type in ("cpu", "cuda") for parameter in network.parameters())
 
 
 def can_skip(optimizer: torch.optim.Optimizer, device: torch.device) -> bool:
@@ -56,7 +115,8 @@ def can_skip(optimizer: torch.optim.Optimizer, device: torch.device) -> bool:
 
     The fused kernels do that; on a GPU the program then need not wait for the result each time.
     """
-    return device.type == "cuda" and bool(optimizer.defaults.get("fused"))
+    is_fused = bool(optimizer.defaults.get("fused"))
+    return device.type == "cuda" and is_fused and not isinstance(optimizer, MuonAdamW)
 
 
 def skip(optimizer: Any, where: Tensor) -> None:
@@ -65,18 +125,22 @@ def skip(optimizer: Any, where: Tensor) -> None:
 
 
 def optimizer_of(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimizer of a run; weight decay applies to weight matrices, not to biases, norms and
+    """The optimizer of a run."""
+    return OPTIMIZERS[config.optimizer](network, config)
+
+
+def _groups(network: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
+    """The parameters; weight decay applies to weight matrices, not to biases, norms and
     peepholes."""
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         is_matrix = parameter.dim() > 1 and name.rpartition(".")[2].startswith("weight")
         (matrices if is_matrix else others).append(parameter)
-    groups = [
+    return [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return OPTIMIZERS[config.optimizer](groups, config)
 
 
 def clip(network: nn.Module, config: TrainingConfig) -> Tensor:
@@ -122,6 +186,6 @@ def load_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) 
             raise ValueError(f"optimizer.{name} has the wrong shape or type")
         found[int(index)][key] = tensor
     for number, values in found.items():
-        if values.keys() != moments(optimizer):
+        if values.keys() != moments(optimizer, parameters[number]):
             raise ValueError(f"optimizer.{number} has {', '.join(values) or 'no'} moments")
     optimizer.load_state_dict(optimizer.state_dict() | {"state": found})

@@ -81,7 +81,10 @@ class TrainingState:
     def bytes_on_disk(self) -> tuple[int, int]:
         """Sizes of the tensors of `best.safetensors` and of `last.safetensors`."""
         model = sum(tensor.nbytes for tensor in self.network.state_dict().values())
-        moments = len(optimizers.moments(self.optimizer) - {"step"}) * model
+        moments = sum(
+            len(optimizers.moments(self.optimizer, parameter) - {"step"}) * parameter.nbytes
+            for parameter in self.network.parameters()
+        )
         recurrent = sum(tensor.nbytes for tensor in flattened(self.recurrent).values())
         return model, model + moments + recurrent
 

@@ -13,7 +13,7 @@ from charrnn.errors import ConfigError
 from charrnn.media.codec import Codec
 from charrnn.model.network import Network
 
-SHAPE = ("cell", "hidden", "layers", "embedding", "norm", "cell_norm", "dense")
+SHAPE = ("cell", "hidden", "layers", "embedding", "norm", "cell_norm", "skip", "dense")
 LISTED = 12  # symbols that the notice names
 
 

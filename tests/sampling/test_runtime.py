@@ -91,7 +91,13 @@ def test_the_networks_own_distribution(
     if layers == 3:  # as with a large vocabulary
         monkeypatch.setattr(runtime, "SMALL_VOCABULARY", 0)
     network = network_of(
-        cell=cell, norm=norm, cell_norm=cell_norm, embedding=embedding, layers=layers
+        cell=cell,
+        norm=norm,
+        cell_norm=cell_norm,
+        embedding=embedding,
+        layers=layers,
+        skip=embedding > 0,
+        dense=6 * (layers == 3),
     )
     steps = torch.randint(SIZE, (3, 30))
     with torch.inference_mode():
@@ -121,7 +127,8 @@ def test_the_networks_own_distribution(
 def test_shapes_are_those_of_the_network(
     cell: str, norm: str, cell_norm: str, embedding: int
 ) -> None:
-    network = network_of(cell=cell, norm=norm, cell_norm=cell_norm, embedding=embedding, layers=2)
+    settings = {"embedding": embedding, "skip": embedding > 0}
+    network = network_of(cell=cell, norm=norm, cell_norm=cell_norm, layers=2, **settings)
     found = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     assert found == shapes(network.config, SIZE)
 

@@ -34,6 +34,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "peephole, norms": TINY | {"cell": "peephole", "norm": "batch", "cell_norm": "layer"},
     "weight drop, layer norm": TINY | {"weight_drop": 0.3, "norm": "layer", "optimizer": "rmsprop"},
     "stateless": TINY | {"bptt": "stateless", "embedding": 0, "optimizer": "sgd", "lr": 0.1},
+    "muon, skip": TINY | {"optimizer": "muon", "skip": True, "norm": "layer"},
     "words": TINY | {"codec": "word", "batch_size": 2, "seq_length": 4},
     "documents": TINY | {"documents": "line", "codec": "byte"},
     "fine-tuned": {"threads": 1, "precision": "fp32", "device": "cpu", "batch_size": 4},

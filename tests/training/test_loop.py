@@ -127,6 +127,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "words": {"codec": "word", "batch_size": 2, "seq_length": 4},
     "bytes": {"codec": "byte"},
     "documents": {"documents": "line"},
+    "muon": {"optimizer": "muon"},
+    "skip": {"skip": True, "norm": "layer"},
 }
 
 

@@ -42,6 +42,25 @@ def test_clipping_by_value() -> None:
     assert torch.equal(after, before.clamp(-5, 5))
 
 
+def network_with_gradients(value: float) -> Network:
+    network = Network(ModelConfig(hidden=4, layers=2, embedding=3, dropout=0), Discrete(5))
+    for parameter in network.parameters():
+        parameter.grad = torch.full_like(parameter, value)
+    return network
+
+
+def test_muon_makes_the_update_of_each_gate_orthogonal() -> None:
+    network = network_with_gradients(0.0)
+    matrix = network.layers[1].weights[1]
+    matrix.grad = torch.randn(matrix.shape, generator=torch.Generator().manual_seed(0))
+    before = matrix.detach().clone()
+    optimizers.optimizer_of(network, config_of(optimizer="muon", lr=1.0, weight_decay=0)).step()
+    for gate in (matrix.detach() - before).chunk(4):
+        values = torch.linalg.svdvals(gate) / (0.2 * 4**0.5)  # as large as AdamW's
+        assert values.min() > 0.5
+        assert values.max() < 1.5
+
+
 @pytest.mark.parametrize("clip_by", ["norm", "value"])
 def test_no_clipping(clip_by: str) -> None:
     layer = layer_with_gradients(100.0)
@@ -52,12 +71,15 @@ def test_no_clipping(clip_by: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
 def test_weight_decay_is_for_matrices(name: str) -> None:
-    """With no gradient at all, decay shrinks the matrix and leaves the bias."""
-    layer = layer_with_gradients(0.0)
-    bias, weight = layer.bias.detach().clone(), layer.weight.detach().clone()
-    optimizers.optimizer_of(layer, config_of(optimizer=name, lr=1e-4, weight_decay=0.5)).step()
-    assert torch.equal(layer.bias, bias)
-    assert (layer.weight.abs() < weight.abs()).all()
+    """With no gradient at all, decay shrinks the matrices and leaves the biases."""
+    network = network_with_gradients(0.0)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    optimizers.optimizer_of(network, config_of(optimizer=name, lr=1e-4, weight_decay=0.5)).step()
+    for key, tensor in network.state_dict().items():
+        if "bias" in key:
+            assert torch.equal(tensor, before[key])
+        else:
+            assert (tensor.abs() < before[key].abs()).all()
 
 
 def test_weight_decay_is_not_for_norms_and_peepholes() -> None:
@@ -81,14 +103,14 @@ def test_weight_decay_is_not_for_norms_and_peepholes() -> None:
 
 @pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
 def test_state_survives(name: str) -> None:
-    layer = layer_with_gradients()
-    first, second = (optimizers.optimizer_of(layer, config_of(optimizer=name)) for _ in range(2))
+    network = network_with_gradients(1.0)
+    first, second = (optimizers.optimizer_of(network, config_of(optimizer=name)) for _ in range(2))
     first.step()
     tensors = {key: value.clone() for key, value in optimizers.state_tensors(first)}
     optimizers.load_state(second, tensors)
     again = dict(optimizers.state_tensors(second))
     assert tensors.keys() == again.keys()
-    assert len(tensors) == 2 * len(optimizers.moments(first))
+    assert len(tensors) == sum(len(optimizers.moments(first, p)) for p in network.parameters())
     assert all(torch.equal(tensors[key], again[key]) for key in tensors)
 
 

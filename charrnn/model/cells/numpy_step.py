@@ -6,6 +6,7 @@ Arrays of one stream are (H,), those of S streams (H, S); the same code serves b
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 Weights = Mapping[str, NDArray[Any]]
 
-EPSILON = np.float32(1e-5)  # in every norm, as in PyTorch
+LEAST = 1e-5  # is added to every variance, as in PyTorch
+EPSILON = np.float32(LEAST)
 HALF, ONE = np.float32(0.5), np.float32(1)
 
 
@@ -63,6 +65,21 @@ def standardized(values: Array, axis: int) -> Array:
     variance = np.square(centred).mean(axis, keepdims=True)
     result: Array = centred / np.sqrt(variance + EPSILON)
     return result
+
+
+def inverse_deviation(values: Array, mean: Any) -> Any:
+    """1 / standard deviation, as in a norm, along axis 0 of values, (H,) or (H, S).
+
+    Args:
+        values: finite.
+        mean: of the values along that axis.
+    """
+    if values.ndim > 1:
+        squares = np.einsum("hs,hs->s", values, values) / np.float32(len(values))
+        return 1 / np.sqrt(np.maximum(0, squares - mean * mean) + EPSILON)
+    # For one stream, Python's numbers take a tenth of the time of NumPy's.
+    variance = float(values.dot(values)) / len(values) - float(mean) ** 2
+    return 1 / math.sqrt(max(0.0, variance) + LEAST)
 
 
 def per_stream(values: Array, like: Array) -> Array:

@@ -101,6 +101,7 @@ def test_faithful_presets() -> None:
         "embedding": 0,
         "dropout": 0.0,
         "norm": "none",
+        "skip": False,
     }
     assert char_rnn["training"]["clip_by"] == "value"
     assert load_preset("pytorch-charrnn")["sampling"]["top_k"] == 10

@@ -39,9 +39,10 @@ class Size:
     embedding: int = 64
     weight_drop: float = 0.0
     variational: bool = False
-    cell_norm: str = "none"
+    norm: str = "none"
+    skip: bool = False
     passes: float = 1.0  # chosen only if there is time for this fraction of `Defaults.epochs`
-    hurried: bool = False  # only for runs that have no time for the next size
+    hurried: bool = False  # only for runs that have no time for a later size
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,6 @@ MIN_PATIENCE = 8
 # The default learning rates are for AdamW; these factors adapt them to other optimizers,
 LR_FACTORS = {"sgd": 100.0, "rmsprop": 0.5}
 FINE_TUNING = 1 / 3  # and this one to weights that are already trained.
-# If the user gives one of these, a size with layer norm in the cell is not chosen.
-CELL_NORM_CONFLICTS = {"cell", "cell_norm", "embedding", "input_dropout"}
 
 
 @dataclass(frozen=True)
@@ -72,14 +70,16 @@ class Plan:
 
 
 def candidates(given: Given, defaults: Defaults) -> tuple[Size, ...]:
-    """The sizes to try, in order: `hurried` ones only if `minutes` are given, or fewer epochs than
-    the next size needs."""
+    """The sizes to try, in order: all if `minutes` are given; otherwise from the default one on, or
+    from a `hurried` one if there are fewer epochs than the later ones need."""
     sizes, training = defaults.sizes, given["training"]
     if training.get("minutes") is not None:
         return sizes
-    default = next(index for index, size in enumerate(sizes) if not size.hurried)
-    needed = sizes[default].passes * defaults.epochs
-    return sizes if (training.get("epochs") or math.inf) < needed else sizes[default:]
+    first = next(index for index, size in enumerate(sizes) if not size.hurried)
+    epochs = training.get("epochs") or math.inf
+    while first and epochs < sizes[first].passes * defaults.epochs:
+        first -= 1
+    return sizes[first:]
 
 
 def choose(
@@ -123,7 +123,7 @@ def choose(
     optimizer = value(given, "optimizer")
     factor = LR_FACTORS.get(optimizer, 1.0) * cell_of(value(given, "cell")).lr_factor
     chosen["training"]["lr"] *= factor * (FINE_TUNING if fine_tuning else 1.0)
-    chosen["training"]["weight_decay"] = 0.01 if optimizer == "adamw" else 0.0
+    chosen["training"]["weight_decay"] = 0.01 if optimizer in ("adamw", "muon") else 0.0
     chosen["training"]["lr_decay"] = 0.5 if value(given, "schedule") == "plateau" else 0.97
     filled = merge(chosen, given)
     filled["training"] |= _budget(given, defaults)
@@ -205,8 +205,6 @@ def has_room(
     """
     minutes = given["training"].get("minutes")
     if minutes is None or not _is_free(given):
-        return False
-    if larger.cell_norm != "none" and CELL_NORM_CONFLICTS.intersection(given["model"]):
         return False
     batch_steps = filled["data"]["batch_size"] * filled["data"]["seq_length"]
     seconds = speed.seconds / batch_steps * (larger.hidden / filled["model"]["hidden"]) ** 2

@@ -28,30 +28,36 @@ CODECS = {
 }
 # Default sizes: (corpus length below which they apply, sizes from small to large).  Larger networks
 # need more training.  The measurements behind these choices are in configs/README.md.
-DROPPED: dict[str, Any] = {"weight_drop": 0.1, "variational": True}
+JOINED: dict[str, Any] = {"norm": "layer", "skip": True, "variational": True}
 CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
-    (30_000, (Size(128, 0.3, 8, 64, 5e-3),)),
-    (400_000, (Size(256, 0.4, 16, 64, 1.2e-2), Size(256, 0.4, 16, 64, 1.2e-2, cell_norm="layer"))),
+    (30_000, (Size(128, 0.5, 8, 64, 8e-3, weight_drop=0.2, **JOINED),)),
+    (
+        200_000,
+        (
+            Size(256, 0.5, 16, 64, 8e-3, weight_drop=0.2, **JOINED, hurried=True),
+            Size(256, 0.6, 16, 64, 8e-3, weight_drop=0.2, **JOINED, passes=0.8),
+        ),
+    ),
+    (400_000, (Size(256, 0.5, 16, 64, 8e-3, weight_drop=0.2, **JOINED),)),
     (
         4_000_000,
         (
-            Size(256, 0.05, 32, 64, 6e-3, 2, 64, 0.05, variational=True, hurried=True),
-            Size(256, 0.1, 32, 64, 4e-3, **DROPPED, passes=0.85),
-            Size(256, 0.1, 32, 64, 4e-3, **DROPPED, cell_norm="layer", passes=0.5),
-            Size(256, 0.2, 32, 64, 4e-3, **DROPPED, cell_norm="layer"),
+            Size(256, 0.05, 32, 64, 6e-3, weight_drop=0.05, **JOINED, hurried=True),
+            Size(256, 0.15, 32, 64, 6e-3, weight_drop=0.1, **JOINED, passes=0.45, hurried=True),
+            Size(256, 0.2, 32, 64, 6e-3, weight_drop=0.1, **JOINED, passes=0.75),
         ),
     ),
     (
         math.inf,
         (
-            Size(256, 0.0, 32, 64, 8e-3, hurried=True),
-            Size(256, 0.05, 32, 64, 6e-3, passes=0.4),
+            Size(256, 0.0, 32, 64, 8e-3, **JOINED, hurried=True),
+            Size(256, 0.05, 32, 64, 6e-3, **JOINED, passes=0.4),
             Size(512, 0.2, 32, 96, 3e-3),
         ),
     ),
 )
 GPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
-    *CPU_SIZES[:2],
+    *CPU_SIZES[:3],
     (4_000_000, (Size(512, 0.4, 32, 96, 3e-3),)),
     (math.inf, (Size(1024, 0.2, 64, 128, 2e-3),)),
 )
@@ -124,12 +130,12 @@ class Text(Medium):
         return codec_class(values["name"]).from_dict(values)
 
     def defaults(self, codec: str, corpus_steps: int, *, on_gpu: bool) -> Defaults:
-        """As in `Medium`: 20 epochs for 100 KB, 14 for 1 MB; 11 for 30,000 words, 6 for 300,000."""
+        """As in `Medium`: 30 epochs for 100 KB, 14 for 1 MB; 11 for 30,000 words, 6 for 300,000."""
         if codec == "word":
             table, epochs = WORD_SIZES, min(30.0, max(3.0, 11 * (3e4 / corpus_steps) ** 0.25))
         else:
             table = GPU_SIZES if on_gpu else CPU_SIZES
-            epochs = min(60.0, max(4.0, 20 * (1e5 / corpus_steps) ** 0.15))
+            epochs = min(60.0, max(10.0, 30 * (1e5 / corpus_steps) ** (1 / 3)))
         sizes = next(row for limit, row in table if corpus_steps < limit)
         return Defaults(sizes, float(round(epochs)))
 

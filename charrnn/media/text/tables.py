@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -16,7 +17,7 @@ from charrnn.errors import CorpusError
 from charrnn.media.sources import source_label
 
 DELIMITERS = (",", "\t", ";", "|")
-BEFORE_HEADER = re.compile(r"\s*(sep=.)?\s*")  # nothing, or a line for Excel
+BEFORE_HEADER = re.compile(r"\s*+(sep=.)?\s*+")  # nothing, or a line for Excel
 SUFFIXES = (".csv", ".tsv", ".tab")
 MAX_JOINED = 1_000  # lines of a quoted field in a header, or in a file with tabs
 SEEN_ROWS = 20  # that must have as many cells as the header before a file is called a table
@@ -187,30 +188,29 @@ class Table:
         Some programs quote fields there as in CSV, others write quotes as they are: a row is read
         as CSV if that gives `width` fields, and its lines are not rows by themselves.
         """
-        ahead: list[tuple[int, str]] = []
-        while (item := ahead.pop(0) if ahead else next(lines, None)) is not None:
+        ahead: deque[tuple[int, str]] = deque()
+
+        def following() -> tuple[int, str] | None:
+            return ahead.popleft() if ahead else next(lines, None)
+
+        while (item := following()) is not None:
             place, line = item
             plain = line.rstrip("\r\n").split("\t")
             if plain == [""]:
                 continue
-            row: list[str] | None = None
-            joined = [line]
+            joined, row = [item], None
             if any(cell.startswith('"') for cell in plain):
                 row = _tabbed_row(line)
-                while row is None and len(joined) <= MAX_JOINED:
-                    if len(joined) > len(ahead):
-                        ahead += islice(lines, 1)
-                    if len(joined) > len(ahead):
-                        break  # the end of the file
-                    joined.append(ahead[len(joined) - 1][1])
-                    if '"' in joined[-1]:
-                        row = _tabbed_row("".join(joined))
-            are_rows = all(text.count("\t") == width - 1 for text in joined)
-            if row is None or len(row) != width or (len(joined) > 1 and are_rows):
+                while row is None and len(joined) <= MAX_JOINED and (more := following()):
+                    joined.append(more)
+                    if '"' in more[1]:
+                        row = _tabbed_row("".join(text for _, text in joined))
+            are_rows = len(joined) > 1 and all(text.count("\t") == width - 1 for _, text in joined)
+            if row is None or len(row) != width or are_rows:
+                ahead.extendleft(reversed(joined[1:]))
                 yield place, plain
-                continue
-            yield (ahead[len(joined) - 2][0] if len(joined) > 1 else place), row
-            del ahead[: len(joined) - 1]
+            else:
+                yield joined[-1][0], row
 
 
 def _tabbed_row(text: str) -> list[str] | None:

@@ -121,6 +121,13 @@ def out_of_memory(batch: int, length: int, fits: Callable[[int], bool]) -> Itera
     raise too_large(batch, length, size)
 
 
+@contextmanager
+def gradients_in_evaluation() -> Iterator[None]:
+    """For gradients of a network in evaluation mode, which the kernels of cuDNN do not have."""
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        yield
+
+
 def too_large(batch: int, length: int, fitting: int, *, tried: bool = True) -> DeviceError:
     """The error for a batch size that does not fit in memory; `fitting`: one that does, or 0."""
     remedy = f"--batch-size {fitting} {'fits' if tried else 'should fit'}"

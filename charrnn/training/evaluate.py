@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from charrnn.data.corpus import Steps
 from charrnn.data.lanes import Lanes
 from charrnn.media.report import Passage
+from charrnn.model import device as devices
 from charrnn.model.network import Network, State
 
 LANE_STEPS = 2048  # minimum length of a lane, since each lane begins without context
@@ -92,8 +93,7 @@ def evaluate_dynamically(network: Network, steps: Steps) -> Evaluation:
     state, total, count = network.initial_state(1), 0.0, 0
     for index in range(lanes.segments):
         inputs, targets = (torch.from_numpy(part).to(device) for part in lanes.segment(index))
-        # The kernels of cuDNN have no gradients in evaluation mode.
-        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        with devices.gradients_in_evaluation():
             loss, nats, state = network.loss(inputs, targets, state)
             optimizer.zero_grad()
             loss.backward()

@@ -21,6 +21,7 @@ from charrnn.config import Config
 from charrnn.data.corpus import Steps, occurrences
 from charrnn.media.codec import Codec
 from charrnn.media.steps import Discrete
+from charrnn.model import device as devices
 from charrnn.model.network import Network, State, flattened
 from charrnn.training.state import to_array
 
@@ -126,12 +127,11 @@ def learn_starts(path: Path, steps: Steps, device: torch.device) -> None:
 
 def _nats(network: Network, rows: Tensor, state: State, read: int) -> Tensor:
     """The nats of the steps of `rows`, (S, T), after the first `read`, each in its own state."""
-    # The kernels of cuDNN have no gradients in evaluation mode.
-    with torch.backends.cudnn.flags(enabled=False):
-        logits, _ = network(rows[:, :-1], state)
-    logs = logits[:, read - 1 :].log_softmax(-1)
-    nats: Tensor = -logs.gather(-1, rows[:, read:, None])
-    return nats.sum()
+    with devices.gradients_in_evaluation():
+        x, _ = network.hidden(rows[:, :-1], state)
+    targets = rows[:, read:].t()
+    nats: Tensor = network.head.loss(x[read - 1 :], targets)[0]
+    return nats * targets.numel()
 
 
 def _tensor(steps: Steps, network: Network) -> Tensor:

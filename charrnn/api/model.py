@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from charrnn.media.codec import Prime
 from charrnn.media.report import BY, Passage, Report, losses
 from charrnn.media.sources import STDIN, Sources, find, is_pipe
 from charrnn.media.steps import Discrete
+from charrnn.run import load
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,6 +127,7 @@ class Model:
         first: int = 0,
         scored: bool = True,
         tune: bool = False,
+        mix: Mapping[AnyPath, float] | None = None,
         **settings: Any,
     ) -> Iterator[Any]:
         """Samples; each one is generated while you iterate over it.
@@ -143,6 +146,8 @@ class Model:
                 and its index.
             scored: whether to compute `nats_per_step`; without it sampling is faster.
             tune: measure which number of BLAS threads is fastest, and set it for the process.
+            mix: models of the same vocabulary to mix in, with the weights of their probabilities;
+                this model gets the rest.
             settings: any setting of `charrnn sample --help` by name, e.g. `temperature=0.7`.
 
         Raises:
@@ -158,7 +163,7 @@ class Model:
         _refuse_outside("first", first, 0, None)
         self.codec.steps_in(length)
         return generate.samples(
-            self.runtime,
+            self._mixed(mix),
             self.codec,
             config=changed.sampling,
             settings=changed.codec_settings,
@@ -181,6 +186,7 @@ class Model:
         length_penalty: float = 1.0,
         prime: AnyPath | Prime = "",
         tune: bool = False,
+        mix: Mapping[AnyPath, float] | None = None,
         **settings: Any,
     ) -> list[Any]:
         """The most likely samples found by beam search, best first.
@@ -192,6 +198,7 @@ class Model:
             length_penalty: rank by log p / steps ** length_penalty; 0 favours short samples.
             prime: as in `samples`.
             tune: as in `samples`.
+            mix: as in `samples`.
             settings: as in `samples`, without those of random sampling, e.g. `temperature`.
 
         Raises:
@@ -208,7 +215,7 @@ class Model:
             raise UsageError(f"a beam search draws nothing at random; drop {', '.join(idle)}")
         prime = prime if isinstance(prime, Prime) else self.prime(os.fspath(prime))
         hypotheses = search(
-            self.runtime,
+            self._mixed(mix),
             self.codec,
             prime=prime,
             length=self.codec.steps_in(length),
@@ -224,6 +231,25 @@ class Model:
         for index, sample in enumerate(best):
             sample.index = index
         return best
+
+    def _mixed(self, mix: Mapping[AnyPath, float] | None) -> Any:
+        """The network, or with `mix` the networks, to sample from."""
+        if not mix:
+            return self.runtime
+        from charrnn.sampling.mixture import Member, Mixture, order_in
+
+        rest = 1 - sum(mix.values())
+        if not all(weight > 0 for weight in mix.values()) or not rest > 1e-6:
+            raise UsageError(
+                "--mix: each weight must be above 0, and all together below 1; "
+                f"{self.path} gets the rest"
+            )
+        members = [Member(self.runtime, math.log(rest), order_in(self.codec, self.codec, ""))]
+        for target, weight in mix.items():
+            other = Model(load(target))
+            order = order_in(other.codec, self.codec, os.fspath(target))
+            members.append(Member(other.runtime, math.log(weight), order))
+        return Mixture(members)
 
     def refuse_without_beam(self) -> None:
         """Raise if there is no beam search for this model.

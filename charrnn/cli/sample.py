@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -85,6 +86,14 @@ def command(
             show_envvar=False,
         ),
     ] = None,
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL:WEIGHT",
+            help="Mix in another model of the same vocabulary: its probabilities count with this "
+            "weight, e.g. runs/second:0.5. Can be given several times.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="File to write; - is standard output."),
@@ -136,6 +145,7 @@ def command(
     if picture is not None:
         loaded.refuse_without_pictures()
     refuse_no_png(picture)
+    mixed = _mixed(mix or [])
     starts = _primes(loaded, prime, prime_file, primes)
     steps = loaded.codec.steps_in(length)
     if picture is not None and not (steps or prime or prime_file or primes):
@@ -150,7 +160,7 @@ def command(
 
     def continued() -> Iterator[Continued]:
         """All samples, those of each prime one after the other."""
-        index, shared = 0, {"num": num, **given}
+        index, shared = 0, {"num": num, "mix": mixed, **given}
         if beam is not None:  # of the environment: they have no effect
             shared = {k: v for k, v in shared.items() if k not in config.random_settings()}
         general = loaded.warnings(loaded.prime(), **given)
@@ -204,6 +214,27 @@ def _refuse_idle(
         raise UsageError(f"--beam samples nothing at random, so {listed} cannot be given with it")
     if num > beam:
         raise UsageError(f"--beam {beam} finds at most {beam} samples; --num {num} asks for more")
+
+
+def _mixed(mix: Sequence[str]) -> dict[str, float]:
+    """The models and weights of --mix.
+
+    Raises:
+        UsageError: a value is not a model and a weight, or a model is given twice.
+    """
+    mixed: dict[str, float] = {}
+    for value in mix:
+        target, _, weight = value.rpartition(":")
+        try:
+            number = float(weight)
+        except ValueError:
+            number = math.nan
+        if not target or not 0 < number < 1:
+            raise UsageError(f"--mix {value}: give MODEL:WEIGHT, with a weight between 0 and 1")
+        if target in mixed:
+            raise UsageError(f"--mix {value}: {target} is mixed in already")
+        mixed[target] = number
+    return mixed
 
 
 class Continued(NamedTuple):

@@ -31,7 +31,7 @@ MEDIA: dict[str, Medium] = {
 RESERVED = (
     *("as_json", "beam", "by", "codec", "corpus", "debug", "device", "dry_run", "dynamic", "files"),
     *("first", "force", "ignorable", "init_from", "json_lines", "length", "length_penalty"),
-    *("model", "num", "out", "picture", "preset", "prime", "prime_file", "primes", "quiet"),
+    *("mix", "model", "num", "out", "picture", "preset", "prime", "prime_file", "primes", "quiet"),
     *("resume", "scored", "seed", "sort", "text", "top", "tune", "width"),
 )
 

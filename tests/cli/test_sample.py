@@ -13,7 +13,7 @@ import pytest
 
 import charrnn
 from charrnn import checkpoint
-from tests.conftest import Command
+from tests.conftest import Command, trained
 
 
 def test_text_and_nothing_else(command: Command, run: Path) -> None:
@@ -360,3 +360,34 @@ def test_absurd_weights_end_in_one_line(
     outcome = command("sample", path, "-n", 20, "-q", *flags)
     assert outcome.returncode in (0, 1)
     assert len(outcome.stderr.splitlines()) == outcome.returncode
+
+
+def test_mixed_models(command: Command, run: Path, corpus: Path, tmp_path: Path) -> None:
+    other, shorter = tmp_path / "o:ther", tmp_path / "shorter.txt"
+    trained(corpus, other, seed=1)
+    shorter.write_text(corpus.read_text("utf-8").replace("a", "e"), encoding="utf-8")
+    trained(shorter, tmp_path / "less")
+    words = ["sample", run, "-n", 60, "--seed", 3, "--num", 2]
+    alone, itself, both = (
+        command(*words, *(f"--mix={each}" for each in mix)).stdout
+        for mix in ([], [f"{run}:0.5"], [f"{other}:0.4", f"{run}:0.1"])
+    )
+    assert itself == alone != both
+    mixed = charrnn.load(run).samples(60, num=2, seed=3, mix={other: 0.4, run: 0.1})
+    assert "\n---\n".join(sample.text for sample in mixed) == both
+    beam = ["sample", run, "-n", 60, "--beam", 3]
+    assert command(*beam, "--mix", f"{other}:0.9").stdout != command(*beam).stdout
+    for value, complaint in {
+        f"{other}": "give MODEL:WEIGHT, with a weight between 0 and 1",
+        f"{other}:1": "give MODEL:WEIGHT, with a weight between 0 and 1",
+        "there-is:none:0.5": "there-is:none",
+        f"{tmp_path / 'less'}:0.5": "its vocabulary is another one: it lacks a;",
+    }.items():
+        outcome = command(*words, "--mix", value)
+        assert outcome.returncode == 2 or outcome.returncode == 1
+        assert complaint in outcome.stderr
+        assert outcome.stderr.count("\n") == 1
+    outcome = command(*words, f"--mix={other}:0.5", f"--mix={run}:0.5")
+    assert "each weight must be above 0, and all together below 1" in outcome.stderr
+    outcome = command(*words, f"--mix={other}:0.5", f"--mix={other}:0.2")
+    assert "is mixed in already" in outcome.stderr

@@ -314,3 +314,10 @@ def test_the_course_s_preset(command: Command, tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "--temperature has no effect: this model is deterministic" in refused.stderr
     assert "nats_per_step" not in command("evaluate", "run", clip, "--json").stdout
+
+
+def test_frames_cannot_be_mixed(command: Command, sound_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.wav"
+    outcome = command("sample", sound_run, "-n", 1, "-o", out, "--mix", f"{sound_run}:0.5")
+    assert "frames have no vocabulary, so they cannot be mixed" in outcome.stderr
+    assert not out.exists()

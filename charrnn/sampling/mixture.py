@@ -1,0 +1,134 @@
+"""Several models of one vocabulary, mixed: the weighted mean of their probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import UsageError
+from charrnn.media.codec import Codec
+from charrnn.sampling.filters import Logits
+from charrnn.sampling.generate import Model, Stream
+
+LISTED = 5  # symbols that a message names
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of a mixture.
+
+    Attributes:
+        model: its network.
+        log_weight: the logarithm of its weight.
+        order: its step for each step of the mixture, (V,).
+    """
+
+    model: Model
+    log_weight: float
+    order: NDArray[np.int64]
+
+
+class Mixture:
+    """Models that are sampled together; a `generate.Model`.
+
+    Args:
+        members: the first one's steps are those of the mixture, and its states decide in which
+            states samples may begin.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self._members = members
+        first = members[0].model
+        self.size, self.deviation, self.starts = first.size, first.deviation, first.starts
+
+    def begin(
+        self, prime: Sequence[int] | np.ndarray, starts: Sequence[int] | None = None
+    ) -> MixedStream:
+        """As `runtime.Runtime.begin`.
+
+        A state of the first model stands for the one that is as far down the other's list; a model
+        without such states begins in the zero state.
+        """
+        read, streams = np.asarray(prime), []
+        for member in self._members:
+            model, steps = member.model, member.order[read]
+            if starts is None:
+                streams.append(model.begin(steps))
+            elif model.starts:
+                own = [start * model.starts // self.starts for start in starts]
+                streams.append(model.begin(steps, own))
+            else:
+                streams.append(model.begin(steps).take([0] * len(starts)))
+        return MixedStream(self._members, streams)
+
+
+class MixedStream:
+    """The streams of all members, which read the same steps; a `generate.Stream`."""
+
+    def __init__(self, members: Sequence[Member], streams: Sequence[Stream]) -> None:
+        self._members, self._streams = members, streams
+        self.logits = self._mixed()
+
+    def step(self, steps: Any) -> Logits:
+        """Read a step, or one for each sequence, (S,), and return the new `logits`."""
+        for member, stream in zip(self._members, self._streams, strict=True):
+            stream.step(member.order[steps])
+        self.logits = self._mixed()
+        return self.logits
+
+    def _mixed(self) -> Logits:
+        """The logarithm of the mean probabilities, (V,) or (S, V)."""
+        parts = []
+        for member, stream in zip(self._members, self._streams, strict=True):
+            logits = stream.logits.take(member.order, -1)
+            logits -= logits.max(-1, keepdims=True)
+            total = np.log(np.exp(logits).sum(-1, keepdims=True))
+            parts.append(logits - total + np.float32(member.log_weight))
+        mixed: Logits = reduce(np.logaddexp, parts)
+        return mixed
+
+    def take(self, rows: Sequence[int]) -> MixedStream:
+        """New sequences that continue those with these indices."""
+        return MixedStream(self._members, [stream.take(rows) for stream in self._streams])
+
+    def tune_threads(self) -> None:
+        """Measure and set the fastest number of threads; that of the last member remains."""
+        for stream in self._streams:
+            stream.tune_threads()
+
+
+def order_in(other: Codec, codec: Codec, name: str) -> NDArray[np.int64]:
+    """The step of `other` for each step of `codec`, (V,).
+
+    Args:
+        other: codec of a model that is mixed in.
+        codec: of the model that it is mixed into.
+        name: of the other model, for the message.
+
+    Raises:
+        UsageError: they have no vocabulary, or not the same.
+    """
+    if type(other) is not type(codec):
+        raise UsageError(f"--mix {name}: its steps are {other.unit}s, not {codec.unit}s")
+    if codec.symbols is None or other.symbols is None:
+        raise UsageError(f"--mix: {codec.unit}s have no vocabulary, so they cannot be mixed")
+    places = {symbol: step for step, symbol in enumerate(other.symbols)}
+    lacks = [symbol for symbol in codec.symbols if symbol not in places]
+    more = list(places.keys() - set(codec.symbols))
+    if lacks or more:
+        what = f"lacks {_listed(codec, lacks)}" if lacks else f"also has {_listed(other, more)}"
+        raise UsageError(
+            f"--mix {name}: its vocabulary is another one: it {what}; give models of one "
+            "vocabulary, e.g. two runs on one corpus with another --seed"
+        )
+    return np.array([places[symbol] for symbol in codec.symbols])
+
+
+def _listed(codec: Codec, symbols: Sequence[str]) -> str:
+    named = " ".join(map(codec.symbol_label, sorted(symbols)[:LISTED]))
+    return named + (f" and {len(symbols) - LISTED} more" if len(symbols) > LISTED else "")

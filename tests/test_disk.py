@@ -182,6 +182,7 @@ def test_metrics_of_nonsense(run: Path, tmp_path: Path, line: str) -> None:
     assert json.loads(metrics[-1])["step"] == 45
 
 
+@pytest.mark.long
 def test_sampling_while_training_sees_whole_models(corpus: Path, tmp_path: Path) -> None:
     """From the first save to the end, whatever is read at whatever moment has its digest."""
     over, seen = threading.Event(), set[str]()

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from charrnn.cli.terminal import amount, duration, printable
 from tests.conftest import TINY, flags
 
@@ -24,6 +26,7 @@ def test_the_whole_pipeline(corpus: Path, tmp_path: Path, environment: dict[str,
     assert (tmp_path / "out.txt").read_bytes().startswith(outcome.stdout)
 
 
+@pytest.mark.long
 def test_events_into_a_closed_pipe_lose_no_run(
     corpus: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:

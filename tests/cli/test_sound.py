@@ -47,6 +47,7 @@ def heard(path: Path | io.BytesIO) -> np.ndarray:
     return sound
 
 
+@pytest.mark.long
 def test_the_same_bytes_whatever_blas_may_do(child: Command, tmp_path: Path) -> None:
     """NumPy and SciPy have each a BLAS of their own, and two threads round otherwise than one."""
     recorded(tmp_path / "clip.wav", music(4.0))

@@ -143,6 +143,7 @@ def test_help_onto_a_full_disk(environment: dict[str, str], tmp_path: Path) -> N
     assert outcome.stderr == "charrnn: standard output: No space left on device\n"
 
 
+@pytest.mark.long
 def test_a_reader_that_is_slow(run: Path, environment: dict[str, str], tmp_path: Path) -> None:
     """A pipe that is full waits, and nothing of the text is lost."""
     line = f"charrnn sample {run} -n 100000 --seed 1 -q | (sleep 1; cat) | wc -m"

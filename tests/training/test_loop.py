@@ -130,9 +130,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "muon": {"optimizer": "muon"},
     "skip": {"skip": True, "norm": "layer"},
 }
+SLOW = {"documents", "peephole", "peephole, norm in the cell", "recurrent dropout, rnn"}
 
 
-@pytest.mark.parametrize("name", sorted(VARIANTS))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] * (name in SLOW)) for name in sorted(VARIANTS)],
+)
 def test_interrupted_and_resumed_equals_uninterrupted(
     corpus: Path, tmp_path: Path, name: str
 ) -> None:
@@ -390,6 +394,7 @@ def test_nothing_to_resume(run: Path, tmp_path: Path) -> None:
         Trainer.resumed(Run(tmp_path), NO_BUDGET)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("preset", sorted(set(presets()) - {"small", "medium", "large"}))
 def test_presets_train(corpus: Path, tmp_path: Path, preset: str) -> None:
     """Small, but with the optimizer, schedule and clipping of the preset."""

@@ -20,6 +20,7 @@ def test_the_inverse_gives_the_sound_back(n_fft: int, hop: int, length: int) -> 
     assert noise <= 1e-12 * np.sum(np.square(sound, dtype=np.float64))  # 120 dB
 
 
+@pytest.mark.long
 def test_the_spectrum_is_librosa_s() -> None:
     sound = music(1.0)
     expected = librosa.stft(sound, n_fft=2048, hop_length=512, pad_mode="constant").T

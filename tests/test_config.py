@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,19 @@ def test_every_preset_loads_and_plans(name: str) -> None:
     assert built.model.hidden == given_["model"]["hidden"]
 
 
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_a_preset_is_the_same_network_for_every_corpus(name: str) -> None:
+    given_ = load_preset(name)
+    codec = given_["data"].setdefault("codec", "char")
+    medium, networks = medium_of(codec), set()
+    for length, on_gpu in itertools.product((5_000, 150_000, 10**6, 10**8), (False, True)):
+        defaults = medium.defaults(codec, length, on_gpu=on_gpu)
+        for size in defaults.sizes:
+            filled, _ = choose(given_, length, defaults, size, medium.kind)
+            networks.add(tuple(sorted(filled["model"].items())))
+    assert len(networks) == 1
+
+
 def test_faithful_presets() -> None:
     char_rnn = load_preset("char-rnn")
     assert char_rnn["model"] | {"cell": "lstm"} == {
@@ -100,6 +114,8 @@ def test_faithful_presets() -> None:
         "layers": 2,
         "embedding": 0,
         "dropout": 0.0,
+        "weight_drop": 0.0,
+        "variational": False,
         "norm": "none",
         "skip": False,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 import shutil
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn import config, layering, media
 from charrnn.checkpoint import Checkpoint, read
-from charrnn.errors import CorpusError, SamplingError, UsageError
+from charrnn.errors import CheckpointError, CorpusError, SamplingError, UsageError
 from charrnn.files import cannot_write, replacing
 from charrnn.media.codec import Prime
 from charrnn.media.report import BY, Passage, Report, losses
@@ -127,7 +126,6 @@ class Model:
         first: int = 0,
         scored: bool = True,
         tune: bool = False,
-        mix: Mapping[AnyPath, float] | None = None,
         **settings: Any,
     ) -> Iterator[Any]:
         """Samples; each one is generated while you iterate over it.
@@ -146,8 +144,6 @@ class Model:
                 and its index.
             scored: whether to compute `nats_per_step`; without it sampling is faster.
             tune: measure which number of BLAS threads is fastest, and set it for the process.
-            mix: models of the same vocabulary to mix in, with the weights of their probabilities;
-                this model gets the rest.
             settings: any setting of `charrnn sample --help` by name, e.g. `temperature=0.7`.
 
         Raises:
@@ -163,7 +159,7 @@ class Model:
         _refuse_outside("first", first, 0, None)
         self.codec.steps_in(length)
         return generate.samples(
-            self._mixed(mix),
+            self.runtime,
             self.codec,
             config=changed.sampling,
             settings=changed.codec_settings,
@@ -186,7 +182,6 @@ class Model:
         length_penalty: float = 1.0,
         prime: AnyPath | Prime = "",
         tune: bool = False,
-        mix: Mapping[AnyPath, float] | None = None,
         **settings: Any,
     ) -> list[Any]:
         """The most likely samples found by beam search, best first.
@@ -198,7 +193,6 @@ class Model:
             length_penalty: rank by log p / steps ** length_penalty; 0 favours short samples.
             prime: as in `samples`.
             tune: as in `samples`.
-            mix: as in `samples`.
             settings: as in `samples`, without those of random sampling, e.g. `temperature`.
 
         Raises:
@@ -215,7 +209,7 @@ class Model:
             raise UsageError(f"a beam search draws nothing at random; drop {', '.join(idle)}")
         prime = prime if isinstance(prime, Prime) else self.prime(os.fspath(prime))
         hypotheses = search(
-            self._mixed(mix),
+            self.runtime,
             self.codec,
             prime=prime,
             length=self.codec.steps_in(length),
@@ -232,24 +226,19 @@ class Model:
             sample.index = index
         return best
 
-    def _mixed(self, mix: Mapping[AnyPath, float] | None) -> Any:
-        """The network, or with `mix` the networks, to sample from."""
-        if not mix:
-            return self.runtime
-        from charrnn.sampling.mixture import Member, Mixture, order_in
+    def mixed(self, others: Mapping[Any, float]) -> Model:
+        """This model, mixed with others of the same vocabulary: a model whose samples are drawn
+        from the mean of their probabilities.  It can only be sampled.
 
-        rest = 1 - sum(mix.values())
-        if not all(weight > 0 for weight in mix.values()) or not rest > 1e-6:
-            raise UsageError(
-                "--mix: each weight must be above 0, and all together below 1; "
-                f"{self.path} gets the rest"
-            )
-        members = [Member(self.runtime, math.log(rest), order_in(self.codec, self.codec, ""))]
-        for target, weight in mix.items():
-            other = Model(load(target))
-            order = order_in(other.codec, self.codec, os.fspath(target))
-            members.append(Member(other.runtime, math.log(weight), order))
-        return Mixture(members)
+        Args:
+            others: models, runs or model files, with their weights; this model gets the rest.
+
+        Raises:
+            CheckpointError: a file is no model, or is damaged.
+            UsageError: the weights leave nothing for this model, a vocabulary is another one, or a
+                model is given twice.
+        """
+        return _Mixed(self, others)
 
     def refuse_without_beam(self) -> None:
         """Raise if there is no beam search for this model.
@@ -315,6 +304,8 @@ class Model:
         """
         if picture is not None:
             self.refuse_without_pictures()
+        if dynamic and self.config.model.head == "mse":
+            raise UsageError("--dynamic has no effect: this model has no loss to show (mse head)")
         if (files is None) == (text is None):
             raise UsageError("evaluate needs either files or a text")
         if text is not None:
@@ -465,6 +456,61 @@ class Model:
             shutil.copyfile(self.path, temporary)
 
 
+class _Mixed(Model):
+    """Several models; config and codec are those of the first."""
+
+    def __init__(self, first: Model, others: Mapping[Any, float]) -> None:
+        import numpy as np
+
+        from charrnn.sampling.mixture import Member, Mixture, order_in, vocabulary
+
+        super().__init__(first.checkpoint)
+        rest = 1 - sum(_weight(weight) for weight in others.values())
+        if rest < 1e-9:  # nothing, apart from rounding
+            raise UsageError(
+                f"--mix: the weights must add up to less than 1; {first.path} gets the rest"
+            )
+        members = [Member(first.runtime, rest, np.arange(len(vocabulary(first.codec))))]
+        seen = {first.checkpoint.sha256}
+        for target, weight in others.items():
+            try:
+                other = target if isinstance(target, Model) else Model(load(target))
+            except CheckpointError as error:
+                raise CheckpointError(f"--mix: {error}") from None
+            if other.checkpoint.sha256 in seen:
+                raise UsageError(f"--mix {other.path}: this model is there already")
+            seen.add(other.checkpoint.sha256)
+            order = order_in(other.codec, first.codec, str(other.path))
+            members.append(Member(other.runtime, weight, order))
+        self._runtime, self._parts = Mixture(members), (first, dict(others))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, or an unpickled one, opens the files again."""
+        return _Mixed, self._parts
+
+    def _network(self, device: str) -> Network:
+        raise UsageError("models that are mixed can only be sampled; evaluate each of them")
+
+    def save(self, path: AnyPath) -> None:
+        """Models that are mixed are several files.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("models that are mixed cannot be saved in one file; save each of them")
+
+
+def _weight(value: Any) -> float:
+    """A weight of `Model.mixed`.
+
+    Raises:
+        UsageError: it is not a number above 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise UsageError(f"--mix: a weight must be a number above 0, not {value!r:.40}")
+    return float(value)
+
+
 def _opened(path: str) -> Model:
     return Model(read(Path(path)))
 
@@ -533,6 +579,9 @@ def _report(
         result = (evaluate_dynamically if dynamic else evaluate)(network, steps)
         nats = result.nats_per_step if network.head.has_density else None
         report = reader.report(steps, result.steps, nats)
+        if dynamic:
+            report.values["dynamic"] = True
+            report.rows.append(("evaluation", "dynamic"))
         critic = codec.critic(steps)
         if critic is None or not critic.compares:
             if picture is not None:

@@ -138,6 +138,8 @@ def command(
     stored = config.all_settings()
     config.from_flags({n: v for n, v in settings.items() if n in stored}, dashed=True)
     loaded = load(model)
+    if mix:
+        loaded = loaded.mixed(_weights(mix))
     given = for_model(ctx, settings, loaded.codec.name)
     if loaded.config.model.head == "mse" and not typed(ctx, "temperature"):
         given.pop("temperature", None)  # of the environment: it has no effect on this model
@@ -145,7 +147,6 @@ def command(
     if picture is not None:
         loaded.refuse_without_pictures()
     refuse_no_png(picture)
-    mixed = _mixed(mix or [])
     starts = _primes(loaded, prime, prime_file, primes)
     steps = loaded.codec.steps_in(length)
     if picture is not None and not (steps or prime or prime_file or primes):
@@ -160,7 +161,7 @@ def command(
 
     def continued() -> Iterator[Continued]:
         """All samples, those of each prime one after the other."""
-        index, shared = 0, {"num": num, "mix": mixed, **given}
+        index, shared = 0, {"num": num, **given}
         if beam is not None:  # of the environment: they have no effect
             shared = {k: v for k, v in shared.items() if k not in config.random_settings()}
         general = loaded.warnings(loaded.prime(), **given)
@@ -216,13 +217,13 @@ def _refuse_idle(
         raise UsageError(f"--beam {beam} finds at most {beam} samples; --num {num} asks for more")
 
 
-def _mixed(mix: Sequence[str]) -> dict[str, float]:
+def _weights(mix: Sequence[str]) -> dict[str, float]:
     """The models and weights of --mix.
 
     Raises:
         UsageError: a value is not a model and a weight, or a model is given twice.
     """
-    mixed: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for value in mix:
         target, _, weight = value.rpartition(":")
         try:
@@ -231,10 +232,10 @@ def _mixed(mix: Sequence[str]) -> dict[str, float]:
             number = math.nan
         if not target or not 0 < number < 1:
             raise UsageError(f"--mix {value}: give MODEL:WEIGHT, with a weight between 0 and 1")
-        if target in mixed:
-            raise UsageError(f"--mix {value}: {target} is mixed in already")
-        mixed[target] = number
-    return mixed
+        if target in weights:
+            raise UsageError(f"--mix {value}: this model is there already")
+        weights[target] = number
+    return weights
 
 
 class Continued(NamedTuple):

@@ -100,13 +100,13 @@ class Layer:
         self.weight = np.empty((rows, self.hidden + 1), np.float32, "F")
         read = np.multiply(weight, self._scale, self.weight[:width, :-1])
         bias = bias + weight @ self._shift
-        self.read_bias = np.zeros_like(bias)
         if self.standardizes_output:
             read -= read.mean(1, keepdims=True)
+            self.weight[:width, -1], self.read_bias = 0, bias
             self.weight[-1] = 1 / self.hidden
             self.weight[-1, -1] = 0
-            bias, self.read_bias = self.read_bias, bias
-        self.weight[:width, -1] = bias
+        else:
+            self.weight[:width, -1], self.read_bias = bias, np.zeros_like(bias)
         self.weight[self.recurrent_rows, :-1] = self._recurrent_weight
         self.weight[self.recurrent_rows, -1] = self.recurrent_bias
         del self._recurrent_weight

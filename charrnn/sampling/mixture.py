@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -24,12 +25,12 @@ class Member:
 
     Attributes:
         model: its network.
-        log_weight: the logarithm of its weight.
+        weight: of its probabilities; those of all members add up to 1.
         order: its step for each step of the mixture, (V,).
     """
 
     model: Model
-    log_weight: float
+    weight: float
     order: NDArray[np.int64]
 
 
@@ -82,14 +83,18 @@ class MixedStream:
         return self.logits
 
     def _mixed(self) -> Logits:
-        """The logarithm of the mean probabilities, (V,) or (S, V)."""
-        parts = []
+        """Logits whose softmax is the mean of the probabilities, (V,) or (S, V).
+
+        Their level is the mean of the members' levels, because a repetition penalty depends on it.
+        """
+        parts, level = [], np.float32(0)
         for member, stream in zip(self._members, self._streams, strict=True):
             logits = stream.logits.take(member.order, -1)
-            logits -= logits.max(-1, keepdims=True)
-            total = np.log(np.exp(logits).sum(-1, keepdims=True))
-            parts.append(logits - total + np.float32(member.log_weight))
-        mixed: Logits = reduce(np.logaddexp, parts)
+            top = logits.max(-1, keepdims=True)
+            own = top + np.log(np.exp(logits - top).sum(-1, keepdims=True))
+            parts.append(logits - own + np.float32(math.log(member.weight)))
+            level = level + np.float32(member.weight) * own
+        mixed: Logits = reduce(np.logaddexp, parts) + level
         return mixed
 
     def take(self, rows: Sequence[int]) -> MixedStream:
@@ -102,6 +107,17 @@ class MixedStream:
             stream.tune_threads()
 
 
+def vocabulary(codec: Codec) -> Sequence[str]:
+    """The symbols of a codec.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if codec.symbols is None:
+        raise UsageError(f"--mix: {codec.unit}s have no vocabulary, so they cannot be mixed")
+    return codec.symbols
+
+
 def order_in(other: Codec, codec: Codec, name: str) -> NDArray[np.int64]:
     """The step of `other` for each step of `codec`, (V,).
 
@@ -111,22 +127,21 @@ def order_in(other: Codec, codec: Codec, name: str) -> NDArray[np.int64]:
         name: of the other model, for the message.
 
     Raises:
-        UsageError: they have no vocabulary, or not the same.
+        UsageError: they have no vocabulary, or not the same one.
     """
     if type(other) is not type(codec):
         raise UsageError(f"--mix {name}: its steps are {other.unit}s, not {codec.unit}s")
-    if codec.symbols is None or other.symbols is None:
-        raise UsageError(f"--mix: {codec.unit}s have no vocabulary, so they cannot be mixed")
-    places = {symbol: step for step, symbol in enumerate(other.symbols)}
-    lacks = [symbol for symbol in codec.symbols if symbol not in places]
-    more = list(places.keys() - set(codec.symbols))
+    symbols = vocabulary(codec)
+    places = {symbol: step for step, symbol in enumerate(vocabulary(other))}
+    lacks = [symbol for symbol in symbols if symbol not in places]
+    more = list(places.keys() - set(symbols))
     if lacks or more:
         what = f"lacks {_listed(codec, lacks)}" if lacks else f"also has {_listed(other, more)}"
         raise UsageError(
             f"--mix {name}: its vocabulary is another one: it {what}; give models of one "
             "vocabulary, e.g. two runs on one corpus with another --seed"
         )
-    return np.array([places[symbol] for symbol in codec.symbols])
+    return np.array([places[symbol] for symbol in symbols])
 
 
 def _listed(codec: Codec, symbols: Sequence[str]) -> str:

@@ -127,6 +127,8 @@ def choose(
     chosen["training"]["lr_decay"] = 0.5 if value(given, "schedule") == "plateau" else 0.97
     filled = merge(chosen, given)
     filled["training"] |= _budget(given, defaults)
+    if filled["model"]["layers"] == 1:
+        filled["model"]["skip"] = False  # there is nothing to skip
     filled["data"], notices = _fitted(filled["data"], corpus_steps, defaults.every_segment)
     _refuse_unstable(filled)
     return filled, notices

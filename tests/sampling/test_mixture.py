@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,8 +23,8 @@ def mixed(*characters: str) -> tuple[list[Runtime], list[CharCodec], Mixture]:
     made = [model_of(each, seed=seed) for seed, each in enumerate(characters)]
     models, codecs = [runtime_of(network) for network, _ in made], [codec for _, codec in made]
     members = [
-        Member(model, math.log(weight), order_in(codec, codecs[0], "other"))
-        for model, weight, codec in zip(models, WEIGHTS, codecs, strict=True)
+        Member(model, weight, order_in(codec, codecs[0], "other"))
+        for model, weight, codec in zip(models, WEIGHTS, codecs, strict=False)
     ]
     return models, codecs, Mixture(members)
 
@@ -50,9 +49,19 @@ def test_the_mean_of_the_probabilities_whatever_the_order_of_the_vocabularies() 
     several = stream.take([0, 0])
     several.step(np.array([1, 2]))
     stream.step(2)
-    np.testing.assert_allclose(np.exp(stream.logits), expected, rtol=1e-4)
-    np.testing.assert_allclose(np.exp(several.logits[1]), expected, rtol=1e-4)
+    np.testing.assert_allclose(softmax(stream.logits), expected, rtol=1e-4)
+    np.testing.assert_allclose(softmax(several.logits[1]), expected, rtol=1e-4)
     assert not np.allclose(several.logits[0], several.logits[1])
+
+
+def test_a_model_mixed_with_itself_has_the_same_logits() -> None:
+    """Also their level, on which a repetition penalty depends."""
+    [model], [codec], _ = mixed("abc")
+    order = order_in(codec, codec, "itself")
+    mixture = Mixture([Member(model, weight, order) for weight in WEIGHTS])
+    for starts in ([0], [0, 2, 1]):
+        logits = model.begin(starts).logits
+        np.testing.assert_allclose(mixture.begin(starts).logits, logits, rtol=1e-5, atol=1e-5)
 
 
 def test_a_vocabulary_that_differs_is_refused() -> None:

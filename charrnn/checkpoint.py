@@ -4,6 +4,9 @@ The metadata key `charrnn` holds a SHA-256, a newline, and a JSON object: `forma
 `codec`, `training` (a summary for people) and, in a file that can be resumed, `progress`.  The
 digest covers that object and all tensors, because safetensors does not detect a flipped bit.  There
 is only one key, because safetensors writes several keys in random order.
+
+In format 2 the matrices of the network are stored as fp16, or as int8 with a scale for each row: a
+tensor `scale.NAME`, (R,), for `model.NAME`, (R, C).  All readers get fp32.
 This module does not import PyTorch at the top level: tensors are NumPy arrays.
 """
 
@@ -35,8 +38,9 @@ from charrnn.model.shapes import COUNTER, shapes
 if TYPE_CHECKING:
     from charrnn.model.network import Network
 
-FORMAT = 1
+FORMAT, COMPACT = 1, 2  # COMPACT: with matrices in fp16 or int8
 MODEL = "model."  # prefix of the network's own tensors
+SCALE = "scale."  # of the scales of int8 matrices
 CODEC = "codec."  # prefix of the codec's tensors
 START = "start."  # and of the states in which samples begin
 MAX_STARTS = 1_024
@@ -46,16 +50,19 @@ MAX_HEADER_BYTES = 32 << 20  # nearly all of it is a vocabulary
 MAX_JSON_MARKS = {"[{": 1 << 16, '",': 1 << 22}  # number of brackets and strings: they take memory
 MAX_TENSORS = 8_192
 MAX_SUMMARY_ENTRIES = 32
+MOST_INT8 = 127
 MAX_WEIGHT = 1e9  # more than training produces, but the product of two is still finite
 MAX_SUMMARY = 1e18  # for numbers in the summary
 KINDS = {
     "model": "F32",
+    "scale": "F32",
     "codec": "F32",
     "start": "F32",
     "optimizer": "F32",
     "state": "F32",
     "generator": "U8",
 }
+WEIGHTS = {"F32": "fp32", "F16": "fp16", "I8": "int8"}  # how matrices may be stored
 Tensors = dict[str, NDArray[Any]]
 Starts = tuple[tuple[NDArray[np.float32], ...], ...]  # of each layer, its parts, (S, H)
 
@@ -71,11 +78,12 @@ class Checkpoint:
     progress: dict[str, Any] | None
     sha256: str
     shapes: dict[str, tuple[int, ...]]
+    weights_as: str  # how its matrices are stored: one of the values of WEIGHTS
     _header: str
     _file: Any  # kept open, so that header and tensors come from one file even if it is replaced
 
     def tensors(self) -> Tensors:
-        """Read all tensors and check them against the digest.
+        """Read all tensors and check them against the digest; weights are fp32 however stored.
 
         Raises:
             CheckpointError: the file has changed since it was written, or contains numbers that
@@ -92,7 +100,7 @@ class Checkpoint:
             )
         for name, array in tensors.items():
             _refuse_numbers(self.path, name, array)
-        return tensors
+        return tensors if self.weights_as == "fp32" else _expanded(tensors)
 
     def weights(self) -> Tensors:
         """The network's own tensors, by the names of `model.shapes`.
@@ -166,9 +174,10 @@ def save(
         CheckpointError: the disk is full, or the directory is missing or not writable; an existing
             file is unchanged.
     """
+    is_compact = any(array.dtype in (np.float16, np.int8) for array in tensors.values())
     header = json.dumps(
         {
-            "format": FORMAT,
+            "format": COMPACT if is_compact else FORMAT,
             "config": config.to_dict(),
             "codec": codec.to_dict(),
             "training": dict(training),
@@ -231,14 +240,20 @@ def read(path: Path) -> Checkpoint:
                 raise ValueError("too many parts")
         values = json.loads(header)
         version = values["format"]
-        if type(version) is not int or version != FORMAT:
+        if type(version) is not int or version not in (FORMAT, COMPACT):
             raise CheckpointError(
-                f"format {version!r:.40}, this charrnn reads format {FORMAT}; update charrnn"
+                f"format {version!r:.40}, this charrnn reads formats {FORMAT} and {COMPACT}; "
+                "update charrnn"
             )
         progress = values["progress"]
         if not isinstance(progress, dict | None):
             raise TypeError("progress must be an object")
-        _refuse_tensors(shapes, kinds, resumable=progress is not None)
+        weights_as = _weights_as(kinds)
+        if (weights_as == "fp32") != (version == FORMAT):
+            raise CheckpointError(f"its weights are {weights_as}, which format {version} has not")
+        if weights_as != "fp32" and progress is not None:
+            raise CheckpointError(f"its weights are {weights_as}, so it cannot be resumed")
+        _refuse_tensors(shapes, kinds, weights_as, resumable=progress is not None)
         codec = codec_from_dict(values["codec"], _codec_arrays(file, shapes))
         config = Config.from_dict(values["config"], where="config", keep=True)
         _refuse_contradiction(config, codec)
@@ -246,6 +261,8 @@ def read(path: Path) -> Checkpoint:
         if not 0 <= starts[0] <= MAX_STARTS:
             raise CheckpointError(f"has {starts[0]:,} states in which samples begin")
         expected = _expected_shapes(config, codec, resumable=progress is not None, starts=starts[0])
+        if weights_as == "int8":
+            expected |= {_scale_of(n): s[:1] for n, s in expected.items() if _is_matrix(n, s)}
         _refuse_shapes(shapes, expected)
         return Checkpoint(
             path=path,
@@ -255,6 +272,7 @@ def read(path: Path) -> Checkpoint:
             progress=progress,
             sha256=sha256,
             shapes=shapes,
+            weights_as=weights_as,
             _header=header,
             _file=file,
         )
@@ -321,7 +339,7 @@ def _refuse_shapes(
     found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
 ) -> None:
     """Raise unless network, codec and recurrent state have the expected tensors and shapes."""
-    groups = ("model", "codec", "state", "start")
+    groups = ("model", "scale", "codec", "state", "start")
     actual = {n: s for n, s in found.items() if n.partition(".")[0] in groups}
     for name in sorted(expected.keys() | actual.keys()):
         if expected.get(name) != actual.get(name):
@@ -332,26 +350,92 @@ def _refuse_shapes(
 
 
 def _refuse_tensors(
-    shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str], *, resumable: bool
+    shapes: Mapping[str, tuple[int, ...]],
+    kinds: Mapping[str, str],
+    weights_as: str,
+    *,
+    resumable: bool,
 ) -> None:
     """Raise for tensors that no run writes."""
+    allowed = {"model", "codec", "start", *(["scale"] if weights_as == "int8" else [])}
+    matrix = next(kind for kind, name in WEIGHTS.items() if name == weights_as)
     for name, kind in kinds.items():
         group = name.partition(".")[0]
         expected = "I64" if name.endswith(COUNTER) else KINDS.get(group)
-        if expected is None or (group not in ("model", "codec", "start") and not resumable):
+        if _is_matrix(name, shapes[name]):
+            expected = matrix
+        if expected is None or (group not in allowed and not resumable):
             raise CheckpointError(f"unexpected tensor {name!r:.80}")
         if kind != expected:
             raise CheckpointError(f"{name!r:.80} is {kind}, not {expected}")
 
 
+def compact(path: Path, source: Checkpoint, weights_as: str) -> None:
+    """Write a model file atomically whose matrices are stored in fewer bits, without the training
+    state.
+
+    Args:
+        path: the file to write.
+        source: the model.
+        weights_as: "fp16" or "int8".
+
+    Raises:
+        CheckpointError: the source is damaged, or the file cannot be written.
+    """
+    tensors: Tensors = {}
+    for name, array in source.tensors().items():
+        if name.partition(".")[0] not in ("model", "start"):
+            continue
+        if not _is_matrix(name, array.shape):
+            tensors[name] = array
+        elif weights_as == "fp16":
+            tensors[name] = array.astype(np.float16)
+        else:
+            scale = np.abs(array).max(1) / np.float32(MOST_INT8)
+            scale[scale == 0] = 1
+            tensors[name] = np.rint(array / scale[:, np.newaxis]).astype(np.int8)
+            tensors[_scale_of(name)] = scale
+    save(path, config=source.config, codec=source.codec, training=source.training, tensors=tensors)
+
+
+def _expanded(tensors: Tensors) -> Tensors:
+    """The tensors of a compact file with all weights in fp32, and without the scales."""
+    whole: Tensors = {}
+    for name, array in tensors.items():
+        if array.dtype in (np.float16, np.int8):
+            array = array.astype(np.float32)
+            if (scale := tensors.get(_scale_of(name))) is not None:
+                array *= scale[:, np.newaxis]
+        if not name.startswith(SCALE):
+            whole[name] = array
+    return whole
+
+
+def _weights_as(kinds: Mapping[str, str]) -> str:
+    """How the matrices of a file are stored: one of the values of WEIGHTS."""
+    found = {kind for name, kind in kinds.items() if name.startswith(MODEL)}
+    return next((name for kind, name in WEIGHTS.items() if kind != "F32" and kind in found), "fp32")
+
+
+def _is_matrix(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor is one of the network's weight matrices."""
+    is_weight = name.rpartition(".")[2].startswith("weight")
+    return name.startswith(MODEL) and is_weight and len(shape) == 2
+
+
+def _scale_of(name: str) -> str:
+    """The name of the scales of an int8 matrix."""
+    return SCALE + name.removeprefix(MODEL)
+
+
 def _refuse_numbers(path: Path, name: str, array: NDArray[Any]) -> None:
     """Raise for numbers that training never produces and that would spoil all results."""
-    if array.dtype != np.float32 or not array.size:
+    if array.dtype not in (np.float32, np.float16) or not array.size:
         return
     least, most = float(array.min()), float(array.max())  # NaN if the array contains one
     size = max(-least, most) if math.isfinite(least + most) else math.inf
     is_square = name.endswith(("variance", "running_var", "exp_avg_sq", "square_avg", ".step"))
-    if size < (MAX_WEIGHT if name.startswith((MODEL, START)) else math.inf) and (
+    if size < (MAX_WEIGHT if name.startswith((MODEL, SCALE, START)) else math.inf) and (
         least >= 0 or not is_square
     ):
         return

@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+import charrnn
 from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
 from charrnn.errors import CheckpointError
@@ -96,7 +97,7 @@ def test_cut_files_are_noticed(best: Checkpoint, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format": 2},
+        {"format": 3},
         {"format": None},
         {"config": {}},
         {"config": 7},
@@ -167,3 +168,52 @@ def test_others_may_read_a_model(best: Checkpoint) -> None:
     mask = os.umask(0)
     os.umask(mask)
     assert best.path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@pytest.mark.parametrize(("weights_as", "least"), [("fp16", 1e-3), ("int8", 1 / 127)])
+def test_fewer_bits(best: Checkpoint, tmp_path: Path, weights_as: str, least: float) -> None:
+    """Each number is within half a step of its row's scale, and the file opens everywhere."""
+    path = tmp_path / "small.safetensors"
+    checkpoint.compact(path, best, weights_as)
+    small = checkpoint.read(path)
+    assert small.weights_as == weights_as
+    assert header_of(path)["format"] == 2
+    assert path.stat().st_size < best.path.stat().st_size
+    whole, stored = best.weights(), small.weights()
+    assert whole.keys() == stored.keys()
+    for name, array in whole.items():
+        assert stored[name].dtype == np.float32
+        most = np.abs(array).max(-1, keepdims=True)
+        assert (np.abs(array - stored[name]) <= 0.51 * least * most).all()
+    texts = [charrnn.load(at).sample(50, seed=1).text for at in (path, path)]
+    assert texts[0] == texts[1] != ""
+    nats = [charrnn.load(at).nats("the tree").mean() for at in (best.path, path)]
+    assert nats[0] == pytest.approx(nats[1], abs=0.01)
+
+
+def test_a_compact_file_that_contradicts_itself(best: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "small.safetensors"
+    checkpoint.compact(path, best, "int8")
+    with safe_open(path, framework="numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+    name = "head.linear.weight"
+    scale, matrix = f"scale.{name}", f"model.{name}"
+    broken = np.full_like(tensors[scale], np.nan)
+    for changes, complaint in (
+        ({scale: None}, "missing"),
+        ({scale: tensors[scale][:-1]}, "its config requires"),
+        ({scale: broken}, "numbers from nan"),
+        ({scale: tensors[scale].astype(np.float16)}, "is F16, not F32"),
+        ({matrix: tensors[matrix].astype(np.float16)}, "is I8, not F16|is F16, not I8"),
+        ({matrix: tensors[matrix].astype(np.float32)}, "is F32, not I8"),
+        ({"scale.more": tensors[scale]}, "its config requires none"),
+    ):
+        parts = {key: array for key, array in (tensors | changes).items() if array is not None}
+        header = json.dumps(header_of(path))
+        save_file(
+            parts,
+            tmp_path / "bad.safetensors",
+            metadata={"charrnn": f"{checkpoint._digest(header, parts)}\n{header}"},
+        )
+        with pytest.raises(CheckpointError, match=complaint):
+            checkpoint.read(tmp_path / "bad.safetensors").tensors()

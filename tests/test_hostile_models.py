@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from charrnn import checkpoint
+from charrnn.checkpoint import compact, read
 from charrnn.config import all_settings
 from tests.conftest import TEXT, trained
 from tests.forks import Call, commands, ended, forked
@@ -49,7 +50,7 @@ class Model:
 
     def __init__(self, path: Path) -> None:
         self.path, self.header = path, header_of(path)
-        self.tensors = checkpoint.read(path).tensors()
+        self.tensors = load_file(path)
 
     def written(
         self, path: Path, header: Header | str | None = None, tensors: Tensors | None = None
@@ -94,6 +95,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
     trained(folder / "corpus.txt", folder / "word", **settings, **words)
     trained(clip, folder / "sound", **settings, **sound, sample_rate=8_000)
     files = {name: folder / name / "best.safetensors" for name in ("char", "word", "sound")}
+    files["int8"] = folder / "int8.safetensors"
+    compact(files["int8"], read(files["char"]), "int8")
     files["last"] = folder / "char" / "last.safetensors"
     return {name: Model(path) for name, path in files.items()}
 
@@ -202,7 +205,7 @@ def test_headers_that_cannot_be(trial: Trial, models: dict[str, Model]) -> None:
             if (place, value) != (("training", "step"), None) and value != {}:
                 path = good.changed(trial.bad, *place, value=value)
                 trial.opened(f"{place} {value!r:.40}", path)
-    for version in (0, 2, 10**9, 1.5, "1"):
+    for version in (0, 2, 3, 10**9, 1.5, "1"):
         trial.opened(f"format {version}", good.changed(trial.bad, "format", value=version))
     for place in ("format", "config", "codec", "training", "progress"):
         trial.opened(f"no {place}", good.changed(trial.bad, place, value=()))
@@ -351,6 +354,21 @@ def test_tensors_that_cannot_be(trial: Trial, models: dict[str, Model]) -> None:
     for name in models["char"].tensors:
         path = models["char"].tampered(trial.bad, lambda t, name=name: t.pop(name))
         trial.opened(f"without {name}", path)
+    scale, most = "scale.head.linear.weight", np.finfo(np.float32).max
+    compacts: dict[str, Callable[[Tensors], object]] = {
+        "no scale": lambda t: t.pop(scale),
+        "a scale of another shape": _replace(scale, lambda a: a[1:]),
+        "a scale in half precision": _replace(scale, lambda a: a.astype(np.float16)),
+        "a scale that is NaN": _set(scale, np.nan),
+        "a scale that is huge": _set(scale, most),
+        "a stray scale": lambda t: t.update({"scale.stray": t[scale]}),
+        "a scale of a bias": lambda t: t.update({"scale.head.linear.bias": t[scale]}),
+        "a matrix in fp32": _replace(head, lambda a: a.astype(np.float32)),
+        "a bias in int8": _replace("model.head.linear.bias", lambda a: a.astype(np.int8)),
+        "an int8 matrix of another shape": _replace(head, lambda a: a[:, 1:]),
+    }
+    for what, change in compacts.items():
+        trial.opened(what, models["int8"].tampered(trial.bad, change))
     for name in models["sound"].tensors:
         if name.startswith("codec.") or name.endswith("variance"):
             for value in (np.nan, -1e30):
@@ -391,7 +409,7 @@ def test_cut_files(trial: Trial, models: dict[str, Model]) -> None:
 def test_flipped_bits(trial: Trial, models: dict[str, Model]) -> None:
     """One bit, anywhere; half of them in the header, which is the smaller part."""
     chance = random.Random()
-    for name, count in (("char", 60), ("sound", 30)):
+    for name, count in (("char", 60), ("sound", 30), ("int8", 20)):
         data = models[name].path.read_bytes()
         ends = 8 + int.from_bytes(data[:8], "little")
         for number in range(count):
@@ -402,7 +420,7 @@ def test_flipped_bits(trial: Trial, models: dict[str, Model]) -> None:
             path = trial.bad
             path.write_bytes(broken)
             trial.opened(f"{name} byte {place} of {len(data)}, bit {bit}", path)
-    trial.expect(90)
+    trial.expect(110)
 
 
 def _raw(header: Any, data: bytes = b"") -> bytes:

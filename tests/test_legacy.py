@@ -2,7 +2,8 @@
 
 The runs under `tests/legacy/` were written by the version before the present layout of the package
 (format 1): 25 of 40 updates of a tiny text, word and sound model.  `expected.json` has what that
-version sampled from them, and the digests of the files with which it ended the runs.
+version sampled from them, and the digests of the files with which it ended the runs.  Two files of
+format 2 have the weights of the text model in fp16 and int8.
 """
 
 from __future__ import annotations
@@ -75,6 +76,13 @@ def test_an_old_model_samples_the_same(old: Path, command: Command) -> None:
         return
     assert command("sample", old, "-n", 120, "--seed", 3).stdout == EXPECTED[kind]["sample"]
     assert charrnn.load(old).sample(120, seed=3).text == EXPECTED[kind]["sample"]
+
+
+@pytest.mark.parametrize("weights_as", ["fp16", "int8"])
+def test_an_old_model_of_few_bits_samples_the_same(weights_as: str) -> None:
+    loaded = charrnn.load(LEGACY / f"{weights_as}.safetensors")
+    assert loaded.checkpoint.weights_as == weights_as
+    assert loaded.sample(120, seed=3).text == EXPECTED[weights_as]["sample"]
 
 
 def test_an_old_run_resumes_to_the_same_bytes(old: Path) -> None:

@@ -41,6 +41,7 @@ def command(
             "bytes": loaded.path.stat().st_size,
             "sha256": loaded.sha256,
             "parameters": parameters,
+            "weights": loaded.weights_as,
             "resumable": loaded.progress is not None,
             "codec": loaded.codec.to_dict(),
             "config": loaded.config.to_dict(),
@@ -53,7 +54,7 @@ def command(
         ("file", f"{loaded.path}, {amount(loaded.path.stat().st_size)}B"),
         ("sha256", f"{loaded.sha256} (matches)"),
         ("codec", f"{loaded.codec.name}, {loaded.codec.describe()}"),
-        ("parameters", f"{parameters:,}"),
+        ("parameters", f"{parameters:,}, {loaded.weights_as}"),
         ("resumable", "no" if loaded.progress is None else "yes (holds the training state)"),
     ]
     rows += [(name, _shown(name, value)) for name, value in loaded.training.items()]

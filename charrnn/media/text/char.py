@@ -71,7 +71,7 @@ class CharCodec(TextCodec):
     @classmethod
     def learner(cls, files: TextFiles, reading: Reading, settings: Any) -> CharLearner:
         """As in `TextCodec`."""
-        return CharLearner(files, reading)
+        return CharLearner(files, reading, settings.extra_characters)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CharCodec:
@@ -101,10 +101,17 @@ class CharDecoder:
 
 
 class CharLearner(TextLearner):
-    """The `Learner` of characters: numbers them in the order of their first occurrence."""
+    """The `Learner` of characters: numbers them in the order of their first occurrence.
 
-    def __init__(self, files: TextFiles, reading: Reading) -> None:
+    Args:
+        files: as in `TextLearner`.
+        reading: as in `TextLearner`.
+        extra: characters to add to the vocabulary.
+    """
+
+    def __init__(self, files: TextFiles, reading: Reading, extra: str) -> None:
         super().__init__(files, reading)
+        self._extra = extra
         self._table = np.full(CODE_POINTS, UNKNOWN, dtype=np.int32)
         self._characters: list[str] = []
 
@@ -124,7 +131,9 @@ class CharLearner(TextLearner):
     @property
     def codec(self) -> CharCodec:
         """The codec learnt from the corpus."""
-        characters = "".join(self._characters)
+        # MARK has its place only where there are documents.
+        extra = self._reading.normalized(self._extra).replace(MARK, "")
+        characters = "".join(dict.fromkeys([*self._characters, *extra]))
         if self._reading.has_documents and MARK not in characters:
             characters += MARK  # a corpus without a single document
         return CharCodec(characters, self._starts.start, self._reading)

@@ -36,6 +36,15 @@ class TextSettings:
         needs=("codec", "char", "word"),
         section="data",
     )
+    extra_characters: str = setting(
+        "Char codec: characters to have in the vocabulary even if the corpus lacks them, so that a "
+        "model that is fine-tuned later has weights for them.",
+        "Text",
+        default="",
+        needs=("codec", "char"),
+        section="data",
+        escapes=True,
+    )
     vocab_size: int = setting(
         "Word codec: size of the vocabulary, the most frequent words; other words become <unk>.",
         "Text",

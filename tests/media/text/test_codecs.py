@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import charrnn
 from charrnn.errors import CheckpointError, ConfigError, CorpusError, SamplingError
 from charrnn.media import MEDIA, codec_from_dict
 from charrnn.media.sources import Sources, corpora
@@ -21,13 +22,13 @@ from charrnn.media.text.codec import TextCodec, TextLearner
 from charrnn.media.text.reading import MARK, Reading
 from charrnn.media.text.settings import TextSettings
 from charrnn.media.text.word import GLUE, UNK, WordCodec, WordLearner, spelling_nats, tokens
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TEXT, trained
 from tests.media.text.setup import Texts, streamed
 
 PLAIN = Reading()
 MANY, ONCE = 2**24, 1
 LEARNERS: dict[str, Callable[[list[str], Reading], TextLearner]] = {
-    "char": lambda blocks, reading: CharLearner(Texts(blocks), reading),
+    "char": lambda blocks, reading: CharLearner(Texts(blocks), reading, ""),
     "word": lambda blocks, reading: WordLearner(Texts(blocks), reading, MANY, ONCE),
     "byte": lambda blocks, reading: ByteLearner(Texts(map(as_bytes, blocks)), reading),
 }
@@ -379,3 +380,15 @@ def test_what_words_may_not_be_written() -> None:
     assert ByteCodec().never(TextSettings(allow="ab\n")).tolist() == [
         byte for byte in range(256) if chr(byte) not in "ab\n"
     ]
+
+
+def test_extra_characters(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text(TEXT, encoding="utf-8")
+    flags = {"steps": 3, "eval_every": 3}
+    trained(corpus, tmp_path / "plain", **flags)
+    trained(corpus, tmp_path / "more", **flags, extra_characters="a€é€\t", documents="line")
+    plain, more = (charrnn.load(tmp_path / name) for name in ("plain", "more"))
+    assert set(more.codec.symbols) - set(plain.codec.symbols) == {*"€é\t", MARK}
+    assert len(set(more.codec.symbols)) == len(more.codec.symbols)
+    assert not more.warnings(more.prime("€\t"))

@@ -48,10 +48,10 @@ class Model(Protocol):
     starts: int  # number of states in which samples may begin; 0: they begin in the zero state
 
     def begin(
-        self, prime: Sequence[int] | np.ndarray, starts: Sequence[int] | None = None
+        self, prime: Sequence[int] | np.ndarray, starts: Sequence[int] | int | None = None
     ) -> Stream:
-        """A stream that has read `prime`, (N,), N at least 1; or several that have begun in the
-        states with the indices `starts`."""
+        """A stream that has read `prime`, (N,), N at least 1, and has begun in the state with the
+        index `starts`; or several of them."""
 
 
 def begins_as_corpus(model: Model, codec: Codec, read: np.ndarray) -> bool:
@@ -274,7 +274,8 @@ def sequences(
     for begin in range(first, end, batch):
         generators = [generator_of(seed, k) for k in range(begin, min(end, begin + batch))]
         if begun is None:
-            stream = model.begin(read, [int(each.integers(model.starts)) for each in generators])
+            starts = [int(each.integers(model.starts)) for each in generators]
+            stream = model.begin(read, starts[0] if num == 1 else starts)
         else:
             stream = begun if num == 1 else begun.take([0] * len(generators))
         if tune and begin == first and steps * num >= TUNE_THREADS_FROM:

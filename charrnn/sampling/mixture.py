@@ -48,7 +48,7 @@ class Mixture:
         self.size, self.deviation, self.starts = first.size, first.deviation, first.starts
 
     def begin(
-        self, prime: Sequence[int] | np.ndarray, starts: Sequence[int] | None = None
+        self, prime: Sequence[int] | np.ndarray, starts: Sequence[int] | int | None = None
     ) -> MixedStream:
         """As `runtime.Runtime.begin`.
 
@@ -58,11 +58,11 @@ class Mixture:
         read, streams = np.asarray(prime), []
         for member in self._members:
             model, steps = member.model, member.order[read]
-            if starts is None:
+            if starts is not None and model.starts:
+                own = np.array(starts) * model.starts // self.starts
+                streams.append(model.begin(steps, own.tolist()))
+            elif starts is None or isinstance(starts, int):
                 streams.append(model.begin(steps))
-            elif model.starts:
-                own = [start * model.starts // self.starts for start in starts]
-                streams.append(model.begin(steps, own))
             else:
                 streams.append(model.begin(steps).take([0] * len(starts)))
         return MixedStream(self._members, streams)

@@ -98,21 +98,23 @@ class Runtime:
             raise SamplingError(f"{checkpoint.path}: {error}") from None
 
     def begin(
-        self, prime: Sequence[int] | NDArray[Any], starts: Sequence[int] | None = None
+        self, prime: Sequence[int] | NDArray[Any], starts: Sequence[int] | int | None = None
     ) -> Stream:
         """A stream that has read `prime`, (N,) or (N, F), with N at least 1.
 
         Args:
             prime: the steps.
-            starts: for symbols, the indices of the states to begin in, which gives so many streams;
-                None: one stream that begins in the zero state.
+            starts: for symbols, the index of the state to begin in; or several, which give so many
+                streams; None: one stream that begins in the zero state.
         """
-        stream, steps = Stream(self, () if starts is None else (len(starts),)), np.asarray(prime)
+        shape = () if starts is None else np.shape(starts)  # () or (S,)
+        stream, steps = Stream(self, shape), np.asarray(prime)
         if starts is not None:
             assert self._starts is not None
-            stream.restore([[part[list(starts)].T for part in layer] for layer in self._starts])
-            steps = np.repeat(steps[:, np.newaxis], len(starts), 1)
-        for step in steps.tolist() if self.is_discrete and starts is None else steps:
+            stream.restore([[part[np.array(starts)].T for part in layer] for layer in self._starts])
+        if shape:
+            steps = np.repeat(steps[:, np.newaxis], shape[0], 1)
+        for step in steps.tolist() if self.is_discrete and not shape else steps:
             stream.step(step)
         return stream
 

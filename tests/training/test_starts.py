@@ -48,8 +48,11 @@ def test_the_runtime_begins_as_the_network_does(tmp_path: Path) -> None:
     steps = torch.from_numpy(np.stack([read] * 2).astype(np.int64))
     with torch.no_grad():
         logits, _ = checkpoint.network()(steps, state)
-    found = Runtime.of(checkpoint).begin(read, [0, 1]).logits
-    np.testing.assert_allclose(found, logits[:, -1].numpy(), atol=1e-4)
+    runtime = Runtime.of(checkpoint)
+    several, single = runtime.begin(read, [0, 1]).logits, runtime.begin(read, 1).logits
+    np.testing.assert_allclose(several, logits[:, -1].numpy(), atol=1e-4)
+    np.testing.assert_allclose(single, logits[1, -1].numpy(), atol=1e-4)
+    assert single.ndim == 1  # a single stream is faster than one of several
 
 
 def test_a_rare_beginning_is_sampled_as_often_as_it_occurs(tmp_path: Path) -> None:

@@ -63,9 +63,15 @@ GPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
 )
 # Words carry more information than characters: a corpus has fewer steps and a larger vocabulary.
 WORD_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
-    (20_000, (Size(128, 0.5, 8, 32, 4e-3, embedding=128),)),
-    (200_000, (Size(256, 0.5, 16, 32, 4e-3, embedding=256),)),
-    (math.inf, (Size(256, 0.5, 32, 32, 4e-3, embedding=256), Size(512, 0.5, 32, 32, 4e-3, 2, 256))),
+    (20_000, (Size(128, 0.65, 8, 32, 4e-3, embedding=128, weight_drop=0.2, **JOINED),)),
+    (200_000, (Size(256, 0.7, 16, 32, 4e-3, embedding=256, weight_drop=0.2, **JOINED),)),
+    (
+        math.inf,
+        (
+            Size(256, 0.5, 32, 32, 4e-3, embedding=256, **JOINED),
+            Size(512, 0.5, 32, 32, 4e-3, embedding=256, **JOINED),
+        ),
+    ),
 )
 
 

@@ -260,9 +260,9 @@ def read(path: Path) -> Checkpoint:
         starts = next((shape for name, shape in shapes.items() if name.startswith(START)), (0,))
         if not 0 <= starts[0] <= MAX_STARTS:
             raise CheckpointError(f"has {starts[0]:,} states in which samples begin")
-        expected = _expected_shapes(config, codec, resumable=progress is not None, starts=starts[0])
-        if weights_as == "int8":
-            expected |= {_scale_of(n): s[:1] for n, s in expected.items() if _is_matrix(n, s)}
+        expected = _expected_shapes(
+            config, codec, weights_as, resumable=progress is not None, starts=starts[0]
+        )
         _refuse_shapes(shapes, expected)
         return Checkpoint(
             path=path,
@@ -315,17 +315,20 @@ def _refuse_contradiction(config: Config, codec: Codec) -> None:
 
 
 def _expected_shapes(
-    config: Config, codec: Codec, *, resumable: bool, starts: int
+    config: Config, codec: Codec, weights_as: str, *, resumable: bool, starts: int
 ) -> dict[str, tuple[int, ...]]:
     """The shapes that the config requires for the network, the codec and the recurrent states.
 
     Args:
         config: of the model.
         codec: of the model.
+        weights_as: how its matrices are stored.
         resumable: whether there is the state of the lanes.
         starts: the number of states in which samples may begin.
     """
     expected = {MODEL + k: shape for k, shape in shapes(config.model, codec.step.size).items()}
+    if weights_as == "int8":
+        expected |= {_scale_of(n): s[:1] for n, s in expected.items() if _is_matrix(n, s)}
     expected |= {CODEC + name: array.shape for name, array in codec.arrays.items()}
     layers, parts = range(config.model.layers), range(cell_of(config.model.cell).state_parts)
     for prefix, count in (("state.", config.data.batch_size * resumable), (START, starts)):

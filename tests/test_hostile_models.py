@@ -23,7 +23,6 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from charrnn import checkpoint
-from charrnn.checkpoint import compact, read
 from charrnn.config import all_settings
 from tests.conftest import TEXT, trained
 from tests.forks import Call, commands, ended, forked
@@ -96,7 +95,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
     trained(clip, folder / "sound", **settings, **sound, sample_rate=8_000)
     files = {name: folder / name / "best.safetensors" for name in ("char", "word", "sound")}
     files["int8"] = folder / "int8.safetensors"
-    compact(files["int8"], read(files["char"]), "int8")
+    checkpoint.compact(files["int8"], checkpoint.read(files["char"]), "int8")
     files["last"] = folder / "char" / "last.safetensors"
     return {name: Model(path) for name, path in files.items()}
 

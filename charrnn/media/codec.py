@@ -324,3 +324,9 @@ def refuse(found: object, wanted: object, name: str, codec: Codec) -> None:
     """
     if found != wanted:
         raise CheckpointError(f"config.{name} contradicts its {codec.name} codec: {found!r}")
+
+
+def first_of(parts: Sequence[str], most: int, joint: str = ", ") -> str:
+    """The first parts of a list, for a message, and how many more there are."""
+    more = f" and {len(parts) - most} more" if len(parts) > most else ""
+    return joint.join(parts[:most]) + more

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import UsageError
-from charrnn.media.codec import Codec
+from charrnn.media.codec import Codec, first_of
 from charrnn.sampling.filters import Logits
 from charrnn.sampling.generate import Model, Stream
 
@@ -145,5 +145,4 @@ def order_in(other: Codec, codec: Codec, name: str) -> NDArray[np.int64]:
 
 
 def _listed(codec: Codec, symbols: Sequence[str]) -> str:
-    named = " ".join(map(codec.symbol_label, sorted(symbols)[:LISTED]))
-    return named + (f" and {len(symbols) - LISTED} more" if len(symbols) > LISTED else "")
+    return first_of(list(map(codec.symbol_label, sorted(symbols))), LISTED, " ")

@@ -10,7 +10,7 @@ import torch
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import Given, value
 from charrnn.errors import ConfigError
-from charrnn.media.codec import Codec
+from charrnn.media.codec import Codec, first_of
 from charrnn.model.network import Network
 
 SHAPE = ("cell", "hidden", "layers", "embedding", "norm", "cell_norm", "skip", "dense")
@@ -104,5 +104,4 @@ def transfer(network: Network, codec: Codec, source: Checkpoint) -> Transfer:
 
 
 def _listed(symbols: tuple[str, ...], label: Callable[[str], str]) -> str:
-    more = f" and {len(symbols) - LISTED} more" if len(symbols) > LISTED else ""
-    return f"{' '.join(map(label, symbols[:LISTED]))}{more} ({len(symbols)})"
+    return f"{first_of(list(map(label, symbols)), LISTED, ' ')} ({len(symbols)})"

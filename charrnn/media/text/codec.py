@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import CheckpointError, CorpusError, SamplingError, UsageError
-from charrnn.media.codec import Codec, Piece, Prime, refuse
+from charrnn.media.codec import Codec, Piece, Prime, first_of, refuse
 from charrnn.media.medium import Learner
 from charrnn.media.product import Drawn
 from charrnn.media.sources import Sources
@@ -453,5 +453,4 @@ def _text_of(file: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _named(characters: Sequence[str]) -> str:
-    shown = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in characters[:NAMED])
-    return shown + (f" and {len(characters) - NAMED} more" if len(characters) > NAMED else "")
+    return first_of([f"{c!r} (U+{ord(c):04X})" for c in characters], NAMED)

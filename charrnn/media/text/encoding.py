@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from charrnn.errors import ConfigError, CorpusError
+from charrnn.media.codec import first_of
 from charrnn.media.sources import Sources, head_of, opened, source_label
 
 READ_BYTES = 1 << 20  # at a time
@@ -81,7 +82,7 @@ class Decoded:
     def notices(self) -> tuple[str, ...]:
         """What the user should know about the files read so far."""
         found = [
-            f"{_listed(names)} read as {encoding} (certainty {certainty:.2f}); "
+            f"{first_of(names, 3)} read as {encoding} (certainty {certainty:.2f}); "
             f"if that is wrong, {self._remedy or 'give --encoding'}"
             for (encoding, certainty), names in self._detected.items()
         ]
@@ -230,11 +231,6 @@ def _detect(block: bytes) -> tuple[str, float] | None:
         _decoder_of(name)
         return codecs.lookup(name).name, certainty
     return None
-
-
-def _listed(names: list[str]) -> str:
-    """The first of some names."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _is_auto(encoding: str) -> bool:

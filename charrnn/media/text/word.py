@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import CheckpointError, SamplingError
-from charrnn.media.codec import Piece, Prime
+from charrnn.media.codec import Piece, Prime, first_of
 from charrnn.media.text.codec import (
     CODE_POINTS,
     NAMED,
@@ -193,9 +193,10 @@ class WordCodec(TextCodec):
         """As in `Codec`."""
         found = []
         if unknown := self.encode(prime.text)[1]:
-            found.append(f"warning: not in the vocabulary, read as {UNK}: {_listed(unknown)}")
+            named = first_of(unknown, NAMED, " ")
+            found.append(f"warning: not in the vocabulary, read as {UNK}: {named}")
         if never := self.encode(options.stop)[1]:
-            named = _listed(never)
+            named = first_of(never, NAMED, " ")
             found.append(f"warning: --stop may never match, not in the vocabulary: {named}")
         return found
 
@@ -388,7 +389,3 @@ def _streamed(blocks: Iterable[str]) -> Iterator[list[str]]:
             yield found
     if rest:
         yield list(tokens(rest, before))
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " ".join(words[:NAMED]) + (f" and {len(words) - NAMED} more" * (len(words) > NAMED))

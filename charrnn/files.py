@@ -94,8 +94,8 @@ def flush_directory(path: Path) -> None:
 
 
 def bundled(folder: str) -> Path:
-    """The directory of bundled `configs` or `corpora`: in the wheel inside the package, in a
-    checkout beside it."""
+    """The directory of bundled `configs`, `corpora` or `checkpoints`: in the wheel inside the
+    package, in a checkout beside it."""
     package = Path(__file__).resolve().parent
     inside = package / folder
     return inside if inside.is_dir() else package.parent / folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import locale
 import math
 import os
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 from charrnn.checkpoint import Checkpoint, read
 from charrnn.errors import CheckpointError, RunError
-from charrnn.files import cannot_write, free_bytes, replacing
+from charrnn.files import bundled, cannot_write, free_bytes, replacing
 
 MAX_OWNER_BYTES = 200  # size of the file that names the process writing a run
 OTHER_BYTES = 4 << 20  # disk space for a run's headers and metrics
@@ -214,28 +215,56 @@ def fresh(name: str) -> Run:
     return Run(path)
 
 
+def general_models() -> dict[str, Path]:
+    """The bundled general models by name, which is the language they were trained on."""
+    return {path.stem: path for path in sorted(bundled("checkpoints").glob("*.safetensors"))}
+
+
+def page_about(path: Path) -> str | None:
+    """The page about a general model, in Markdown; None: the file is none."""
+    if path not in general_models().values():
+        return None
+    return path.with_suffix(".md").read_text(encoding="utf-8")
+
+
 def model_file(target: Path | None) -> Path:
     """The model file for a path: the file itself, or the best model of a run directory.
 
     Args:
-        target: None: the newest run in `checkpoints/`.
+        target: a path, or the name of a general model if there is no model at such a path; None:
+            the newest run in `checkpoints/`, or without one the general model for the user's
+            language.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is no model.
     """
     if target is None:
         runs = [Run(path) for path in CHECKPOINTS.glob("*") if path.is_dir()]
         files = [_model_of(run) for run in runs if run.exists]
-        if not files:
-            raise CheckpointError(
-                f"no run under {CHECKPOINTS}/ yet; train one (charrnn train) or name a model file"
-            )
-        return max(files, key=lambda path: path.stat().st_mtime)
-    if target.is_dir():
-        if not Run(target).exists:
-            raise CheckpointError(f"{target}: no model in this directory")
+        return max(files, key=lambda path: path.stat().st_mtime, default=_of_the_users_language())
+    models = general_models()
+    if target.is_file():
+        return target
+    if Run(target).exists:
         return _model_of(Run(target))
-    return target
+    if (general := models.get(str(target))) is not None:
+        return general
+    if target.is_dir():
+        raise CheckpointError(f"{target}: no model in this directory")
+    if target.exists():
+        return target  # a pipe or a device, which is refused when it is read
+    raise CheckpointError(
+        f"{target}: no such file or run; the general models are {' and '.join(models)}"
+    )
+
+
+def _of_the_users_language() -> Path:
+    """The general model for the language of messages, by the locale; otherwise English."""
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    language = next(filter(None, names), None) or locale.getlocale()[0] or ""
+    models = general_models()
+    # Language codes, as in de_AT, and Windows names, as in German_Austria.
+    return models["german" if language.lower().startswith(("de", "german")) else "english"]
 
 
 def _model_of(run: Run) -> Path:
@@ -243,7 +272,7 @@ def _model_of(run: Run) -> Path:
 
 
 def load(target: str | os.PathLike[str] | None = None) -> Checkpoint:
-    """Read a model: a file, a run directory, or by default the newest run in `checkpoints/`.
+    """Read the model that `model_file` finds.
 
     Raises:
         CheckpointError: there is none, or it is damaged.

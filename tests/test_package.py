@@ -1,5 +1,5 @@
-"""What is shipped: the wheel carries presets and corpora, the source archive no checkpoints but the
-old ones that tests read."""
+"""What is shipped: the wheel carries presets, corpora and general models, the source archive no
+other checkpoints but the old ones that tests read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from charrnn.run import general_models
 from tests.conftest import ROOT
 
 METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -66,20 +67,27 @@ def test_the_wheel_carries_what_it_needs(built: Path) -> None:
     for path in (ROOT / "charrnn").rglob("*.py"):
         assert path.relative_to(ROOT).as_posix() in names
     assert "charrnn/py.typed" in names
-    assert not any("checkpoint" in name and "safetensors" in name for name in names)
+    models = {name for name in names if name.endswith(".safetensors")}
+    assert models == {f"charrnn/checkpoints/{path.name}" for path in general_models().values()}
+    for name in models:
+        assert name.replace(".safetensors", ".md") in names
+        assert zipfile.ZipFile(wheel).getinfo(name).compress_size < 8_000_000
     entry = next(name for name in names if name.endswith("entry_points.txt"))
     assert b"charrnn = charrnn.__main__:main" in zipfile.ZipFile(wheel).read(entry)
 
 
-def test_the_source_archive_carries_only_the_checkpoints_of_tests(built: Path) -> None:
+def test_the_source_archive_carries_no_stray_checkpoints(built: Path) -> None:
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as file:
         names = [name.partition("/")[2] for name in file.getnames()]
     assert "pyproject.toml" in names
     assert {"README.md", "LICENSE", ".ci/run", "tests/test_package.py"} <= set(names)
     models = [name for name in names if name.endswith((".safetensors", ".npy", ".jsonl"))]
-    assert models, "those that tests/legacy resumes are missing"
-    assert all(name.startswith("tests/legacy/") for name in models)
+    general = {f"checkpoints/{path.name}" for path in general_models().values()}
+    assert general <= set(models)
+    others = set(models) - general
+    assert others, "those that tests/legacy resumes are missing"
+    assert all(name.startswith("tests/legacy/") for name in others)
 
 
 def test_constraints_pin_every_requirement() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from charrnn.errors import CheckpointError, RunError
-from charrnn.run import Run, fresh, model_file
+from charrnn.run import Run, fresh, general_models, model_file
 
 
 def test_two_processes_cannot_write_one_run(tmp_path: Path) -> None:
@@ -57,8 +57,15 @@ def test_fresh_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_which_model_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match="no run under checkpoints/ yet"):
-        model_file(None)
+    models = general_models()
+    for name, value in (("LC_ALL", ""), ("LC_MESSAGES", ""), ("LANG", "de_AT.UTF-8")):
+        monkeypatch.setenv(name, value)
+    assert model_file(None) == models["german"]
+    monkeypatch.setenv("LC_ALL", "fr_FR.UTF-8")
+    assert model_file(None) == models["english"]
+    assert model_file(Path("german")) == models["german"]
+    with pytest.raises(CheckpointError, match="the general models are english and german"):
+        model_file(Path("latin"))
     for age, name in enumerate(("old", "new", "oldest")):
         run = Run(Path("checkpoints") / name)
         run.path.mkdir(parents=True)
@@ -72,6 +79,8 @@ def test_which_model_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match="no model in this directory"):
         model_file(Path("empty"))
+    (tmp_path / "german").write_text("")  # a path comes before a name
+    assert model_file(Path("german")) == Path("german")
 
 
 def test_existing_runs_are_kept(run: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from charrnn.api.running import TrainingRun
 from charrnn.errors import UsageError
 from charrnn.media.sources import Sources, find
 from charrnn.presets import load_preset
-from charrnn.run import Run, fresh
+from charrnn.run import Run, fresh, general_models
 from charrnn.run import load as read_model
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def train(
     *,
     preset: str | None = None,
     force: bool = False,
-    init_from: AnyPath | None = None,
+    init_from: AnyPath | None = "auto",
     ignorable: Collection[str] = (),
     **settings: Any,
 ) -> TrainingRun:
@@ -48,7 +48,9 @@ def train(
         out: the run directory; None: a new one in `checkpoints/`.
         preset: name of a bundled preset, or a TOML file; `settings` override it.
         force: overwrite an existing run.
-        init_from: a model file or run whose weights to start from.
+        init_from: a model file or run, or the name of a general model, whose weights to start
+            from; "none" or None: random weights; "auto": a general model if it predicts the corpus
+            well, and neither a preset nor a setting chooses the network.
         ignorable: names of settings that may have no effect, e.g. because they come from the
             environment; for all others that is an error.
         settings: any setting of `charrnn train --help` by name, e.g. `hidden=256, minutes=3`.
@@ -58,7 +60,8 @@ def train(
     """
     given = config.from_flags(settings)
     named = [n for values in given.values() for n in values if n not in ignorable]
-    source = None if init_from is None else read_model(init_from)
+    source = None if init_from in (None, "none", "auto") else read_model(init_from)
+    general = list(general_models().values()) if init_from == "auto" else []
     if source is not None:
         given["data"].setdefault("codec", source.codec.name)
     given = layering.over_preset(load_preset(preset), given)
@@ -81,7 +84,16 @@ def train(
 
         place = fresh(sources.name) if out is None else run  # another run may have taken the name
         return stack.enter_context(
-            prepared(sources, codec, reason, place, given, force=force, init_from=source)
+            prepared(
+                sources,
+                codec,
+                reason,
+                place,
+                given,
+                force=force,
+                init_from=source,
+                general_models=general,
+            )
         )
 
     return TrainingRun(run, prepare=prepare, sources=sources)

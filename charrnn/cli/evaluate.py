@@ -44,7 +44,11 @@ def command(
     ctx: typer.Context,
     model: Annotated[
         Path,
-        typer.Argument(metavar="RUN|FILE", help="Run directory or model file.", readable=False),
+        typer.Argument(
+            metavar="RUN|FILE|NAME",
+            help="Run directory, model file, or a general model: english or german.",
+            readable=False,
+        ),
     ],
     corpus: Annotated[
         list[str], typer.Argument(help="Files, directories, or - for standard input.")

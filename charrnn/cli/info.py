@@ -26,11 +26,12 @@ def build() -> Callable[..., None]:
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Show versions, devices, presets and corpora: the first thing for a bug report."""
+    """Show versions, devices and what is bundled: the first thing for a bug report."""
     import torch
 
     from charrnn.media.sources import corpora
     from charrnn.model.device import available, processors
+    from charrnn.run import general_models
 
     devices = available()
     values = {
@@ -44,6 +45,7 @@ def command(
         "processors": processors(),
         "presets": list(presets()),
         "corpora": list(corpora()),
+        "models": list(general_models()),
         "files": str(bundled("configs").parent),
     }
     if as_json:
@@ -56,6 +58,7 @@ def command(
         ("processors", str(values["processors"])),
         ("presets", ", ".join(presets())),
         ("corpora", ", ".join(corpora())),
+        ("models", ", ".join(general_models())),
         ("files", str(values["files"])),
     ]
     if values["gpu"]:

@@ -22,16 +22,25 @@ def build() -> Callable[..., None]:
 def command(
     model: Annotated[
         Path,
-        typer.Argument(metavar="RUN|FILE", help="Run directory or model file.", readable=False),
+        typer.Argument(
+            metavar="RUN|FILE|NAME",
+            help="Run directory, model file, or a general model: english or german.",
+            readable=False,
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Show what is in a model: its shape, codec, training and digest."""
+    """Show what is in a model: its shape, codec, training and digest.
+
+    For a general model, also the page about it: how it was trained, on what, and what to expect.
+    """
     from charrnn.api import load
     from charrnn.checkpoint import MODEL
     from charrnn.model.shapes import is_learnt
+    from charrnn.run import page_about
 
     loaded = load(model).checkpoint
+    card = page_about(loaded.path)
     loaded.tensors()  # checks them against the digest
     shapes = {k.removeprefix(MODEL): v for k, v in loaded.shapes.items() if k.startswith(MODEL)}
     parameters = sum(math.prod(shape) for name, shape in shapes.items() if is_learnt(name))
@@ -47,6 +56,7 @@ def command(
             "config": loaded.config.to_dict(),
             "training": loaded.training,
             "tensors": {name: list(shape) for name, shape in shapes.items()},
+            "card": card,
         }
         typer.echo(json.dumps(values))
         return
@@ -63,6 +73,8 @@ def command(
         shown = [_setting(name, value) for name, value in values.items()]
         rows.append((section, ", ".join(filter(None, shown))))
     typer.echo(printable(table(rows)))
+    if card is not None:
+        typer.echo(f"\n{card}", nl=False)
 
 
 def _setting(name: str, value: Any) -> str:

@@ -40,8 +40,9 @@ def command(
     model: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[RUN|FILE]",
-            help="Run directory or model file. (default: the newest run in checkpoints/)",
+            metavar="[RUN|FILE|NAME]",
+            help="Run directory, model file, or a general model: english or german. (default: the "
+            "newest run in checkpoints/, otherwise the general model for your language)",
             show_default=False,
             readable=False,
         ),
@@ -133,11 +134,18 @@ def command(
     you do not give is as the run was set up. A model of documents generates one per sample.
     """
     from charrnn.api import load
+    from charrnn.run import CHECKPOINTS, general_models
 
     settings["temperature"] = numbers(settings["temperature"], "--temperature")
     stored = config.all_settings()
     config.from_flags({n: v for n, v in settings.items() if n in stored}, dashed=True)
     loaded = load(model)
+    if model is None and loaded.path in general_models().values():
+        note(
+            f"no run in {CHECKPOINTS}/ yet, so this is the general model {loaded.path.stem}; "
+            "train one of your own with: charrnn train CORPUS",
+            quiet,
+        )
     if mix:
         loaded = loaded.mixed(_weights(mix))
     given = for_model(ctx, settings, loaded.codec.name)

@@ -67,11 +67,15 @@ def command(
         ),
     ] = None,
     init_from: Annotated[
-        Path | None,
+        str,
         typer.Option(
-            help="Fine-tune: start from the weights of this model or run.", readable=False
+            metavar="none|NAME|RUN|FILE",
+            help="Fine-tune: start from the weights of a general model (english, german), a run or "
+            "a model file; none: from random weights. (default: a general model if it predicts "
+            "the corpus well)",
+            show_default=False,
         ),
-    ] = None,
+    ] = "auto",
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a run that is already there.")
     ] = False,

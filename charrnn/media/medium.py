@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from charrnn.media.codec import Codec
@@ -139,6 +139,14 @@ class Medium(ABC):
         heads = {} if is_discrete else {"model": {"head": "gaussian"}}
         epochs = float(round(min(60.0, max(4.0, 20 * (1e5 / corpus_steps) ** 0.15))))
         return Defaults((size,), epochs, heads, every_segment=True)
+
+    def fine_tuning(self, codec: str, corpus_steps: int) -> Defaults:
+        """The same, with one size, for a run that starts from the weights of a general model.
+
+        The network itself is that of the model, whatever the size says.
+        """
+        defaults = self.defaults(codec, corpus_steps, on_gpu=False)
+        return replace(defaults, sizes=defaults.sizes[:1])
 
 
 class Learner(ABC):

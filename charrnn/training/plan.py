@@ -31,9 +31,8 @@ MAX_EVALUATION_FRACTION = 0.08  # of the training time
 EVALUATION_COST = 0.35  # time of an evaluation relative to training on as many steps
 MIN_SEGMENTS = 4  # in an epoch
 MIN_PATIENCE = 8
-# The default learning rates are for AdamW; these factors adapt them to other optimizers,
+# The default learning rates are for AdamW; these factors adapt them to other optimizers.
 LR_FACTORS = {"sgd": 100.0, "rmsprop": 0.5}
-FINE_TUNING = 1 / 3  # and this one to weights that are already trained.
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,6 @@ def choose(
     defaults: Defaults,
     size: Size,
     kind: type[Step],
-    *,
-    fine_tuning: bool = False,
 ) -> tuple[Given, tuple[str, ...]]:
     """Fill in sizes, learning rate and budget.
 
@@ -99,7 +96,6 @@ def choose(
         defaults: of the medium.
         size: one of `defaults.sizes`, used for settings that are not given.
         kind: the kind of step.
-        fine_tuning: whether the weights come from another model.
 
     Returns:
         Settings, complete except for what `make_plan` adds, and notices for the user.
@@ -120,9 +116,8 @@ def choose(
         "model": sized,
     }
     chosen = merge(chosen, {name: dict(values) for name, values in defaults.settings.items()})
-    optimizer = value(given, "optimizer")
-    factor = LR_FACTORS.get(optimizer, 1.0) * cell_of(value(given, "cell")).lr_factor
-    chosen["training"]["lr"] *= factor * (FINE_TUNING if fine_tuning else 1.0)
+    optimizer, cell = value(given, "optimizer"), value(merge(chosen, given), "cell")
+    chosen["training"]["lr"] *= LR_FACTORS.get(optimizer, 1.0) * cell_of(cell).lr_factor
     chosen["training"]["weight_decay"] = 0.01 if optimizer in ("adamw", "muon") else 0.0
     chosen["training"]["lr_decay"] = 0.5 if value(given, "schedule") == "plateau" else 0.97
     filled = merge(chosen, given)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from charrnn.checkpoint import Checkpoint
@@ -26,7 +27,14 @@ from charrnn.run import Run
 from charrnn.settings import ModelConfig
 from charrnn.training import plan, probe
 from charrnn.training.loop import Trainer
-from charrnn.training.transfer import inherited, transfer
+from charrnn.training.transfer import (
+    General,
+    best_general,
+    inherited,
+    leaves_the_network_open,
+    transfer,
+    tuning_defaults,
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ def prepared(
     *,
     force: bool = False,
     init_from: Checkpoint | None = None,
+    general_models: Iterable[Path] = (),
 ) -> Iterator[Prepared]:
     """Encode the corpus, choose the settings that were not given, and measure the speed.
 
@@ -83,6 +92,8 @@ def prepared(
         given: partial settings.
         force: overwrite an existing run.
         init_from: a model whose weights to start from.
+        general_models: files of models to start from instead, if one predicts the corpus well and
+            the network is left open.
 
     Raises:
         RunError: the directory is in use, or contains a run and `force` is not given.
@@ -110,7 +121,11 @@ def prepared(
         encoded = run.path / ".corpus.npy.partial"
         try:
             corpus = encode(sources, codec, reason, given, encoded)
-            yield _planned(run, given, device, corpus, init_from)
+            general = None
+            if init_from is None and leaves_the_network_open(given):
+                steps = np.load(corpus.path, mmap_mode="r", allow_pickle=False)
+                general = best_general(general_models, corpus.codec, steps)
+            yield _planned(run, given, device, corpus, init_from, general)
         finally:
             encoded.unlink(missing_ok=True)
 
@@ -127,27 +142,35 @@ def _removed_if_unused(run: Run) -> Iterator[None]:
 
 
 def _planned(
-    run: Run, given: Given, device: torch.device, corpus: Encoded, init_from: Checkpoint | None
+    run: Run,
+    given: Given,
+    device: torch.device,
+    corpus: Encoded,
+    init_from: Checkpoint | None,
+    general: General | None,
 ) -> Prepared:
     """Choose and measure the default size, then larger ones as long as there is time for them."""
     if corpus.val_fraction is not None:
         given = merge(given, {"data": {"val_fraction": corpus.val_fraction}})
     codec, count = corpus.codec, corpus.steps
     on_gpu = device.type != "cpu"
-    defaults = medium_of(codec.name).defaults(codec.name, count, on_gpu=on_gpu)
+    medium, source = medium_of(codec.name), general.source if general else init_from
+    if source is None:
+        defaults = medium.defaults(codec.name, count, on_gpu=on_gpu)
+    else:
+        defaults = tuning_defaults(medium, source, count, on_gpu=on_gpu)
     first, *larger = plan.candidates(given, defaults)
-    fine_tuning = init_from is not None
-    attempt = _measured(given, device, corpus, defaults, first, fine_tuning)
+    attempt = _measured(given, device, corpus, defaults, first)
     for size in larger:
         if not plan.has_room(given, attempt.filled, count, attempt.speed, size, defaults):
             break
-        tried = _measured(given, device, corpus, defaults, size, fine_tuning)
+        tried = _measured(given, device, corpus, defaults, size)
         if not plan.has_room(given, tried.filled, count, tried.speed, size, defaults):
             break
         attempt = tried
     notices, network = attempt.notices, attempt.network
-    if init_from is not None:
-        notices += (str(transfer(network, codec, init_from)),)
+    if source is not None:
+        notices += (str(transfer(network, codec, source, general)),)
     outcome = plan.make_plan(
         given, attempt.filled, attempt.speed, network.parameter_count, corpus, defaults, notices
     )
@@ -169,13 +192,10 @@ def _measured(
     corpus: Encoded,
     defaults: Defaults,
     size: Size,
-    fine_tuning: bool,
 ) -> _Attempt:
     codec = corpus.codec
     kind = type(codec.step)
-    filled, notices = plan.choose(
-        given, corpus.steps, defaults, size, kind, fine_tuning=fine_tuning
-    )
+    filled, notices = plan.choose(given, corpus.steps, defaults, size, kind)
     filled["training"]["device"] = device.type
     model = ModelConfig(**filled["model"])
     batch, length = filled["data"]["batch_size"], filled["data"]["seq_length"]

@@ -1,20 +1,37 @@
-"""Fine-tuning: a new run that starts from the weights of a model trained on another corpus."""
+"""Fine-tuning: a new run that starts from the weights of a model trained on another corpus, which
+may be one of the bundled general models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import bz2
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint import Checkpoint, read
 from charrnn.config import Given, value
 from charrnn.errors import ConfigError
 from charrnn.media.codec import Codec, first_of
+from charrnn.media.medium import Defaults, Medium, Size
 from charrnn.model.network import Network
+from charrnn.run import general_models
 
 SHAPE = ("cell", "hidden", "layers", "embedding", "norm", "cell_norm", "skip", "dense")
+FINE_TUNING = 1 / 3  # of the learning rate, for weights that are already trained
 LISTED = 12  # symbols that the notice names
+# A run starts from a general model that knows this share of its corpus and, before any training,
+# predicts it with at most this multiple of the nats that bzip2 needs: what repeats itself
+# is learnt sooner from nothing.  See configs/README.md.
+LEAST_KNOWN, MOST_OF_COMPRESSED, MOST_STEPS = 0.9, 1.6, 20_000_000
+EXCERPTS, EXCERPT = 8, 640  # from all over the corpus, to find that out; their length in steps
+LEAD_IN = 64  # steps at the beginning of each that only give context
+MOST_COMPRESSED = 1 << 20  # steps; bzip2 does not look back further
 
 
 @dataclass(frozen=True)
@@ -25,14 +42,34 @@ class Transfer:
     known: int
     new: tuple[str, ...]
     unused: tuple[str, ...]  # only in the vocabulary of the old model
+    general: General | None = None  # why `source` was chosen, if it was not named
 
     def __str__(self) -> str:
         """A notice for the user."""
         unit, label = self.source.codec.unit, self.source.codec.symbol_label
+        if self.general is not None:
+            new = f"; {unit}s that are new to it: {_listed(self.new, label)}" if self.new else ""
+            return f"{self.general}{new}; --init-from none starts from random weights"
         new = f"; new, and initialised: {_listed(self.new, label)}" if self.new else "; no new ones"
         unused = f"; not in this corpus: {_listed(self.unused, label)}" if self.unused else ""
         return (
             f"starts from {self.source.path}: {self.known} {unit}s keep their weights{new}{unused}"
+        )
+
+
+@dataclass(frozen=True)
+class General:
+    """A general model, and how well it predicts a corpus before any training on it."""
+
+    source: Checkpoint
+    nats_per_step: float
+    known: float  # the share of the corpus that is in its vocabulary
+
+    def __str__(self) -> str:
+        """For the user: why it was chosen."""
+        return (
+            f"starts from the general model {self.source.path.stem}, which predicts this corpus "
+            f"with {self.nats_per_step:.2f} nats per {self.source.codec.unit} already"
         )
 
 
@@ -51,7 +88,7 @@ def symbols_of(source: Checkpoint) -> Sequence[str]:
 
 
 def inherited(given: Given, source: Checkpoint) -> Given:
-    """The settings of a run that starts from the weights of `source`.
+    """The settings of a run that starts from the weights of `source`: how it reads its corpus.
 
     Raises:
         ConfigError: `given` asks for a network or codec that differs from that of `source`.
@@ -68,16 +105,100 @@ def inherited(given: Given, source: Checkpoint) -> Given:
         wrong.append(f"codec {chosen} does not fit {source.path}, which has {codec.name}")
     if wrong:
         raise ConfigError(f"{'; '.join(wrong)}: drop the setting, or --init-from")
-    data = codec.inherited() | given["data"] | {"codec": codec.name}
-    return given | {"model": old | given["model"], "data": data}
+    return given | {"data": codec.inherited() | given["data"] | {"codec": codec.name}}
+
+
+def tuning_defaults(
+    medium: Medium, source: Checkpoint, corpus_steps: int, *, on_gpu: bool
+) -> Defaults:
+    """The default settings of a run that starts from the weights of `source`.
+
+    The network is that of `source`.  The medium knows how to train general models further.  Other
+    models keep their dropout and the like, and get a fraction of the usual learning rate.
+    """
+    model, codec = asdict(source.config.model), source.codec.name
+    if source.path in general_models().values():
+        defaults = medium.fine_tuning(codec, corpus_steps)
+        (size,) = defaults.sizes
+        model = {name: model[name] for name in SHAPE}
+    else:
+        defaults = medium.defaults(codec, corpus_steps, on_gpu=on_gpu)
+        size = next(size for size in defaults.sizes if not size.hurried)
+        size = replace(size, lr=size.lr * FINE_TUNING)
+    names = {field.name for field in fields(Size)}
+    size = replace(size, **{name: value for name, value in model.items() if name in names})
+    others = {name: value for name, value in model.items() if name not in names}
+    return replace(defaults, sizes=(size,), settings={**defaults.settings, "model": others})
+
+
+def leaves_the_network_open(given: Given) -> bool:
+    """Whether the user has left the network to us, so that it may be that of a general model."""
+    return not given["model"].keys() & set(SHAPE)
+
+
+def best_general(paths: Iterable[Path], codec: Codec, steps: NDArray[Any]) -> General | None:
+    """The general model that predicts a corpus best, if a run should start from it.
+
+    Args:
+        paths: of the general models.
+        codec: of the corpus.
+        steps: of the corpus, (N,).
+
+    Raises:
+        CheckpointError: a model is damaged.
+    """
+    if codec.symbols is None or len(steps) > MOST_STEPS:
+        return None
+    sources = [source for source in map(read, paths) if type(source.codec) is type(codec)]
+    predictions = [predicted(source, codec, steps) for source in sources]
+    best = min(predictions, key=lambda found: found.nats_per_step, default=None)
+    if best is None or best.known < LEAST_KNOWN:
+        return None
+    return best if best.nats_per_step <= MOST_OF_COMPRESSED * compressed(steps) else None
+
+
+def compressed(steps: NDArray[Any]) -> float:
+    """The nats per step to which bzip2 compresses the beginning of a corpus, (N,)."""
+    beginning = steps[:MOST_COMPRESSED]
+    return len(bz2.compress(beginning.tobytes())) * 8 * math.log(2) / len(beginning)
 
 
 @torch.no_grad()
-def transfer(network: Network, codec: Codec, source: Checkpoint) -> Transfer:
+def predicted(source: Checkpoint, codec: Codec, steps: NDArray[Any]) -> General:
+    """How well a model predicts excerpts of a corpus, (N,) steps of `codec`, both with symbols.
+
+    Symbols that the model lacks are left out.  The loss is infinite if it knows next to nothing.
+    """
+    places = {symbol: place for place, symbol in enumerate(symbols_of(source))}
+    table = np.array([places.get(symbol, -1) for symbol in codec.symbols or ()])
+    firsts = np.linspace(0, max(0, len(steps) - EXCERPT), EXCERPTS, dtype=np.int64)
+    excerpts = [table[steps[first : first + EXCERPT].astype(np.int64)] for first in firsts]
+    known = [excerpt[excerpt >= 0] for excerpt in excerpts]
+    share = sum(map(len, known)) / sum(map(len, excerpts))
+    length = min(map(len, known))
+    if length <= LEAD_IN + 1:
+        return General(source, math.inf, share)
+    batch = torch.from_numpy(np.stack([excerpt[:length] for excerpt in known]))  # (B, T)
+    network = source.network()
+    _, state = network(batch[:, :LEAD_IN], network.initial_state(len(batch)))
+    _, nats, _ = network.loss(batch[:, LEAD_IN:-1], batch[:, LEAD_IN + 1 :], state)
+    return General(source, float(nats), share)
+
+
+@torch.no_grad()
+def transfer(
+    network: Network, codec: Codec, source: Checkpoint, general: General | None = None
+) -> Transfer:
     """Copy the weights of `source` into a network of the same shape.
 
     The weights of each symbol move to its index in the new vocabulary; those of new symbols keep
     their initial values.
+
+    Args:
+        network: whose weights are replaced.
+        codec: of the corpus.
+        source: the model to start from.
+        general: the same with the reason, if it was chosen and not named.
 
     Raises:
         CheckpointError: the source is damaged.
@@ -100,6 +221,7 @@ def transfer(network: Network, codec: Codec, source: Checkpoint) -> Transfer:
         len(pairs),
         tuple(s for s in symbols if s not in places),
         tuple(s for s in old_symbols if s not in set(symbols)),
+        general,
     )
 
 

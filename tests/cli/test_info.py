@@ -13,6 +13,7 @@ def test_tells_versions_and_devices(command: Command) -> None:
     assert values["packages"]["torch"] != "missing"
     assert {"tales", "maerchen"} <= set(values["corpora"])
     assert "char-rnn" in values["presets"]
+    assert values["models"] == ["english", "german"]
     shown = command("info").stdout
     assert values["python"] in shown
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import charrnn
+from charrnn.files import bundled
 from tests.conftest import Command
 
 
@@ -21,6 +22,15 @@ def test_shows_what_is_in_a_model(command: Command, run: Path) -> None:
     shown = command("inspect", run).stdout
     assert f"{values['sha256']} (matches)" in shown
     assert "hidden 12" in shown
+
+
+def test_a_general_model_has_a_page(command: Command) -> None:
+    page = (bundled("checkpoints") / "english.md").read_text(encoding="utf-8")
+    outcome = command("inspect", "english")
+    assert outcome.returncode == 0
+    assert outcome.stdout.endswith(page)
+    assert "int8" in outcome.stdout
+    assert json.loads(command("inspect", "english", "--json").stdout)["card"] == page
 
 
 def test_a_damaged_model_is_one_line(command: Command, run: Path, tmp_path: Path) -> None:

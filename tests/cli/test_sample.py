@@ -256,7 +256,6 @@ def test_a_full_disk_is_one_line(run: Path, environment: dict[str, str]) -> None
     ("words", "code", "message"),
     [
         (["nowhere"], 1, "nowhere: no such file or run"),
-        ([], 1, "no run under checkpoints/ yet"),
         (["RUN", "-t", "-1"], 1, "--temperature must be at least 0"),
         (["RUN", "-t", "nan"], 1, "--temperature must be a finite number"),
         (["RUN", "--top-p", "0"], 1, "--top-p must be above 0"),
@@ -299,6 +298,19 @@ def test_the_encoding_of_a_prime_is_told(command: Command, run: Path) -> None:
     assert outcome.returncode == 0
     assert "standard input read as cp1252" in outcome.stderr
     assert outcome.stdout.startswith("Bär und Käse, später")
+
+
+def test_a_general_model_is_sampled_without_a_run(command: Command) -> None:
+    german = command("sample", "-p", "Es war", "-n", "40", "--seed", "1", LC_ALL="de_DE.UTF-8")
+    assert german.returncode == 0
+    assert "no run in checkpoints/ yet, so this is the general model german" in german.stderr
+    named = command("sample", "german", "-p", "Es war", "-n", "40", "--seed", "1")
+    assert named.stdout == german.stdout
+    assert named.stdout.startswith("Es war")
+    assert not named.stderr
+    english = command("sample", "-p", "It was", "-n", "40", "--seed", "1", LC_ALL="C")
+    assert "the general model english" in english.stderr
+    assert "the german" not in english.stdout
 
 
 def test_the_newest_run_is_sampled(command: Command, run: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 import charrnn
 from charrnn import config
 from charrnn.errors import ConfigError
+from charrnn.media.sources import corpora
 from charrnn.run import Run
 from charrnn.training.loop import Trainer
 from charrnn.training.prepare import Prepared
@@ -141,3 +143,55 @@ def test_words_are_matched_by_name(corpus: Path, tmp_path: Path) -> None:
     weights = old.network().state_dict()["embedding.weight"]
     place, origin = ready.codec.symbols.index("river"), old.codec.symbols.index("river")
     assert torch.equal(ready.network.embedding.weight[place], weights[origin])
+
+
+QUICK = {"steps": 2, "eval_every": 2, "threads": 1, "precision": "fp32"}
+BASES = random.Random(1)
+KINDS = {
+    "tales": lambda: corpora()["tales"].read_text(encoding="utf-8")[:6000],
+    "maerchen": lambda: corpora()["maerchen"].read_text(encoding="utf-8")[:6000],
+    "dna": lambda: "".join(BASES.choice("ACGT") for _ in range(6000)),
+    "chinese": lambda: "春眠不覺曉，處處聞啼鳥。夜來風雨聲，花落知多少。\n" * 60,
+    "code": lambda: Path(random.__file__).read_text(encoding="utf-8")[:6000],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "model"),
+    [
+        ("tales", {}, "english"),
+        ("tales", {"documents": "line", "dropout": 0.1, "optimizer": "sgd"}, "english"),
+        ("maerchen", {}, "german"),
+        ("tales", {"init_from": "german"}, "german"),
+        ("dna", {"init_from": "english"}, "english"),
+        ("tales", {"init_from": "none"}, None),
+        ("tales", {"init_from": None}, None),
+        ("tales", {"hidden": 512}, None),
+        ("tales", {"norm": "none"}, None),
+        ("tales", {"preset": "tiny"}, None),
+        ("tales", {"codec": "byte"}, None),
+        ("tales", {"codec": "word"}, None),
+        ("dna", {}, None),
+        ("chinese", {}, None),
+    ],
+)
+def test_where_a_run_starts(
+    tmp_path: Path, kind: str, settings: dict[str, object], model: str | None
+) -> None:
+    (tmp_path / "corpus.txt").write_text(KINDS[kind](), encoding="utf-8")
+    with charrnn.train(tmp_path / "corpus.txt", tmp_path / "run", **(QUICK | settings)) as run:
+        notices = [text for text in run.plan.notices if "starts from" in text]
+        assert (run.plan.config.model.hidden == 512) == (model is not None or "hidden" in settings)
+    if model is None:
+        assert not notices
+        return
+    (notice,) = notices
+    assert model in notice
+    assert ("--init-from none" in notice) == ("init_from" not in settings)
+
+
+def test_a_general_model_predicts_better_from_the_first_step(tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text(KINDS["tales"](), encoding="utf-8")
+    events = list(charrnn.train(tmp_path / "corpus.txt", tmp_path / "run", **QUICK))
+    assert events[-1].best_nats_per_step < 1.5
+    assert charrnn.load(tmp_path / "run").checkpoint.weights_as == "fp32"

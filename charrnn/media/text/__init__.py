@@ -73,6 +73,12 @@ WORD_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
         ),
     ),
 )
+# Fine-tuning of the general models: (corpus length below which it applies, size, epochs).
+TUNED_SIZES: tuple[tuple[float, Size, float], ...] = (
+    (60_000, Size(512, 0.2, 16, 64, 6e-4, variational=True), 5.0),
+    (400_000, Size(512, 0.2, 16, 64, 1e-3, variational=True), 3.0),
+    (math.inf, Size(512, 0.2, 32, 64, 1.5e-3, variational=True), 6.0),
+)
 
 
 class Text(Medium):
@@ -144,6 +150,12 @@ class Text(Medium):
             epochs = min(60.0, max(10.0, 30 * (1e5 / corpus_steps) ** (1 / 3)))
         sizes = next(row for limit, row in table if corpus_steps < limit)
         return Defaults(sizes, float(round(epochs)))
+
+    def fine_tuning(self, codec: str, corpus_steps: int) -> Defaults:
+        """As in `Medium`: a few epochs for characters."""
+        rows = ((size, epochs) for limit, size, epochs in TUNED_SIZES if corpus_steps < limit)
+        size, epochs = next(rows)
+        return Defaults((size,), epochs)
 
 
 def codec_class(name: str) -> type[TextCodec]:

@@ -6,6 +6,7 @@ import json
 import locale
 import math
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from charrnn.files import bundled, cannot_write, free_bytes, replacing
 MAX_OWNER_BYTES = 200  # size of the file that names the process writing a run
 OTHER_BYTES = 4 << 20  # disk space for a run's headers and metrics
 CHECKPOINTS = Path("checkpoints")  # runs are created here by default
+GENERAL = ("english", "german")  # the bundled models
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,9 @@ def fresh(name: str) -> Run:
 
 def general_models() -> dict[str, Path]:
     """The bundled general models by name, which is the language they were trained on."""
-    return {path.stem: path for path in sorted(bundled("checkpoints").glob("*.safetensors"))}
+    folder = bundled("checkpoints")
+    files = {name: folder / f"{name}.safetensors" for name in GENERAL}
+    return {name: path for name, path in files.items() if path.exists()}
 
 
 def page_about(path: Path) -> str | None:
@@ -241,7 +245,9 @@ def model_file(target: Path | None) -> Path:
     if target is None:
         runs = [Run(path) for path in CHECKPOINTS.glob("*") if path.is_dir()]
         files = [_model_of(run) for run in runs if run.exists]
-        return max(files, key=lambda path: path.stat().st_mtime, default=_of_the_users_language())
+        if not files:
+            return _of_the_users_language()
+        return max(files, key=lambda path: path.stat().st_mtime)
     models = general_models()
     if target.is_file():
         return target
@@ -260,11 +266,17 @@ def model_file(target: Path | None) -> Path:
 
 def _of_the_users_language() -> Path:
     """The general model for the language of messages, by the locale; otherwise English."""
-    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    language = next(filter(None, names), None) or locale.getlocale()[0] or ""
-    models = general_models()
-    # Language codes, as in de_AT, and Windows names, as in German_Austria.
-    return models["german" if language.lower().startswith(("de", "german")) else "english"]
+    values = map(os.environ.get, ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"))
+    language = next(filter(None, values), None) or locale.getlocale()[0] or ""
+    # A language code, as in de_AT.UTF-8, or a Windows name, as in German_Austria.1252.
+    code = re.split(r"[:_.@-]", language)[0].lower()
+    name = "german" if code in ("de", "german") else "english"
+    if (path := general_models().get(name)) is None:
+        raise CheckpointError(
+            f"no run under {CHECKPOINTS}/ yet, and this installation lacks the general model "
+            f"{name}; train a run (charrnn train) or name a model file"
+        )
+    return path
 
 
 def _model_of(run: Run) -> Path:
@@ -277,4 +289,6 @@ def load(target: str | os.PathLike[str] | None = None) -> Checkpoint:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
+    if target is not None and not os.fspath(target):
+        raise CheckpointError("the name of a model is empty; is a shell variable unset?")
     return read(model_file(None if target is None else Path(target)))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from charrnn.errors import CheckpointError, RunError
-from charrnn.run import Run, fresh, general_models, model_file
+from charrnn.run import Run, fresh, general_models, load, model_file
 
 
 def test_two_processes_cannot_write_one_run(tmp_path: Path) -> None:
@@ -58,10 +58,11 @@ def test_fresh_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_which_model_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     models = general_models()
-    for name, value in (("LC_ALL", ""), ("LC_MESSAGES", ""), ("LANG", "de_AT.UTF-8")):
-        monkeypatch.setenv(name, value)
+    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "de_AT.UTF-8")
     assert model_file(None) == models["german"]
-    monkeypatch.setenv("LC_ALL", "fr_FR.UTF-8")
+    monkeypatch.setenv("LC_ALL", "dev_XX.UTF-8")
     assert model_file(None) == models["english"]
     assert model_file(Path("german")) == models["german"]
     with pytest.raises(CheckpointError, match="the general models are english and german"):
@@ -79,6 +80,14 @@ def test_which_model_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match="no model in this directory"):
         model_file(Path("empty"))
+    with pytest.raises(CheckpointError, match="is a shell variable unset"):
+        load("")
+    monkeypatch.setattr("charrnn.run.GENERAL", ())
+    assert model_file(None) == Path("checkpoints/old/best.safetensors")
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(CheckpointError, match="lacks the general model english"):
+        model_file(None)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "german").write_text("")  # a path comes before a name
     assert model_file(Path("german")) == Path("german")
 

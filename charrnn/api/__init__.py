@@ -50,7 +50,7 @@ def train(
         force: overwrite an existing run.
         init_from: a model file or run, or the name of a general model, whose weights to start
             from; "none" or None: random weights; "auto": a general model if it predicts the corpus
-            well, and neither a preset nor a setting chooses the network.
+            well, no preset describes the network and no setting asks for another.
         ignorable: names of settings that may have no effect, e.g. because they come from the
             environment; for all others that is an error.
         settings: any setting of `charrnn train --help` by name, e.g. `hidden=256, minutes=3`.
@@ -61,10 +61,12 @@ def train(
     given = config.from_flags(settings)
     named = [n for values in given.values() for n in values if n not in ignorable]
     source = None if init_from in (None, "none", "auto") else read_model(init_from)
-    general = list(general_models().values()) if init_from == "auto" else []
+    below = load_preset(preset)
+    is_open = init_from == "auto" and not below["model"]
+    general = list(general_models().values()) if is_open else []
     if source is not None:
         given["data"].setdefault("codec", source.codec.name)
-    given = layering.over_preset(load_preset(preset), given)
+    given = layering.over_preset(below, given)
     among = layering.possible_media(given, named)
     paths = [files] if isinstance(files, str | os.PathLike) else list(files)
     codec = config.value(given, "codec")
@@ -156,7 +158,8 @@ def load(target: AnyPath | None = None) -> Model:
     """Open a model.
 
     Args:
-        target: a model file or a run directory; None: the newest run in `checkpoints/`.
+        target: a model file, a run directory, or "english" or "german", the general models; None:
+            the newest run in `checkpoints/`, or the general model for the user's language.
 
     Raises:
         CheckpointError: there is no model, or it is damaged.

@@ -337,5 +337,5 @@ def _unused_time(given: Given, training: TrainingConfig, seconds: float) -> tupl
         return ()
     return (
         f"more than {training.epochs:g} epochs do not help with a corpus of this length; "
-        "to use more of the time, give --epochs or a larger --hidden",
+        "to use more of the time, give --epochs",
     )

@@ -31,7 +31,6 @@ from charrnn.training.transfer import (
     General,
     best_general,
     inherited,
-    leaves_the_network_open,
     transfer,
     tuning_defaults,
 )
@@ -93,7 +92,7 @@ def prepared(
         force: overwrite an existing run.
         init_from: a model whose weights to start from.
         general_models: files of models to start from instead, if one predicts the corpus well and
-            the network is left open.
+            has the network that is asked for.
 
     Raises:
         RunError: the directory is in use, or contains a run and `force` is not given.
@@ -121,13 +120,16 @@ def prepared(
         encoded = run.path / ".corpus.npy.partial"
         try:
             corpus = encode(sources, codec, reason, given, encoded)
-            general = None
-            if init_from is None and leaves_the_network_open(given):
-                steps = np.load(corpus.path, mmap_mode="r", allow_pickle=False)
-                general = best_general(general_models, corpus.codec, steps)
+            general = None if init_from else _general(general_models, given, corpus)
             yield _planned(run, given, device, corpus, init_from, general)
         finally:
             encoded.unlink(missing_ok=True)
+
+
+def _general(paths: Iterable[Path], given: Given, corpus: Encoded) -> General | None:
+    """The general model to start from, if any."""
+    steps = np.load(corpus.path, mmap_mode="r", allow_pickle=False)
+    return best_general(paths, given, corpus.codec, steps)
 
 
 @contextmanager

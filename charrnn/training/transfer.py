@@ -26,9 +26,10 @@ SHAPE = ("cell", "hidden", "layers", "embedding", "norm", "cell_norm", "skip", "
 FINE_TUNING = 1 / 3  # of the learning rate, for weights that are already trained
 LISTED = 12  # symbols that the notice names
 # A run starts from a general model that knows this share of its corpus and, before any training,
-# predicts it with at most this multiple of the nats that bzip2 needs: what repeats itself
-# is learnt sooner from nothing.  See configs/README.md.
-LEAST_KNOWN, MOST_OF_COMPRESSED, MOST_STEPS = 0.9, 1.6, 20_000_000
+# predicts it with at most these multiples of the nats that bzip2 needs (what repeats itself is
+# learnt sooner from nothing) and of the entropy of its symbols (above, it is another kind of text),
+# up to a length in steps.  See configs/README.md.
+LEAST_KNOWN, MOST_OF_BZIP2, MOST_OF_ENTROPY, MOST_STEPS = 0.9, 1.1, 0.75, 20_000_000
 EXCERPTS, EXCERPT = 8, 640  # from all over the corpus, to find that out; their length in steps
 LEAD_IN = 64  # steps at the beginning of each that only give context
 MOST_COMPRESSED = 1 << 20  # steps; bzip2 does not look back further
@@ -52,9 +53,9 @@ class Transfer:
             return f"{self.general}{new}; --init-from none starts from random weights"
         new = f"; new, and initialised: {_listed(self.new, label)}" if self.new else "; no new ones"
         unused = f"; not in this corpus: {_listed(self.unused, label)}" if self.unused else ""
-        return (
-            f"starts from {self.source.path}: {self.known} {unit}s keep their weights{new}{unused}"
-        )
+        is_general = self.source.path in general_models().values()
+        name = f"the general model {self.source.path.stem}" if is_general else self.source.path
+        return f"starts from {name}: {self.known} {unit}s keep their weights{new}{unused}"
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,14 @@ class General:
     source: Checkpoint
     nats_per_step: float
     known: float  # the share of the corpus that is in its vocabulary
+    entropy: float  # of the corpus's symbols, in nats
 
     def __str__(self) -> str:
         """For the user: why it was chosen."""
         return (
             f"starts from the general model {self.source.path.stem}, which predicts this corpus "
-            f"with {self.nats_per_step:.2f} nats per {self.source.codec.unit} already"
+            f"with {self.nats_per_step:.2f} nats per {self.source.codec.unit} already (their "
+            f"frequencies alone: {self.entropy:.2f})"
         )
 
 
@@ -97,8 +100,7 @@ def inherited(given: Given, source: Checkpoint) -> Given:
     old, codec = asdict(source.config.model), source.codec
     wrong = [
         f"{name} {given['model'][name]} does not fit {source.path}, which has {old[name]}"
-        for name in SHAPE
-        if given["model"].get(name, old[name]) != old[name]
+        for name in _differences(given, source)
     ]
     chosen, allowed = value(given, "codec"), {"auto", codec.name}
     if chosen not in allowed:
@@ -106,6 +108,12 @@ def inherited(given: Given, source: Checkpoint) -> Given:
     if wrong:
         raise ConfigError(f"{'; '.join(wrong)}: drop the setting, or --init-from")
     return given | {"data": codec.inherited() | given["data"] | {"codec": codec.name}}
+
+
+def _differences(given: Given, source: Checkpoint) -> list[str]:
+    """The settings of the network that ask for another one than that of `source`."""
+    old, asked = asdict(source.config.model), given["model"]
+    return [name for name in SHAPE if asked.get(name, old[name]) != old[name]]
 
 
 def tuning_defaults(
@@ -131,16 +139,14 @@ def tuning_defaults(
     return replace(defaults, sizes=(size,), settings={**defaults.settings, "model": others})
 
 
-def leaves_the_network_open(given: Given) -> bool:
-    """Whether the user has left the network to us, so that it may be that of a general model."""
-    return not given["model"].keys() & set(SHAPE)
-
-
-def best_general(paths: Iterable[Path], codec: Codec, steps: NDArray[Any]) -> General | None:
+def best_general(
+    paths: Iterable[Path], given: Given, codec: Codec, steps: NDArray[Any]
+) -> General | None:
     """The general model that predicts a corpus best, if a run should start from it.
 
     Args:
         paths: of the general models.
+        given: the user's settings; a model with another network is left out.
         codec: of the corpus.
         steps: of the corpus, (N,).
 
@@ -149,16 +155,24 @@ def best_general(paths: Iterable[Path], codec: Codec, steps: NDArray[Any]) -> Ge
     """
     if codec.symbols is None or len(steps) > MOST_STEPS:
         return None
-    sources = [source for source in map(read, paths) if type(source.codec) is type(codec)]
+    sources = [
+        source
+        for source in map(read, paths)
+        if type(source.codec) is type(codec) and not _differences(given, source)
+    ]
     predictions = [predicted(source, codec, steps) for source in sources]
-    best = min(predictions, key=lambda found: found.nats_per_step, default=None)
-    if best is None or best.known < LEAST_KNOWN:
-        return None
-    return best if best.nats_per_step <= MOST_OF_COMPRESSED * compressed(steps) else None
+    suitable = [
+        found
+        for found in predictions
+        if found.known >= LEAST_KNOWN
+        and found.nats_per_step <= MOST_OF_ENTROPY * found.entropy
+        and found.nats_per_step <= MOST_OF_BZIP2 * bzip2_nats(steps)
+    ]
+    return min(suitable, key=lambda found: found.nats_per_step, default=None)
 
 
-def compressed(steps: NDArray[Any]) -> float:
-    """The nats per step to which bzip2 compresses the beginning of a corpus, (N,)."""
+def bzip2_nats(steps: NDArray[Any]) -> float:
+    """The nats per step that bzip2 needs for the beginning of a corpus, (N,)."""
     beginning = steps[:MOST_COMPRESSED]
     return len(bz2.compress(beginning.tobytes())) * 8 * math.log(2) / len(beginning)
 
@@ -175,14 +189,17 @@ def predicted(source: Checkpoint, codec: Codec, steps: NDArray[Any]) -> General:
     excerpts = [table[steps[first : first + EXCERPT].astype(np.int64)] for first in firsts]
     known = [excerpt[excerpt >= 0] for excerpt in excerpts]
     share = sum(map(len, known)) / sum(map(len, excerpts))
+    _, counts = np.unique(np.concatenate(excerpts), return_counts=True)
+    portions = counts / counts.sum()
+    entropy = -float(np.sum(portions * np.log(portions)))
     length = min(map(len, known))
     if length <= LEAD_IN + 1:
-        return General(source, math.inf, share)
+        return General(source, math.inf, share, entropy)
     batch = torch.from_numpy(np.stack([excerpt[:length] for excerpt in known]))  # (B, T)
     network = source.network()
     _, state = network(batch[:, :LEAD_IN], network.initial_state(len(batch)))
     _, nats, _ = network.loss(batch[:, LEAD_IN:-1], batch[:, LEAD_IN + 1 :], state)
-    return General(source, float(nats), share)
+    return General(source, float(nats), share, entropy)
 
 
 @torch.no_grad()

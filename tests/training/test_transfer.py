@@ -153,7 +153,17 @@ KINDS = {
     "dna": lambda: "".join(BASES.choice("ACGT") for _ in range(6000)),
     "chinese": lambda: "春眠不覺曉，處處聞啼鳥。夜來風雨聲，花落知多少。\n" * 60,
     "code": lambda: Path(random.__file__).read_text(encoding="utf-8")[:6000],
+    "little code": lambda: Path(charrnn.run.__file__).read_text(encoding="utf-8")[:2000],
+    "numbers": lambda: "\n".join(f"{BASES.random():.4f},{BASES.randrange(99)}" for _ in range(50)),
+    "few numbers": lambda: "\n".join(str(BASES.randrange(9999)) for _ in range(20)),
+    "names": lambda: "\n".join(NAMES * 2),
+    "tune": lambda: "X:1\nM:6/8\nK:G\n" + "GBd gBd|cAF DEF|" * 8,
+    "capitals": lambda: KINDS["tales"]().upper(),
+    "phrases": lambda: "\n".join(
+        f"The {BASES.choice(NAMES)} sees the {BASES.choice(NAMES)}." for _ in range(400)
+    ),
 }
+NAMES = ["Anna", "Bert", "Carla", "Dieter", "Emil", "Frieda", "Gustav", "Hanna", "Ilse", "Jonas"]
 
 
 @pytest.mark.parametrize(
@@ -166,13 +176,22 @@ KINDS = {
         ("dna", {"init_from": "english"}, "english"),
         ("tales", {"init_from": "none"}, None),
         ("tales", {"init_from": None}, None),
-        ("tales", {"hidden": 512}, None),
+        ("tales", {"hidden": 512}, "english"),
+        ("tales", {"hidden": 256}, None),
         ("tales", {"norm": "none"}, None),
         ("tales", {"preset": "tiny"}, None),
         ("tales", {"codec": "byte"}, None),
         ("tales", {"codec": "word"}, None),
         ("dna", {}, None),
         ("chinese", {}, None),
+        ("code", {}, None),
+        ("little code", {}, None),
+        ("numbers", {}, None),
+        ("few numbers", {}, None),
+        ("names", {}, None),
+        ("tune", {}, None),
+        ("capitals", {}, None),
+        ("phrases", {}, None),
     ],
 )
 def test_where_a_run_starts(
@@ -181,7 +200,7 @@ def test_where_a_run_starts(
     (tmp_path / "corpus.txt").write_text(KINDS[kind](), encoding="utf-8")
     with charrnn.train(tmp_path / "corpus.txt", tmp_path / "run", **(QUICK | settings)) as run:
         notices = [text for text in run.plan.notices if "starts from" in text]
-        assert (run.plan.config.model.hidden == 512) == (model is not None or "hidden" in settings)
+        assert (run.plan.config.model.hidden == 512) == (model is not None)
     if model is None:
         assert not notices
         return

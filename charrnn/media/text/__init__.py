@@ -75,7 +75,7 @@ WORD_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
 )
 # Fine-tuning of the general models: (corpus length below which it applies, size, epochs).
 TUNED_SIZES: tuple[tuple[float, Size, float], ...] = (
-    (60_000, Size(512, 0.2, 16, 64, 6e-4, variational=True), 5.0),
+    (60_000, Size(512, 0.2, 16, 64, 1e-3, variational=True), 5.0),
     (400_000, Size(512, 0.2, 16, 64, 1e-3, variational=True), 3.0),
     (math.inf, Size(512, 0.2, 32, 64, 1.5e-3, variational=True), 6.0),
 )

@@ -71,8 +71,8 @@ class General:
         """For the user: why it was chosen."""
         return (
             f"starts from the general model {self.source.path.stem}, which predicts this corpus "
-            f"with {self.nats_per_step:.2f} nats per {self.source.codec.unit} already (their "
-            f"frequencies alone: {self.entropy:.2f})"
+            f"with {self.nats_per_step:.2f} nats per {self.source.codec.unit} already, where their "
+            f"frequencies alone give {self.entropy:.2f}"
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -32,8 +33,23 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def computes_as_then() -> bool:
+    """Whether this machine rounds as the one that wrote the files.
+
+    The matrix libraries choose their kernels by the maker of the processor, so that two makers can
+    agree on one LSTM and not on a whole run.
+    """
+    cpu = Path("/proc/cpuinfo")
+    maker = re.search(r"vendor_id\s*: (\w+)", cpu.read_text()) if cpu.exists() else None
+    return (
+        maker is not None
+        and maker[1] == EXPECTED["maker"]
+        and arithmetic() == EXPECTED["arithmetic"]
+    )
+
+
 def arithmetic() -> str:
-    """A digest of what this processor and these libraries compute: another one rounds otherwise."""
+    """A digest of what this processor and these libraries compute for an LSTM."""
     torch.manual_seed(0)
     lstm, steps = torch.nn.LSTM(12, 12), torch.randn(9, 4, 12)
     threads = torch.get_num_threads()
@@ -65,7 +81,7 @@ def test_an_old_model_samples_the_same(old: Path, command: Command) -> None:
     kind = old.name
     if kind == "sound":
         command("sample", old, "-n", 1, "--seed", 3, "-o", "out.wav")
-        if arithmetic() == EXPECTED["arithmetic"]:
+        if computes_as_then():
             product = (old.parent / "out.wav").read_bytes()
             assert digest(product) == EXPECTED[kind]["sample_sha256"]
         found, _ = soundfile.read(old.parent / "out.wav", dtype="float32")
@@ -91,7 +107,7 @@ def test_an_old_run_resumes_to_the_same_bytes(old: Path) -> None:
     charrnn.resume(old).run()
     for name in ("best", "last"):
         path = old / f"{name}.safetensors"
-        if arithmetic() == EXPECTED["arithmetic"]:
+        if computes_as_then():
             assert digest(path.read_bytes()) == EXPECTED[old.name][name]
         loaded = checkpoint.read(path)
         assert loaded.training["step"] == EXPECTED[old.name][f"{name}_step"]

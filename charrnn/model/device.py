@@ -122,6 +122,17 @@ def out_of_memory(batch: int, length: int, fits: Callable[[int], bool]) -> Itera
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: for the same rounding each time, or for what is too small for two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def gradients_in_evaluation() -> Iterator[None]:
     """For gradients of a network in evaluation mode, which the kernels of cuDNN do not have."""
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):

@@ -223,11 +223,6 @@ def initial_network(model: ModelConfig, codec: Codec, seed: int) -> Network:
 
     It is created on one thread: with two, rounding in orthogonal matrices would differ.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return Network(model, codec.step)
-    finally:
-        torch.set_num_threads(before)
+    with devices.one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(model, codec.step)

@@ -19,6 +19,7 @@ from charrnn.config import Given, value
 from charrnn.errors import ConfigError
 from charrnn.media.codec import Codec, first_of
 from charrnn.media.medium import Defaults, Medium, Size
+from charrnn.model import device as devices
 from charrnn.model.network import Network
 from charrnn.run import general_models
 
@@ -197,8 +198,9 @@ def predicted(source: Checkpoint, codec: Codec, steps: NDArray[Any]) -> General:
         return General(source, math.inf, share, entropy)
     batch = torch.from_numpy(np.stack([excerpt[:length] for excerpt in known]))  # (B, T)
     network = source.network()
-    _, state = network(batch[:, :LEAD_IN], network.initial_state(len(batch)))
-    _, nats, _ = network.loss(batch[:, LEAD_IN:-1], batch[:, LEAD_IN + 1 :], state)
+    with devices.one_thread():
+        _, state = network(batch[:, :LEAD_IN], network.initial_state(len(batch)))
+        _, nats, _ = network.loss(batch[:, LEAD_IN:-1], batch[:, LEAD_IN + 1 :], state)
     return General(source, float(nats), share, entropy)
 
 

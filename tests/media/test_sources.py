@@ -103,6 +103,13 @@ def test_a_mark_is_dropped_if_the_encoding_names_its_byte_order(tmp_path: Path, 
     assert text_of(tmp_path / "a.txt", encoding=order) == "ab"
 
 
+def test_nothing_is_dropped_where_there_is_no_mark(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_text("- an item", encoding="latin-1")
+    for name in ("latin-1", "utf-8", "auto"):
+        assert text_of(path, encoding=name) == "- an item"
+
+
 def test_unknown_encodings_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     for name in ("utf-9", "hex", "zip", "a\0b"):

@@ -98,8 +98,9 @@ class Decoded:
             encoding, skipped = self._encoding, 0
             if _is_auto(encoding):
                 encoding, skipped = _marked_encoding(block)
-            elif block.startswith(mark := MARKS.get(codecs.lookup(encoding).name, b"-")):
-                skipped = len(mark)
+            else:
+                mark = MARKS.get(codecs.lookup(encoding).name, b"")
+                skipped = len(mark) if block.startswith(mark) else 0
             begins = block[:BEGINNING]
             is_auto = _is_auto(self._encoding)
             reader = _FileDecoder(name, encoding, begins, is_auto=is_auto, remedy=self._remedy)

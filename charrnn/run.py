@@ -224,11 +224,14 @@ def general_models() -> dict[str, Path]:
     return {name: path for name, path in files.items() if path.exists()}
 
 
+def is_general(path: Path) -> bool:
+    """Whether a file is one of the general models."""
+    return path in general_models().values()
+
+
 def page_about(path: Path) -> str | None:
     """The page about a general model, in Markdown; None: the file is none."""
-    if path not in general_models().values():
-        return None
-    return path.with_suffix(".md").read_text(encoding="utf-8")
+    return path.with_suffix(".md").read_text(encoding="utf-8") if is_general(path) else None
 
 
 def model_file(target: Path | None) -> Path:

@@ -134,13 +134,13 @@ def command(
     you do not give is as the run was set up. A model of documents generates one per sample.
     """
     from charrnn.api import load
-    from charrnn.run import CHECKPOINTS, general_models
+    from charrnn.run import CHECKPOINTS, is_general
 
     settings["temperature"] = numbers(settings["temperature"], "--temperature")
     stored = config.all_settings()
     config.from_flags({n: v for n, v in settings.items() if n in stored}, dashed=True)
     loaded = load(model)
-    if model is None and loaded.path in general_models().values():
+    if model is None and is_general(loaded.path):
         note(
             f"no run in {CHECKPOINTS}/ yet, so this is the general model {loaded.path.stem}; "
             "train one of your own with: charrnn train CORPUS",

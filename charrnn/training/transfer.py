@@ -21,7 +21,7 @@ from charrnn.media.codec import Codec, first_of
 from charrnn.media.medium import Defaults, Medium, Size
 from charrnn.model import device as devices
 from charrnn.model.network import Network
-from charrnn.run import general_models
+from charrnn.run import is_general
 
 SHAPE = ("cell", "hidden", "layers", "embedding", "norm", "cell_norm", "skip", "dense")
 FINE_TUNING = 1 / 3  # of the learning rate, for weights that are already trained
@@ -54,8 +54,8 @@ class Transfer:
             return f"{self.general}{new}; --init-from none starts from random weights"
         new = f"; new, and initialised: {_listed(self.new, label)}" if self.new else "; no new ones"
         unused = f"; not in this corpus: {_listed(self.unused, label)}" if self.unused else ""
-        is_general = self.source.path in general_models().values()
-        name = f"the general model {self.source.path.stem}" if is_general else self.source.path
+        path = self.source.path
+        name = f"the general model {path.stem}" if is_general(path) else path
         return f"starts from {name}: {self.known} {unit}s keep their weights{new}{unused}"
 
 
@@ -126,7 +126,7 @@ def tuning_defaults(
     models keep their dropout and the like, and get a fraction of the usual learning rate.
     """
     model, codec = asdict(source.config.model), source.codec.name
-    if source.path in general_models().values():
+    if is_general(source.path):
         defaults = medium.fine_tuning(codec, corpus_steps)
         (size,) = defaults.sizes
         model = {name: model[name] for name in SHAPE}

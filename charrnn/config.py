@@ -53,7 +53,7 @@ class Setting:
     hint: Any  # its type
     default: Any  # dataclasses.MISSING: chosen by the plan if it is not given
     meta: Mapping[str, Any]
-    owner: str = ""  # the medium that declares it; "": it is for all media
+    owners: tuple[str, ...] = ()  # the media that declare it; empty: it is for all media
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -69,19 +69,19 @@ class Setting:
         return "--" + self.name.replace("_", "-")
 
 
-def declared(kind: type[Any], section: str = "", owner: str = "") -> Mapping[str, Setting]:
+def declared(kind: type[Any], section: str = "") -> Mapping[str, Setting]:
     """The settings that a class declares, by name."""
-    return _declared(kind, section, owner)  # type: ignore[arg-type]
+    return _declared(kind, section)  # type: ignore[arg-type]
 
 
 @functools.cache
-def _declared(kind: Any, section: str, owner: str) -> dict[str, Setting]:
+def _declared(kind: Any, section: str) -> dict[str, Setting]:
     hints = typing.get_type_hints(kind)
     found = {}
     for field in dataclasses.fields(kind):
         where = section or field.metadata["section"]
         hint = hints[field.name]
-        found[field.name] = Setting(field.name, where, hint, field.default, field.metadata, owner)
+        found[field.name] = Setting(field.name, where, hint, field.default, field.metadata)
     return found
 
 
@@ -94,16 +94,21 @@ def declared_values(given: Given, kind: type[Any], section: str = "") -> dict[st
 def all_settings() -> dict[str, Setting]:
     """Every setting by name: the general ones, then those of each medium."""
     found = {k: v for section, kind in SECTIONS.items() for k, v in declared(kind, section).items()}
-    for medium in reversed(media.MEDIA.values()):
-        found |= declared(medium.settings, owner=medium.name)
-    return found
+    return found | _of_media("settings")
 
 
 def all_options() -> dict[str, Setting]:
     """Every option of a single call of `sample`, by name."""
+    return _of_media("options")
+
+
+def _of_media(what: str) -> dict[str, Setting]:
+    """What the media declare, by name; media that inherit the same declaration share it."""
     found: dict[str, Setting] = {}
     for medium in reversed(media.MEDIA.values()):
-        found |= declared(medium.options, owner=medium.name)
+        for name, setting in declared(getattr(medium, what)).items():
+            owners = (*found[name].owners, medium.name) if name in found else (medium.name,)
+            found[name] = dataclasses.replace(setting, owners=owners)
     return found
 
 

@@ -64,21 +64,23 @@ def possible_media(given: Given, names: Collection[str]) -> list[Medium]:
 
 def _fits(setting: Setting, medium: Medium) -> bool:
     """Whether a setting can have an effect on a corpus of this medium."""
-    return setting.owner in ("", medium.name) and setting.meta["kind"] in ("", medium.kind.kind)
+    is_own = not setting.owners or medium.name in setting.owners
+    return is_own and setting.meta["kind"] in ("", medium.kind.kind)
 
 
 def _is_for(setting: Setting) -> str:
     """What a setting is for, if it is not for all media; for messages."""
-    if setting.owner:
-        return f"is for {setting.owner}"
-    names = [m.name for m in media.MEDIA.values() if m.kind.kind == setting.meta["kind"]]
+    if setting.owners:
+        return f"is for {', '.join(setting.owners)}"
+    known = reversed(media.MEDIA.values())
+    names = [medium.name for medium in known if medium.kind.kind == setting.meta["kind"]]
     return f"is for {', '.join(names)}"
 
 
 def _owned(names: Collection[str], possible: list[Medium]) -> str:
     """The settings that have ruled out other media; for messages."""
     known = all_settings()
-    owned = [known[n].flag for n in names if known[n].owner == possible[0].name]
+    owned = [known[n].flag for n in names if possible[0].name in known[n].owners]
     return ", ".join(owned) or possible[0].name
 
 

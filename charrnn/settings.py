@@ -71,12 +71,21 @@ class NoSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PrimeOptions:
+    """The option of media whose primes are files, for them to inherit."""
+
+    include_prime: bool = setting(
+        "Begin the output with what --prime gives.", "Sound and notes", default=False
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """How the corpus is cut into steps and batches."""
 
     codec: str = setting(
-        "What one step is: a character, word or byte of text, or a spectrogram frame of sound "
-        "(audio). auto looks at the files.",
+        "What one step is: a character, word or byte of text, an event of a tune (notes), or a "
+        "spectrogram frame of sound (audio). auto looks at the files.",
         "Corpus",
         default="auto",
     )

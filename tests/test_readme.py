@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import ROOT, TEXT
 from tests.sounds import music, recorded
+from tests.tunes import folder_of_tunes
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -42,6 +43,10 @@ def desk(tmp_path: Path, environment: dict[str, str]) -> tuple[Path, dict[str, s
     (tmp_path / "recordings").mkdir()
     for number, name in enumerate(("first.wav", "second.flac")):
         recorded(tmp_path / "recordings" / name, music(2.0, seed=number))
+    folder_of_tunes(tmp_path / "my-midi-files", 4)
+    (tmp_path / "my-midi-files" / "tune00.mid").rename(tmp_path / "my-midi-files" / "first.mid")
+    tune = "T:t\nM:4/4\nL:1/8\nK:C\n|: C2DE F2GA | BAGF EDC2 :|\n\n"
+    (tmp_path / "my-book.abc").write_text("".join(f"X:{n}\n{tune}" for n in range(6)))
     rows = "".join(f'{n},"one, two and ""{n}"""\n' for n in range(40))
     (tmp_path / "posts.csv").write_text("id,text\n" + rows)
     (tmp_path / "names.txt").write_text("Anna\nAntje\nBert\n" * 20)

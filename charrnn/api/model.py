@@ -131,10 +131,12 @@ class Model:
         """Samples; each one is generated while you iterate over it.
 
         A text sample yields pieces of text and has `.text`; a sound sample yields blocks of audio
-        and has `.sound` (an array) and `.rate`.  Both have `.save(path)`.
+        and has `.sound` (an array) and `.rate`; a sample of notes yields those of each bar and has
+        `.tune`.  All have `.save(path)`.
 
         Args:
-            length: the maximum number of steps; for sound, seconds; None: a default.
+            length: the maximum number of steps; for sound, seconds; for notes, bars; None: a
+                default.
             num: the number of samples.
             prime: the text to continue; for other media, the name of a file; or a result of
                 `Model.prime`.
@@ -212,7 +214,7 @@ class Model:
             self.runtime,
             self.codec,
             prime=prime,
-            length=self.codec.steps_in(length),
+            length=length,
             width=width,
             config=changed.sampling,
             settings=changed.codec_settings,
@@ -221,7 +223,7 @@ class Model:
             tune=tune,
         )
         own = changed.codec_settings
-        best = [product(self.codec, each, prime, own, options) for each in hypotheses[:num]]
+        best = [product(self.codec, each, prime, length, own, options) for each in hypotheses[:num]]
         for index, sample in enumerate(best):
             sample.index = index
         return best
@@ -288,7 +290,8 @@ class Model:
         dynamic: bool = False,
         **settings: Any,
     ) -> Report:
-        """Compute the loss of files, or of a text; for sound, also compare samples with the files.
+        """Compute the loss of files, or of a text; for sound and notes, also compare samples with
+        the files.
 
         Args:
             files: one path or several.

@@ -82,16 +82,16 @@ def command(
     ] = False,
     picture: Annotated[
         Path | None,
-        typer.Option(help="PNG file for the spectrograms of recording and free run."),
+        typer.Option(help="PNG file that shows corpus and free run: spectrograms or piano rolls."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
     **settings: Any,
 ) -> None:
-    """Evaluate a model on text or recordings: charrnn evaluate RUN held-out.txt
+    """Evaluate a model on text, tunes or recordings: charrnn evaluate RUN held-out.txt
 
-    Prints the loss in nats, bits and perplexity; lower is better. For sound, also what the codec
-    loses, and how free runs compare with the recording: 1 is ideal.
+    Prints the loss in nats, bits and perplexity; lower is better. For sound and notes, also how
+    free runs compare with the files: 1 is ideal. For sound, also what the codec loses.
     """
     from charrnn.api import load
 

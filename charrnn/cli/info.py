@@ -15,7 +15,10 @@ from charrnn.cli.terminal import table
 from charrnn.files import bundled
 from charrnn.presets import presets
 
-PACKAGES = ("torch", "numpy", "safetensors", "typer", "rich", "scipy", "soundfile", "soxr")
+PACKAGES = (
+    *("torch", "numpy", "safetensors", "typer", "rich", "scipy"),
+    *("soundfile", "soxr", "symusic"),
+)
 
 
 def build() -> Callable[..., None]:

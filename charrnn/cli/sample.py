@@ -1,4 +1,4 @@
-"""`charrnn sample`: generate text, sound or whatever the model was trained on."""
+"""`charrnn sample`: generate text, notes, sound or whatever the model was trained on."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def command(
             "-n",
             min=0,
             help="Length of a sample: characters (words, bytes) of text, at most; seconds of "
-            "sound. (default: 1000, or 10 s)",
+            "sound; bars of notes. (default: 1000, 10 s, or the whole tune)",
         ),
     ] = None,
     prime: Annotated[
@@ -62,8 +62,8 @@ def command(
         typer.Option(
             "--prime",
             "-p",
-            help="What to continue: text (\\n is a newline), or the file of a recording; - reads "
-            "standard input.",
+            help="What to continue: text (\\n is a newline), or the file of a recording or a tune; "
+            "- reads standard input.",
         ),
     ] = None,
     prime_file: Annotated[
@@ -73,7 +73,7 @@ def command(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="File with what to continue on each line: text, or the name of a recording; "
+            help="File with what to continue on each line: text, or the name of a file; "
             "- reads standard input. Each line gets --num samples.",
         ),
     ] = None,
@@ -97,10 +97,15 @@ def command(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="File to write; - is standard output."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="File to write, or directory for several samples; - is standard output.",
+        ),
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(help="PNG file to draw the samples in; sound: spectrograms.")
+        Path | None,
+        typer.Option(help="PNG file to draw the samples in: spectrograms, or piano rolls."),
     ] = None,
     json_lines: Annotated[
         bool, typer.Option("--json", help="Write one JSON object per sample.")
@@ -128,7 +133,7 @@ def command(
     ] = None,
     **settings: Any,
 ) -> None:
-    """Generate text or sound from a model: charrnn sample -n 500 -p "Once"
+    """Generate text, notes or sound from a model: charrnn sample -n 500 -p "Once"
 
     Order: repetition penalty and constraints, temperature, top-k, top-p, min-p, typical-p. What
     you do not give is as the run was set up. A model of documents generates one per sample.
@@ -327,9 +332,13 @@ def _paths(
 ) -> Iterator[Path | None]:
     """The file for each sample; None: standard output."""
     suffixes, codec = loaded.codec.suffixes, loaded.codec
+    stem = f"{loaded.path.resolve().parent.name}-{0 if seed is None else seed}"
     if out is None and (sys.stdout.isatty() or json_lines or several):
-        stem = f"{loaded.path.resolve().parent.name}-{0 if seed is None else seed}"
         out = Path(f"{stem}{suffixes[0]}")
+    elif out is not None and (out.is_dir() or (several and not out.suffix and str(out) != "-")):
+        with cannot_write(out, SamplingError):
+            out.mkdir(parents=True, exist_ok=True)
+        out /= f"{stem}{suffixes[0]}"
     if out is None or str(out) == "-":
         if sys.stdout.isatty():
             raise UsageError(

@@ -88,7 +88,7 @@ def command(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
     **settings: Any,
 ) -> None:
-    """Train a model on text or recordings: charrnn train book.txt --minutes 3
+    """Train a model on text, tunes or recordings: charrnn train book.txt --minutes 3
 
     What you do not give is chosen from the corpus and the machine. Every setting can also come
     from the environment, e.g. CHARRNN_DEVICE=cpu, or from a preset.

@@ -65,13 +65,16 @@ def encode(sources: Sources, codec: str, reason: str, given: Given, path: Path) 
             raise CorpusError(f"{sources}: too short: {count} of at least {MIN_STEPS} steps")
         learnt = learner.codec
         notices = learner.notices
+        ends = None
         if learnt.end is not None:
             ends = corpus.places(corpus.read(path), learnt.end)
-            corpus.rewrite(path, lambda steps: corpus.shuffled(steps, ends, seed))
-            return Encoded(path, count, learnt, reason, len(ends), None, notices=notices)
+        documents = None if ends is None else len(ends)
         if learner.val_fraction is not None:
             share, held = learner.val_fraction, learner.held_out
-            return Encoded(path, count, learnt, reason, None, share, held, notices)
+            return Encoded(path, count, learnt, reason, documents, share, held, notices)
+        if ends is not None:
+            corpus.rewrite(path, lambda steps: corpus.shuffled(steps, ends, seed))
+            return Encoded(path, count, learnt, reason, documents, None, notices=notices)
         fraction = corpus.default_val_fraction(count) if fraction is None else fraction
         spans, held, more = _held_out(corpus.read(path), learner.ends, fraction, seed)
         if not spans:

@@ -1,4 +1,4 @@
-"""The media, i.e. the kinds of corpus (text, sound), behind one protocol: files to steps and back.
+"""The media (text, sound, notes) behind one protocol: files to steps and back.
 
 `MEDIA` lists them.  Code outside this folder never checks which medium a corpus is.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.media.codec import Codec
 from charrnn.media.medium import Medium
+from charrnn.media.notes import Notes
 from charrnn.media.sound import Sound
 from charrnn.media.sources import Sources, head_of
 from charrnn.media.text import Text
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # In the order in which they are tried on a file; the last one is the fallback.
 MEDIA: dict[str, Medium] = {
+    "notes": Notes(),
     "sound": Sound(),
     "text": Text(),
 }
@@ -54,21 +56,22 @@ def refuse_collisions(medium: Medium, others: Iterable[Medium]) -> None:
     Raises:
         ConfigError: names a codec or setting that another has, or that is declared wrongly.
     """
-    taken = dict.fromkeys(RESERVED, "the commands")
+    taken: dict[str, tuple[str, Any]] = dict.fromkeys(RESERVED, ("the commands", None))
     for kind in SECTIONS.values():
-        taken |= {field.name: "all media" for field in dataclasses.fields(kind)}
+        taken |= {field.name: ("all media", None) for field in dataclasses.fields(kind)}
     codecs = {"auto": "the commands"}
     for other in others:
         codecs |= dict.fromkeys(other.codecs, other.name)
         for kind in (other.settings, other.options):
-            taken |= {field.name: other.name for field in dataclasses.fields(kind)}
+            taken |= {field.name: (other.name, field) for field in dataclasses.fields(kind)}
     for name in medium.codecs:
         if name in codecs:
             raise ConfigError(f"{medium.name}: codec {name} belongs to {codecs[name]}")
     for kind, sections in ((medium.settings, ("data", "sampling")), (medium.options, ("",))):
         for field in dataclasses.fields(kind):
-            if field.name in taken:
-                raise ConfigError(f"{medium.name}: setting {field.name} of {taken[field.name]}")
+            owner, theirs = taken.get(field.name, ("", field))
+            if theirs is not field:  # not inherited from the same class
+                raise ConfigError(f"{medium.name}: setting {field.name} of {owner}")
             if field.metadata.get("section") not in sections:
                 allowed = " or ".join(sections) or "none"
                 raise ConfigError(f"{medium.name}: setting {field.name} needs section {allowed}")

@@ -45,6 +45,22 @@ class Piece(NamedTuple):
     nats: float = 0.0  # added to those of its steps: the spelling of an unknown word
 
 
+class Rules(ABC):
+    """Which steps may follow those of one sequence so far, e.g. by the grammar of a notation."""
+
+    @abstractmethod
+    def add(self, step: int) -> None:
+        """Append a step."""
+
+    @abstractmethod
+    def allowed(self) -> NDArray[np.bool_]:
+        """Whether each step may come next, (V,)."""
+
+    @abstractmethod
+    def copy(self) -> Rules:
+        """An independent copy."""
+
+
 class Codec(ABC):
     """Turns files into steps, and sampled steps into text or sound.
 
@@ -168,6 +184,11 @@ class Codec(ABC):
         import numpy as np
 
         return np.zeros(0, np.int64)
+
+    def rules(self) -> Rules | None:
+        """Rules for a new sequence that has read nothing, for a `Discrete` codec; None: there are
+        none."""
+        return None
 
     def start(self, random: np.random.Generator) -> Steps:
         """What the network reads first when there is no prime: (P,) or (P, F), P at least 1."""

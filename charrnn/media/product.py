@@ -117,8 +117,8 @@ class Verdict:
     """A critic's judgement of samples.
 
     Args:
-        distance: from the corpus; the best model is the one with the smallest.  None: the
-            validation loss decides which model is best.
+        distance: from the corpus; the best model is the one with the smallest, unless `score`
+            says otherwise.  None: the validation loss decides which model is best.
         figures: the measurements that the distance is computed from.
         detail: the same as text, for a line of the log.
         text: a preview to print.
@@ -128,6 +128,10 @@ class Verdict:
     figures: Mapping[str, float] | None = None
     detail: str = ""
     text: str | None = None
+
+    def score(self, nats_per_step: float) -> float:
+        """What the best model has the least of, given its validation loss."""
+        return nats_per_step if self.distance is None else self.distance
 
     def save(self, folder: Path, stem: str) -> Path | None:
         """Write a preview that is not text into a folder; return its path, or None.
@@ -153,8 +157,8 @@ class Critic(ABC):
     Attributes:
         num: how many sequences it needs.
         compares: whether it compares them with the corpus; if so, the best model is the one with
-            the smallest distance, not the lowest loss.
-        score: the name of that distance.
+            the smallest `Verdict.score`, not the lowest loss.
+        score: the name of that score.
     """
 
     num: int = 1

@@ -36,7 +36,7 @@ def search(
     codec: Codec,
     *,
     prime: Prime,
-    length: int,
+    length: float | None,
     width: int,
     config: SamplingConfig,
     settings: Any,
@@ -53,7 +53,7 @@ def search(
         model: the network.
         codec: of the model.
         prime: what to continue.
-        length: maximum number of steps.
+        length: the maximum, as in `Codec.steps_in`.
         width: number of hypotheses kept at each step.
         config: only repetition penalty and bans are used.
         settings: of the codec's medium; say which steps must not be sampled.
@@ -67,19 +67,20 @@ def search(
     read = prime.steps if len(prime.steps) else codec.start(generator_of(0, 0))
     from_start = begins_as_corpus(model, codec, read)
     stream = model.begin(read, [0]) if from_start else model.begin(read).take([0])
-    if tune and length >= TUNE_THREADS_FROM:
+    steps = codec.steps_in(length)
+    if tune and steps >= TUNE_THREADS_FROM:
         stream.tune_threads()
     live = [Hypothesis((), 0.0, False)]
     never = codec.never(settings)
-    histories = [History(config, never, map(int, read), codec.end)]
+    histories = [History(config, never, map(int, read), codec.end, codec.rules())]
     done: list[Hypothesis] = []
-    for _ in range(length):
+    for _ in range(steps):
         chosen = _best(live, histories, stream.logits, width)
         kept: list[tuple[int, Hypothesis]] = []
         for row, hypothesis in chosen:
             ended = hypothesis.drawn[-1].step == codec.end
             if not ended and codec.may_stop(options):
-                sample = product(codec, hypothesis, prime, settings, options)
+                sample = product(codec, hypothesis, prime, length, settings, options)
                 for _ in sample:
                     pass
                 ended = sample.stopped
@@ -88,7 +89,7 @@ def search(
             else:
                 kept.append((row, hypothesis))
         rows = [row for row, _ in kept]
-        if not kept or _settled(done, [h for _, h in kept], width, length, length_penalty):
+        if not kept or _settled(done, [h for _, h in kept], width, steps, length_penalty):
             live = []
             break
         live = [hypothesis for _, hypothesis in kept]
@@ -143,8 +144,13 @@ def _settled(
 
 
 def product(
-    codec: Codec, hypothesis: Hypothesis, prime: Prime, settings: Any, options: Any
+    codec: Codec,
+    hypothesis: Hypothesis,
+    prime: Prime,
+    length: float | None,
+    settings: Any,
+    options: Any,
 ) -> Sample:
     """The sample of a hypothesis."""
     drawn = (drawn for drawn in hypothesis.drawn)
-    return codec.sample(drawn, prime, len(hypothesis.drawn), settings, options)
+    return codec.sample(drawn, prime, length, settings, options)

@@ -266,7 +266,7 @@ def sequences(
     if not len(read):
         read = codec.start(generator_of(seed, 0))
     never = np.asarray(codec.never(settings), np.int64)
-    history = History(config, never, read.tolist(), codec.end)
+    history = History(config, never, read.tolist(), codec.end, codec.rules())
     from_start = begins_as_corpus(model, codec, read)
     begun = None if from_start else model.begin(read)
     batch = min(MAX_BATCH, max(1, MAX_BUFFERED // max(1, steps)))

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.media.codec import Rules
 from charrnn.sampling import filters
 from charrnn.sampling.filters import Logits
 from charrnn.settings import SamplingConfig
@@ -22,6 +23,7 @@ class History:
         steps: the prime.
         end: the step that ends a document; it is banned after itself, since no document is empty,
             and before the minimum length.
+        rules: which steps may follow; None: there are none.
     """
 
     def __init__(
@@ -30,8 +32,9 @@ class History:
         never: NDArray[np.integer],
         steps: Iterable[int],
         end: int | None = None,
+        rules: Rules | None = None,
     ) -> None:
-        self._config, self._never, self._end = config, never, end
+        self._config, self._never, self._end, self._rules = config, never, end, rules
         self._latest: int | None = None
         self._count = 0
         self._recent: deque[int] = deque(maxlen=config.repetition_window)
@@ -44,6 +47,8 @@ class History:
     def add(self, step: int) -> None:
         """Append a step."""
         n, self._latest, self._count = self._config.no_repeat_ngram, step, self._count + 1
+        if self._rules is not None:
+            self._rules.add(step)
         if step == self._end:  # n-grams do not span documents
             self._last.clear()
             return
@@ -59,7 +64,8 @@ class History:
         """Whether `applied` never changes the logits."""
         config = self._config
         rules = config.no_repeat_ngram or config.repetition_penalty != 1
-        return not rules and not len(self._never) and self._end is None
+        is_free = self._rules is None and self._end is None
+        return is_free and not rules and not len(self._never)
 
     def applied(self, logits: Logits) -> Logits:
         """The logits, (V,), after the repetition penalty and bans.
@@ -68,6 +74,8 @@ class History:
             SamplingError: all steps are banned.
         """
         logits = filters.penalized(logits, self._recent, self._config.repetition_penalty)
+        if self._rules is not None:
+            logits = np.where(self._rules.allowed(), logits, -np.inf)
         banned = self._never
         is_short = self._count < self._config.min_length
         if self._end is not None and (is_short or self._latest == self._end):
@@ -80,7 +88,8 @@ class History:
 
     def copy(self) -> History:
         """An independent copy."""
-        other = History(self._config, self._never, (), self._end)
+        rules = None if self._rules is None else self._rules.copy()
+        other = History(self._config, self._never, (), self._end, rules)
         other._latest, other._count = self._latest, self._count
         other._recent, other._last = self._recent.copy(), self._last.copy()
         other._after = defaultdict(set, {k: set(v) for k, v in self._after.items()})

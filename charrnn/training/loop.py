@@ -326,7 +326,7 @@ class Trainer:
         with self._autocast():
             nats = evaluate(self.state.network, self.val_steps).nats_per_step
         verdict = self._judge()
-        score = nats if verdict.distance is None else verdict.distance
+        score = verdict.score(nats)
         preview = self._preview(verdict)
         improved = progress.evaluated(nats, score, self.config.training.lr_patience)
         if improved:

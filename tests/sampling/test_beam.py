@@ -56,7 +56,7 @@ def find(
 
 def text_of(codec: CharCodec, hypothesis: Hypothesis, prime: str = "", stop: str = "") -> str:
     options = TextOptions(stop=stop)
-    return "".join(product(codec, hypothesis, codec.prime(prime), TextSettings(), options))
+    return "".join(product(codec, hypothesis, codec.prime(prime), None, TextSettings(), options))
 
 
 def log_p(network: Network, codec: CharCodec, text: str, prime: str = "a") -> float:

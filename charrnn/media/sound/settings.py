@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from charrnn.settings import setting
+from charrnn.settings import PrimeOptions, setting
 
 COMPONENTS = 192
 
@@ -51,12 +51,9 @@ class SoundSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SoundOptions:
+class SoundOptions(PrimeOptions):
     """Options of a single call of `sample` for sound."""
 
-    include_prime: bool = setting(
-        "Begin the output with the recording given by --prime.", "Sound", default=False
-    )
     bits: int | None = setting(
         "Bit depth of WAV and FLAC, 16 or 24. (default: 16)", "Sound", default=None
     )

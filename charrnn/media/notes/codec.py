@@ -1,0 +1,296 @@
+"""The codec of notes: tunes to events and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import CheckpointError, SamplingError
+from charrnn.media.codec import Codec, Prime, Rules, whole_steps
+from charrnn.media.notes import events
+from charrnn.media.notes.events import Constants, Decoder, Event
+from charrnn.media.notes.grammar import TuneRules, Vocabulary
+from charrnn.media.notes.tune import (
+    IN_SECONDS,
+    LENGTH,
+    MAX_BARS,
+    ONSET,
+    PART,
+    PITCH,
+    VELOCITY,
+    Metre,
+    Part,
+    Tune,
+    bars_of,
+    one_at_a_time,
+)
+from charrnn.media.product import Drawn
+from charrnn.media.steps import Discrete
+
+if TYPE_CHECKING:
+    from charrnn.media.notes.judging import TuneCritic
+    from charrnn.media.notes.reading import TuneReader
+    from charrnn.media.notes.writing import TuneSample
+    from charrnn.media.sources import Sources
+
+Steps = NDArray[np.integer]
+MAX_EVENTS = 20_000  # of a sample
+MAX_SYMBOLS = 4_096
+SUFFIXES = (".mid", ".wav", ".flac", ".ogg", ".abc")
+
+
+class NotesCodec(Codec):
+    """Converts tunes to events and back.
+
+    Args:
+        symbols: the events, as text; the first is the end of a tune.
+        constants: what never varies in the corpus.
+    """
+
+    name = "notes"
+    unit = "event"
+    symbols: Sequence[str]
+    has_pictures = True
+    suffixes = SUFFIXES
+    end = 0
+
+    def __init__(self, symbols: Sequence[str], constants: Constants) -> None:
+        self.symbols = symbols
+        self.step = Discrete(len(symbols))
+        self.constants = constants
+        self.events = list(map(events.parsed, symbols))
+        self._steps = {event: step for step, event in enumerate(self.events)}
+        self._vocabulary = Vocabulary(self.events, constants)
+
+    @classmethod
+    def of(cls, tunes: Iterable[Iterable[Event]], constants: Constants) -> NotesCodec:
+        """The codec of a corpus: its events in the order of their kinds and values."""
+        found = {event for tune in tunes for event in tune}
+        order = sorted(found, key=lambda event: (events.KINDS.index(event.kind), event.value))
+        return cls(["end", *map(str, order)], constants)
+
+    @property
+    def in_seconds(self) -> bool:
+        """Whether the grid counts hundredths of a second, for performances."""
+        return Event(events.BAR, IN_SECONDS) in self._steps
+
+    def rules(self) -> Rules:
+        """As in `Codec`: the grammar of a tune."""
+        return TuneRules(self._vocabulary)
+
+    def values(self, kind: str) -> list[Any]:
+        """The values of the events of a kind, in order."""
+        return [event.value for event in self.events if event.kind == kind]
+
+    def encode(self, tune: Tune) -> Steps:
+        """The steps of a tune, (n,), with its end.
+
+        What the vocabulary lacks is replaced by the nearest that it has; notes whose pitch it
+        lacks are left out.  Both are counted in `tune.losses`.
+        """
+        fitting = self._fitted(tune)
+        backs, agains = set(self.values(events.BACK)), set(self.values(events.AGAIN))
+        found = events.encode(fitting, self.constants, backs, agains)
+        steps = [self._steps[event] for event in found if event in self._steps]
+        return np.array([*steps, 0], np.int64)
+
+    def decode(self, steps: Iterable[int]) -> list[Tune]:
+        """The tunes that these steps consist of; the last one may lack its end."""
+        tunes, decoder, is_new = [], Decoder(self.constants), True
+        for step in steps:
+            if step == self.end:
+                tunes += [] if is_new else [decoder.tune()]
+                decoder, is_new = Decoder(self.constants), True
+            else:
+                decoder.push(self.events[step])
+                is_new = False
+        return tunes + ([] if is_new else [decoder.tune()])
+
+    def _fitted(self, tune: Tune) -> Tune:
+        """A copy of a tune with only what the vocabulary has."""
+        notes, losses = tune.notes.copy(), tune.losses
+        parts = self._parts(tune.parts)
+        is_drum = np.array([part.is_drum for part in parts], bool)[notes[:, PART]]
+        pitches, drums = self.values(events.NOTE), self.values(events.DRUM)
+        known = np.where(
+            is_drum, np.isin(notes[:, PITCH], drums), np.isin(notes[:, PITCH], pitches)
+        )
+        losses.left_out += int((~known).sum())
+        notes = notes[known]
+        lengths = np.array(self.values(events.LENGTH_KIND) or [1])
+        nearest = _nearest(notes[:, LENGTH], lengths)
+        losses.moved += int((nearest != notes[:, LENGTH]).sum())
+        notes[:, LENGTH] = nearest
+        if levels := self.values(events.VELOCITY_KIND):
+            own = _nearest(notes[:, VELOCITY] // events.LOUDNESS, np.array(levels))
+            notes[:, VELOCITY] = own * events.LOUDNESS + events.LOUDNESS // 2
+        bars = tune.bars
+        if unknown := {bar.metre for bar in bars} - set(self.values(events.BAR)):
+            metre = next((b.metre for b in bars if b.metre not in unknown), self._metre())
+            bars = bars_of([(0, metre)], bars[-1].begin + bars[-1].length, tune.per_quarter)
+            losses.moved += len(notes)
+        begins = np.array([bar.begin for bar in bars] or [0])
+        own_bar = np.searchsorted(begins, notes[:, ONSET], "right") - 1
+        places = notes[:, ONSET] - begins[own_bar]
+        nearest = _nearest(places, np.array(self.values(events.AT) or [0]))
+        losses.moved += int((nearest != places).sum())
+        notes[:, ONSET] = begins[own_bar] + nearest
+        tempos = tune.tempos
+        if levels := self.values(events.TEMPO_KIND):
+            own = _nearest(np.array([events.tempo_level(t) for _, t in tempos]), np.array(levels))
+            tempos = [(at, events.tempo_of(k)) for (at, _), k in zip(tempos, own, strict=True)]
+        notes[:, PART] = np.array([parts.index(part) for part in parts] or [0])[notes[:, PART]]
+        notes = one_at_a_time(notes, losses)
+        return Tune(notes, parts, bars, tempos, tune.per_quarter, tune.name, losses)
+
+    def _parts(self, parts: Sequence[Part]) -> list[Part]:
+        """For each part that of the vocabulary which comes nearest."""
+        known = [*self.values(events.PART_KIND)] or [self.constants.part or Part(0)]
+
+        def distance(part: Part, other: Part) -> tuple[bool, bool, int, int]:
+            return (
+                part.is_drum != other.is_drum,
+                part.program // 8 != other.program // 8,  # another family of instruments
+                abs(part.program - other.program),
+                abs(part.number - other.number),
+            )
+
+        return [min(known, key=partial(distance, part)) for part in parts]
+
+    def _metre(self) -> Metre:
+        metres: list[Metre] = self.values(events.BAR)
+        return metres[-1]
+
+    def reader(self, sources: Sources, settings: Any) -> TuneReader:
+        """As in `Codec`."""
+        from charrnn.media.notes.reading import TuneReader
+
+        return TuneReader(self, sources)
+
+    def sample(
+        self,
+        drawn: Iterator[Drawn],
+        prime: Prime,
+        length: float | None,
+        settings: Any,
+        options: Any,
+    ) -> TuneSample:
+        """As in `Codec`."""
+        from charrnn.media.notes.writing import TuneSample
+
+        return TuneSample(self, drawn, prime, self.bars_in(length), options)
+
+    def may_stop(self, options: Any) -> bool:
+        """As in `Codec`: a sample stops after so many bars."""
+        return True
+
+    def start(self, random: np.random.Generator) -> Steps:
+        """As in `Codec`: the end of another tune."""
+        return np.array([self.end], np.int64)
+
+    def prime(self, value: str = "", file: str | None = None, settings: Any = None) -> Prime:
+        """As in `Codec`: the first tune of a file, without its end."""
+        from charrnn.media.sources import source_label
+
+        prime = super().prime(value, file, settings)
+        ends = np.flatnonzero(prime.steps == self.end)
+        if not len(ends):
+            return prime
+        steps = prime.steps[ends[0] : ends[1] if len(ends) > 1 else None]
+        notices: tuple[str, ...] = ()
+        if len(ends) > 2:
+            notices = (f"{source_label(file or value)}: only the first tune is continued",)
+        return Prime(steps, notices=notices)
+
+    def steps_in(self, length: float | None) -> int:
+        """As in `Codec`; `length` is in bars, at most to the end of the tune by default."""
+        return 0 if self.bars_in(length) == 0 else MAX_EVENTS
+
+    def bars_in(self, length: float | None) -> int:
+        """The maximum number of bars.
+
+        Raises:
+            SamplingError: there are too many, or it is not a whole number.
+        """
+        bars = whole_steps(MAX_BARS if length is None else length, "bar")
+        if bars > MAX_BARS:
+            raise SamplingError(f"--length {bars:,}: must be at most {MAX_BARS:,} bars")
+        return bars
+
+    def critic(self, corpus: Steps) -> TuneCritic:
+        """As in `Codec`."""
+        from charrnn.media.notes.judging import TuneCritic
+
+        return TuneCritic(self, corpus)
+
+    def draw(self, path: Path, panels: Sequence[tuple[str, Steps]]) -> None:
+        """As in `Codec`: piano rolls."""
+        from charrnn.media.notes.picture import draw
+
+        tunes = [(name, self.decode(steps.tolist())) for name, steps in panels]
+        draw(path, [(name, found[0]) for name, found in tunes if found])
+
+    def describe(self) -> str:
+        """As in `Codec`: how many events of each kind."""
+        counts = [(kind, len(self.values(kind))) for kind in events.KINDS[1:]]
+        listed = ", ".join(f"{kind} {count}" for kind, count in counts if count)
+        grid = "10 ms" if self.in_seconds else "12 to the quarter"
+        return f"{self.step.size} events ({listed}), grid {grid}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `Codec`."""
+        part = self.constants.part
+        return {
+            "name": self.name,
+            "events": list(self.symbols),
+            "part": None if part is None else str(Event(events.PART_KIND, part)),
+            "velocity": self.constants.velocity,
+            "tempo": self.constants.tempo,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> NotesCodec:
+        """Rebuild a codec from a checkpoint.
+
+        Raises:
+            CheckpointError: the values are invalid or inconsistent.
+        """
+        symbols = values.get("events")
+        part, velocity, tempo = (values.get(name) for name in ("part", "velocity", "tempo"))
+        try:
+            if not isinstance(symbols, list) or not 2 <= len(symbols) <= MAX_SYMBOLS:
+                raise ValueError("its events are no list of 2 to 4,096")
+            found = [events.parsed(symbol) for symbol in map(_text, symbols)]
+            kinds = [event.kind for event in found]
+            if len(set(found)) != len(found) or kinds.index(events.END) or events.BAR not in kinds:
+                raise ValueError("its events lack an end or a bar, or one is there twice")
+            constant = None if part is None else events.parsed(_text(part)).value
+            if (constant is None) == (events.PART_KIND not in kinds):
+                raise ValueError("its parts are not given once")
+            if constant is not None and not isinstance(constant, Part):
+                raise ValueError("its part is none")
+            if velocity is not None and (type(velocity) is not int or not 0 < velocity < 128):
+                raise ValueError(f"its velocity is {velocity!r:.40}")
+            if tempo is not None and not (isinstance(tempo, float) and 1 <= tempo <= 6000):
+                raise ValueError(f"its tempo is {tempo!r:.40}")
+        except ValueError as error:
+            raise CheckpointError(f"the notes codec is broken: {error}") from None
+        return cls(symbols, Constants(constant, velocity, tempo))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r:.40} is not text")
+    return value
+
+
+def _nearest(values: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each value, (n,), the nearest of those that are known, (k,), which are in order."""
+    places = np.clip(np.searchsorted(known, values), 1, max(1, len(known) - 1))
+    below, above = known[places - 1], known[np.minimum(places, len(known) - 1)]
+    return np.asarray(np.where(values - below <= above - values, below, above))

@@ -1,0 +1,189 @@
+"""Notes on the command line: train, sample, evaluate, inspect."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+import charrnn
+from charrnn.media.notes.midi import on_grid, read_scores, to_midi
+from charrnn.media.notes.synth import RATE
+from charrnn.media.notes.tune import Tune
+from tests.conftest import Command, flags
+from tests.tunes import dance, folder_of_tunes
+
+SMALL = {
+    "hidden": 24,
+    "layers": 1,
+    "batch_size": 8,
+    "seq_length": 32,
+    "threads": 1,
+    "precision": "fp32",
+    "device": "cpu",
+}
+
+
+@pytest.fixture(scope="session")
+def notes_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 60 steps on twelve tunes, to be read only."""
+    folder = tmp_path_factory.mktemp("notes")
+    tunes = folder_of_tunes(folder / "tunes")
+    settings = SMALL | {"steps": 60, "eval_every": 30, "transpose": 1}
+    list(charrnn.train(tunes, folder / "run", **settings))
+    return folder / "run"
+
+
+def read(path: Path) -> Tune:
+    (score,) = read_scores(path.read_bytes())
+    return on_grid(score)
+
+
+def test_a_folder_is_learnt(command: Command, tmp_path: Path) -> None:
+    folder_of_tunes(tmp_path / "tunes", 6)
+    (tmp_path / "tunes" / "readme.txt").write_text("words")
+    words = ["train", "tunes", "-o", "run", *flags(**SMALL, steps=4, eval_every=2)]
+    outcome = command(*words)
+    assert outcome.returncode == 0, outcome.stderr
+    for said in ("codec     notes", "in 1 whole tunes", "skipped 1 file", "nats per event", "form"):
+        assert said in outcome.stderr
+    previews = {path.suffix for path in (tmp_path / "run" / "previews").iterdir()}
+    assert previews == {".mid", ".wav", ".png"}
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert set(line["figures"]) == {"melody", "rhythm", "chords", "scale", "form", "new"}
+    assert line["score"] >= line["val_nats_per_step"]
+
+
+def test_the_bundled_tunes(command: Command) -> None:
+    outcome = command("train", "tunes", "--dry-run", *flags(**SMALL, steps=1))
+    assert outcome.returncode == 0, outcome.stderr
+    assert "in 4 whole tunes" in outcome.stderr
+
+
+@pytest.mark.parametrize("ending", [".mid", ".wav", ".flac", ".ogg", ".abc"])
+def test_every_format(command: Command, notes_run: Path, tmp_path: Path, ending: str) -> None:
+    words = ["sample", notes_run, "-n", 6, "--seed", 1, "-o", f"tune{ending}"]
+    outcome = command(*words)
+    assert outcome.returncode == 0, outcome.stderr
+    path = tmp_path / f"tune{ending}"
+    if ending == ".mid":
+        assert len(read(path).bars) <= 6
+        assert mido.MidiFile(path).type == 1
+    elif ending == ".abc":
+        assert path.read_text().startswith("X:1\nT:tune\nM:4/4\n")
+    else:
+        sound, rate = soundfile.read(path)
+        assert rate == RATE
+        assert np.abs(sound).max() > 0.01
+    before = path.read_bytes()
+    command(*words)
+    assert path.read_bytes() == before or ending == ".ogg"
+
+
+def test_a_pipe_gets_wav(notes_run: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    words = [sys.executable, "-m", "charrnn", "sample", str(notes_run), "-n", "2", "-q"]
+    piped = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    sound, rate = soundfile.read(io.BytesIO(piped.stdout))
+    assert rate == RATE
+    assert len(sound) > 0
+
+
+def test_several_go_into_a_directory(command: Command, notes_run: Path, tmp_path: Path) -> None:
+    words = ["sample", notes_run, "--num", 3, "--seed", 7, "-n", 4, "-o", "new", "--json"]
+    outcome = command(*words)
+    assert outcome.returncode == 0, outcome.stderr
+    names = [f"run-7-{number}.mid" for number in (1, 2, 3)]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == names
+    for line in map(json.loads, outcome.stdout.splitlines()):
+        assert line["bars"] <= 4
+        assert line["notes"] == len(read(tmp_path / line["path"]).notes)
+        assert line["nats"] > 0
+
+
+def test_a_prime(command: Command, notes_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "first.mid").write_bytes(to_midi(dance(3)))
+    words = ["sample", notes_run, "--prime", "first.mid", "-n", 2, "--seed", 1]
+    assert command(*words, "--include-prime", "-o", "with.mid").returncode == 0
+    assert command(*words, "-o", "without.mid").returncode == 0
+    whole, rest, own = read(tmp_path / "with.mid"), read(tmp_path / "without.mid"), dance(3)
+    assert np.array_equal(whole.notes[: len(own.notes), :3], own.notes[:, :3])
+    later = whole.notes[whole.notes[:, 0] >= 8 * 48]
+    assert (later[:, 0] - 8 * 48).tolist() == rest.notes[:, 0].tolist()
+    outcome = command("sample", notes_run, "--include-prime", "-o", "x.mid")
+    assert "--include-prime has no effect" in outcome.stderr
+
+
+def test_a_picture(command: Command, notes_run: Path, tmp_path: Path) -> None:
+    words = ["sample", notes_run, "-n", 4, "--seed", 1, "-o", "a.mid", "--picture", "a.png"]
+    assert command(*words).returncode == 0
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size[0] == 1200
+
+
+def test_an_evaluation(command: Command, notes_run: Path, tmp_path: Path) -> None:
+    folder_of_tunes(tmp_path / "others", 3)
+    outcome = command("evaluate", notes_run, "others", "--json", "--picture", "judged.png")
+    assert outcome.returncode == 0, outcome.stderr
+    values = json.loads(outcome.stdout)
+    assert values["tunes"] == 3
+    assert values["nats_per_tune"] == pytest.approx(values["nats_per_step"] * values["steps"] / 3)
+    assert set(values["free_run"]) >= {"melody", "form"}
+    assert (tmp_path / "judged.png").exists()
+    outcome = command("evaluate", notes_run, "others", "--by", "file")
+    assert outcome.returncode == 0, outcome.stderr
+
+
+def test_an_inspection(command: Command, notes_run: Path) -> None:
+    outcome = command("inspect", notes_run)
+    assert "events (bar 1" in outcome.stdout
+    assert "12 to the quarter" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-n", "1.5"], "must be a whole number of bars"),
+        (["-n", "1e9"], "at most 10,000 bars"),
+        (["-o", "a.txt"], ".mid, .wav, .flac, .ogg, .abc"),
+        (["--stop", "x"], "--stop is for text"),
+        (["-p", "no.mid", "-o", "a.mid"], "no.mid"),
+        (["--num", "2", "-o", "-"], "a stream holds one sample"),
+    ],
+)
+def test_what_cannot_be_made(
+    command: Command, notes_run: Path, words: list[str], message: str
+) -> None:
+    outcome = command("sample", notes_run, "--seed", 1, *words)
+    assert outcome.returncode in (1, 2)
+    assert message in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+
+
+def test_a_resumed_run_is_the_same(command: Command, tmp_path: Path) -> None:
+    folder_of_tunes(tmp_path / "tunes", 6)
+    words = [*flags(**SMALL, eval_every=2, seed=3), "-q"]
+    assert command("train", "tunes", "-o", "whole", "--steps", 6, *words).returncode == 0
+    assert command("train", "tunes", "-o", "parts", "--steps", 4, *words).returncode == 0
+    assert command("train", "--resume", "parts", "--steps", 6, "-q").returncode == 0
+    whole, parts = (tmp_path / name / "last.safetensors" for name in ("whole", "parts"))
+    assert len(whole.read_bytes()) == len(parts.read_bytes())
+
+
+def test_the_api(notes_run: Path, tmp_path: Path) -> None:
+    model = charrnn.load(notes_run)
+    sample = model.sample(4, seed=1)
+    bars = list(sample)
+    assert len(sample.tune.bars) <= 4
+    assert sum(map(len, bars)) >= len(sample.tune.notes)
+    sample.save(tmp_path / "a.mid")
+    assert len(read(tmp_path / "a.mid").notes) == len(sample.tune.notes)
+    (beam,) = model.beam(3, 2)
+    assert len(beam.tune.bars) <= 2

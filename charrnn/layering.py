@@ -18,6 +18,7 @@ from charrnn.config import (
 )
 from charrnn.errors import ConfigError, UsageError
 from charrnn.media.medium import Medium
+from charrnn.media.sources import Sources
 from charrnn.settings import BUDGET
 
 
@@ -38,6 +39,16 @@ def over_preset(below: Given, given: Given) -> Given:
         for name, implied in medium.implied({k: v for k, v in flat.items() if k in own}).items():
             merged[own[name].section].setdefault(name, implied)
     return merged
+
+
+def over_suited(given: Given, sources: Sources, codec: str) -> Given:
+    """The settings over those that suit the files of a corpus."""
+    medium = media.medium_of(codec)
+    own = declared(medium.settings)
+    below: Given = {"data": {}, "model": {}, "training": {}, "sampling": {}}
+    for name, suited in medium.suited(sources, codec).items():
+        below[own[name].section][name] = suited
+    return merge(below, given)
 
 
 def possible_media(given: Given, names: Collection[str]) -> list[Medium]:

@@ -74,6 +74,8 @@ def train(
     if codec == "auto":
         medium = media.medium_for(sources, among)
         codec, reason = medium.choose(sources, config.codec_settings(given, medium))
+    if source is None:
+        given = layering.over_suited(given, sources, codec)
     layering.refuse_idle(given, named, codec)
     given = layering.without_idle(given, codec)
     if out is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from charrnn.media.product import Sample
 
 BEAM = "Beam search"
+REMEDY = "try another --seed or --temperature"
 
 
 def build() -> Callable[..., None]:
@@ -165,7 +166,8 @@ def command(
     if picture is not None and not (steps or prime or prime_file or primes):
         raise UsageError("--picture: there is nothing to draw; give a --length")
     paths: Iterator[Path | None] = iter(())
-    if loaded.codec.suffixes:
+    converts = out is not None and out.suffix.lower() in loaded.codec.converted
+    if in_files := bool(loaded.codec.suffixes) or converts:
         several = num > 1 or primes is not None
         paths = _paths(loaded, out, json_lines, seed, several=several)
     if seed is None and beam is None:
@@ -193,12 +195,12 @@ def command(
                 if len(found) < num:
                     note(f"{where}beam search found only {len(found)} samples", quiet)
             else:
-                scored = json_lines or bool(loaded.codec.suffixes)
+                scored = json_lines or in_files
                 samples = loaded.samples(length, seed=seed, first=index, scored=scored, **shared)
             yield from (Continued(line, start, sample) for sample in samples)
             index += num
 
-    if not loaded.codec.suffixes:
+    if not in_files:
         _write_text(loaded, continued(), out, seed, json_lines)
         return
     _write_files(loaded, continued(), paths, picture, json_lines, quiet)
@@ -303,7 +305,7 @@ def _write_text(
                         text_out.write(piece)
                 if sample.complaint:
                     text_out.flush()
-                    note(f"sample {index + 1}: {sample.complaint}; try a higher --temperature")
+                    note(f"sample {index + 1}: {sample.complaint}; {REMEDY}")
                 text_out.flush()  # the next sample may take long
         finally:  # also after Ctrl-C, to write what is complete
             text_out.end(whole_lines=loaded.codec.end is not None and not json_lines)
@@ -331,7 +333,8 @@ def _paths(
     loaded: Model, out: Path | None, json_lines: bool, seed: int | None, *, several: bool
 ) -> Iterator[Path | None]:
     """The file for each sample; None: standard output."""
-    suffixes, codec = loaded.codec.suffixes, loaded.codec
+    codec = loaded.codec
+    suffixes = codec.suffixes or tuple(codec.converted)
     stem = f"{loaded.path.resolve().parent.name}-{0 if seed is None else seed}"
     if out is None and (sys.stdout.isatty() or json_lines or several):
         out = Path(f"{stem}{suffixes[0]}")
@@ -385,7 +388,7 @@ def _write_files(
         else:
             sample.save(path)
         if sample.complaint:
-            note(f"{name}: {sample.complaint}; try another --seed or --temperature")
+            note(f"{name}: {sample.complaint}; {REMEDY}")
         if sample.kept_steps:
             panels.append((Path(name).name, _joined(sample.kept_steps)))
         if json_lines:

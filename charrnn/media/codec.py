@@ -56,6 +56,11 @@ class Rules(ABC):
     def allowed(self) -> NDArray[np.bool_]:
         """Whether each step may come next, (V,)."""
 
+    def weighed(self, logits: NDArray[Any], temperature: float) -> NDArray[Any]:
+        """The logits, (V,), of the steps that are allowed, changed where the temperature, which is
+        applied next, should not have its usual effect."""
+        return logits
+
     @abstractmethod
     def copy(self) -> Rules:
         """An independent copy."""
@@ -76,6 +81,7 @@ class Codec(ABC):
         has_pictures: whether `draw` can draw steps; only for codecs with `suffixes`.
         suffixes: extensions of the files that samples are saved in, the default first; empty:
             samples are text, which is written to a stream piece by piece.
+        converted: of text, extensions of files that samples can be written in as something else.
         separator: for text, what is written between two samples.
         primes_are_text: whether `prime` takes the text itself, not the name of a file.
     """
@@ -89,6 +95,7 @@ class Codec(ABC):
     remark: str = ""
     has_pictures: ClassVar[bool] = False
     suffixes: ClassVar[tuple[str, ...]] = ()
+    converted: Sequence[str] = ()
     separator: str = "\n---\n"
     primes_are_text: ClassVar[bool] = False
 
@@ -163,6 +170,10 @@ class Codec(ABC):
     def may_stop(self, options: Any) -> bool:
         """Whether these options can end a sample before its full length (`end` aside)."""
         return False
+
+    def rejects(self, sample: Sample, options: Any) -> str:
+        """Why a sample is drawn again, if these options ask for that; empty: it is fine."""
+        return ""
 
     def check(self, config: Any) -> None:  # noqa: B027 - there may be nothing to check
         """Raise if a config cannot belong to this codec.

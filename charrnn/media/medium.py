@@ -128,6 +128,11 @@ class Medium(ABC):
         """The codec for `--codec auto`, and the reason."""
         return self.codecs[0], f"the corpus is {self.name}"
 
+    def suited(self, sources: Sources, codec: str) -> Mapping[str, Any]:
+        """Settings that suit these files, by name, e.g. that each tune of a book is a document;
+        those given override them."""
+        return {}
+
     def implied(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Settings that follow from those given, e.g. --documents record from a --separator."""
         return {}

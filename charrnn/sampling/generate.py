@@ -22,6 +22,7 @@ from charrnn.settings import SamplingConfig
 MAX_BATCH = 64  # samples drawn in parallel: each matrix is read from memory once for all of them
 MAX_NUMBER = 1e6  # in a vector; with larger numbers the output has diverged
 MAX_BUFFERED = 1 << 23  # steps buffered for later samples while the first one is read
+ROUNDS = 20  # in which samples are drawn again that the codec rejects
 TUNE_THREADS_FROM = 100  # for at least this many steps, measuring the best thread count pays off
 
 
@@ -131,7 +132,7 @@ class BatchSampler:
         for temperature in self._temperatures:
             values = logits = stream.logits
             if not self._is_idle:
-                values = history.applied(values)
+                values = history.applied(values, temperature)
             step = filters.draw(filters.filtered(values, self._config, temperature), random())
             yield Drawn(step, filters.surprise(logits, step) if self._scored else 0.0)
             if step == self._end:
@@ -156,12 +157,12 @@ class BatchSampler:
             self._stream.step(self._last)
         logits = self._stream.logits  # (S, V)
         values: Logits = logits
+        temperature = next(self._temperatures)
         if not self._is_idle:
             values = np.stack(
-                [self._restricted(row, index) for row, index in enumerate(self._live)]
+                [self._restricted(row, index, temperature) for row, index in enumerate(self._live)]
             )
         uniforms = np.array([self._generators[index].random() for index in self._live])
-        temperature = next(self._temperatures)
         steps = filters.draws(filters.filtered(values, self._config, temperature), uniforms)
         surprises = filters.surprises(logits, steps) if self._scored else np.zeros(len(steps))
         for index, step, nats in zip(self._live, steps.tolist(), surprises.tolist(), strict=True):
@@ -173,12 +174,12 @@ class BatchSampler:
                 self._finished.add(index)
         self._last = steps
 
-    def _restricted(self, row: int, index: int) -> Logits:
+    def _restricted(self, row: int, index: int, temperature: float) -> Logits:
         """One sequence's logits after penalty and bans; if all steps are banned, this sequence ends
         with an error and the others continue."""
         values: Logits = self._stream.logits[row]
         try:
-            values = self._histories[index].applied(values)
+            values = self._histories[index].applied(values, temperature)
         except SamplingError as error:
             self._buffered[index].append(error)
             self._finished.add(index)
@@ -306,20 +307,33 @@ def samples(
         options: of the medium.
     """
     prime = codec.prime() if prime is None else prime
-    drawn = sequences(
-        model,
-        codec,
-        num=num,
-        config=config,
-        settings=settings,
-        prime=prime,
-        steps=codec.steps_in(length),
-        seed=seed,
-        first=first,
-        scored=scored,
-        tune=tune,
+    wanted, begin, rejected = num, first, ""
+    for _ in range(ROUNDS):
+        drawn = sequences(
+            model,
+            codec,
+            num=wanted,
+            config=config,
+            settings=settings,
+            prime=prime,
+            steps=codec.steps_in(length),
+            seed=seed,
+            first=begin,
+            scored=scored,
+            tune=tune,
+        )
+        begin, start = begin + wanted, begin
+        for index, sequence in enumerate(drawn, start):
+            sample = codec.sample(sequence, prime, length, settings, options)
+            sample.index, sample.seed = index, seed
+            if reason := codec.rejects(sample, options):
+                rejected = reason
+                continue
+            wanted -= 1
+            yield sample
+        if not wanted:
+            return
+    raise SamplingError(
+        f"{wanted} of {num} samples are lacking after {begin - first} were drawn; "
+        f"the last was not taken because {rejected}"
     )
-    for index, sequence in enumerate(drawn, first):
-        sample = codec.sample(sequence, prime, length, settings, options)
-        sample.index, sample.seed = index, seed
-        yield sample

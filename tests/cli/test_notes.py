@@ -187,3 +187,60 @@ def test_the_api(notes_run: Path, tmp_path: Path) -> None:
     assert len(read(tmp_path / "a.mid").notes) == len(sample.tune.notes)
     (beam,) = model.beam(3, 2)
     assert len(beam.tune.bars) <= 2
+
+
+BOOK = "".join(
+    f"X:{n}\nT:tune {n}\nM:4/4\nL:1/8\nK:C\n|: C2DE F2GA | {'BAGF' * 2} :|\n\n\n" for n in range(30)
+)
+
+
+def test_a_book_in_abc_is_learnt_as_text(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "book.abc").write_text(BOOK)
+    small = {**SMALL, "hidden": 48, "lr": 0.02, "steps": 200, "eval_every": 100}
+    outcome = command("train", "book.abc", "-o", "run", *flags(**small))
+    assert outcome.returncode == 0, outcome.stderr
+    assert "in 30 documents" in outcome.stderr
+    sample = ["sample", "run", "--seed", 3, "-t", 0.1]
+    text = command(*sample).stdout
+    assert text.startswith("X:")
+    assert "K:C" in text
+    for ending in (".mid", ".wav"):
+        outcome = command(*sample, "-o", f"tune{ending}")
+        assert outcome.returncode == 0, outcome.stderr
+    assert len(read(tmp_path / "tune.mid").notes) > 0
+    assert command(*sample, "-o", "tune.abc").returncode == 0
+    line = json.loads(command(*sample, "--json").stdout)
+    assert "trouble" in line
+    plain = command("train", "book.abc", "--documents", "none", "--dry-run", *flags(**small))
+    assert "documents" not in plain.stderr.split("model")[0]
+
+
+def test_tunes_that_do_not_add_up_are_marked(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "book.abc").write_text(BOOK.replace("F2GA", "F2GA | B4 | C8"))
+    small = {**SMALL, "steps": 200, "eval_every": 100, "hidden": 48, "lr": 0.02}
+    assert command("train", "book.abc", "-o", "run", *flags(**small)).returncode == 0
+    outcome = command("sample", "run", "--seed", 1, "-t", 0.1)
+    assert "does not add up; try another" in outcome.stderr
+    outcome = command("sample", "run", "--seed", 1, "-t", 0.1, "--strict")
+    assert outcome.returncode == 1
+    assert "1 of 1 samples are lacking after 20 were drawn" in outcome.stderr
+    assert "does not add up" in outcome.stderr
+
+
+def test_strict_draws_again(command: Command, tmp_path: Path) -> None:
+    wrong = BOOK.replace("X:", "X:9").replace("F2GA", "F2GA | B4 | C8")
+    (tmp_path / "book.abc").write_text(BOOK + wrong)
+    small = {**SMALL, "steps": 300, "eval_every": 100, "hidden": 48, "lr": 0.02}
+    assert command("train", "book.abc", "-o", "run", *flags(**small)).returncode == 0
+    words = ["sample", "run", "--seed", 1, "--num", 8, "--json"]
+    some = [json.loads(line) for line in command(*words).stdout.splitlines()]
+    strict = [json.loads(line) for line in command(*words, "--strict").stdout.splitlines()]
+    assert len(some) == len(strict) == 8
+    assert any(line["trouble"] for line in some)
+    assert not any(line["trouble"] for line in strict)
+
+
+def test_strict_is_for_tunes(command: Command, run: Path) -> None:
+    outcome = command("sample", run, "--strict")
+    assert outcome.returncode == 2
+    assert "--strict is for models of tunes in ABC notation" in outcome.stderr

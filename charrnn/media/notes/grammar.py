@@ -45,9 +45,9 @@ class Vocabulary:
     def __init__(self, events: Sequence[Event], constants: Constants) -> None:
         self.events, self.constants = events, constants
         self.size = len(events)
+        self.none = np.zeros(self.size, bool)
         kinds = {event.kind for event in events}
         self.of_kind = {kind: self._mask(lambda e, k=kind: e.kind == k) for kind in kinds}
-        self.none = np.zeros(self.size, bool)
         # The value of each `at`, `back`, `note` and `drum`, and the place of each part in the order
         # in which parts stand at one position.
         self.values = np.zeros(self.size, np.int64)
@@ -61,6 +61,7 @@ class Vocabulary:
         self.part_steps = {
             event.value: step for step, event in enumerate(events) if event.kind == PART_KIND
         }
+        self.begins = self.all_of(END, BAR, BACK, TEMPO_KIND)
         has_drums = DRUM in kinds
         self.lowest = {
             is_drum: min(
@@ -185,6 +186,33 @@ class TuneRules(Rules):
             may |= self._of_this_part()
         return may
 
+    def weighed(self, logits: NDArray[Any], temperature: float) -> NDArray[Any]:
+        """As in `Rules`: what bars repeat, and whether a tune ends, is drawn as it was learnt.
+
+        A temperature below 1 would make repeats rarer still where they are rare, and tunes without
+        form.  So among the events that begin a bar, and for `again`, it has no effect.
+        """
+        words = self._vocabulary
+        if temperature in (0, 1):
+            return logits
+        values = logits.astype(np.float64)
+        begins = words.begins & np.isfinite(values)
+        agains = words.of_kind.get(PART_KIND if self._at < 0 else "", words.none)
+        agains = (agains | words.all_of(AGAIN)) & np.isfinite(values)
+        weighed = values.copy()
+        if begins.any():
+            own = values[begins]
+            total = _log_sum(own / temperature)
+            weighed[begins] = temperature * (total + own - _log_sum(own))
+        if agains.any():
+            others = np.isfinite(values) & ~agains
+            share = values - _log_sum(values[np.isfinite(values)])  # log p at a temperature of 1
+            weighed[agains] = temperature * share[agains]
+            if others.any():
+                left = _log_sum(share[others]) - _log_sum(weighed[others] / temperature)
+                weighed[others] += temperature * left
+        return weighed
+
     def _distances(self, kind: str, part: Part | None) -> Mask:
         """`back` to bars that are there and have notes; `again` to bars of the same length in
         which this part has some."""
@@ -236,3 +264,9 @@ class TuneRules(Rules):
         if length is not None:
             may |= words.all_of(DRUM if part.is_drum else NOTE) & (words.values < self._pitch)
         return may
+
+
+def _log_sum(values: NDArray[np.float64]) -> float:
+    """The log of the sum of exp(values)."""
+    highest = float(values.max())
+    return highest + float(np.log(np.exp(values - highest).sum()))

@@ -136,25 +136,28 @@ class TuneSample(Sample):
 
     def write(self, stream: BinaryIO, path: Path | None = None) -> None:
         """As in `Sample`; a pipe gets WAV."""
-        from charrnn.media.notes.midi import to_midi
-
-        tune, suffix = self.tune, "" if path is None else path.suffix.lower()
-        if suffix == ".mid":
-            stream.write(to_midi(tune))
-            return
-        if path is not None and suffix == ".abc":
+        if path is not None and path.suffix.lower() == ".abc":
             stream.write(self._abc(path).encode())
-            return
-        from charrnn.media.notes.synth import Renderer
-        from charrnn.media.sound.soundfiles import SoundFile, WaveStream
+        else:
+            write(self.tune, stream, path)
 
-        sound = Renderer(tune)
-        if path is None:
-            wave = WaveStream(stream, sound.rate, sound.samples)
-            for block in sound:
-                wave.write(block)
-            wave.close()
-            return
-        with SoundFile(stream, path, sound.rate, length=sound.samples) as file:
-            for block in sound:
-                file.write(block)
+
+def write(tune: Tune, stream: BinaryIO, path: Path | None) -> None:
+    """Write a tune as MIDI, or play it; the arguments are those of `Sample.write`."""
+    from charrnn.media.notes.midi import to_midi
+    from charrnn.media.notes.synth import Renderer
+    from charrnn.media.sound.soundfiles import SoundFile, WaveStream
+
+    if path is not None and path.suffix.lower() == ".mid":
+        stream.write(to_midi(tune))
+        return
+    sound = Renderer(tune)
+    if path is None:
+        wave = WaveStream(stream, sound.rate, sound.samples)
+        for block in sound:
+            wave.write(block)
+        wave.close()
+        return
+    with SoundFile(stream, path, sound.rate, length=sound.samples) as file:
+        for block in sound:
+            file.write(block)

@@ -81,6 +81,9 @@ TUNED_SIZES: tuple[tuple[float, Size, float], ...] = (
 )
 
 
+ABC = ".abc"  # tunes as text
+
+
 class Text(Medium):
     """Text files; with the byte codec, any file."""
 
@@ -111,6 +114,11 @@ class Text(Medium):
         if any(map(is_pipe, sources.files)):
             return "char", "a pipe is read as text"
         return "char", "the corpus is text"
+
+    def suited(self, sources: Sources, codec: str) -> Mapping[str, Any]:
+        """As in `Medium`: in books in ABC notation each tune is a document."""
+        is_abc = all(name.lower().endswith(ABC) for name in sources.files)
+        return {"documents": "tune"} if is_abc and codec == "char" else {}
 
     def implied(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """As in `Medium`: --separator implies --documents record, and --field implies row."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from charrnn.errors import CheckpointError, CorpusError, SamplingError, UsageError
 from charrnn.media.codec import Codec, Piece, Prime, first_of, refuse
 from charrnn.media.medium import Learner
-from charrnn.media.product import Drawn
+from charrnn.media.product import Drawn, Sample
 from charrnn.media.sources import Sources
 from charrnn.media.steps import Discrete
 from charrnn.media.text.encoding import CONVERT, Decoded
@@ -30,6 +30,7 @@ Steps = NDArray[np.integer]
 CODE_POINTS = 0x110000
 MAX_SYMBOL = 256  # characters of a symbol; words are at most half as long
 UNKNOWN = -1
+PLAYED = (".mid", ".wav", ".flac", ".ogg")  # of a tune in ABC notation
 NAMED = 10  # a warning lists at most this many characters or words
 # What can precede the beginning of a text, best first: the end of a paragraph, a line, a word.
 STARTS = ("\r\n\r\n", "\n\n", "\r\n", "\n", " ")
@@ -114,8 +115,10 @@ class TextCodec(Codec):
         self.end = symbols.index(MARK) if self.reading.has_documents else None
         self.beginning = MARK if self.end is not None else start
         self.characters_per_step = characters_per_step
-        if self.reading.documents in ("line", "record", "row"):
+        if self.reading.documents in ("line", "record", "row", "tune"):
             self.separator = self.reading.between
+        if self.reading.documents == "tune":
+            self.converted = PLAYED
 
     @abstractmethod
     def _encode(self, text: str) -> tuple[Steps, list[str]]:
@@ -223,7 +226,24 @@ class TextCodec(Codec):
 
         decoder = self.primed(prime.text)[1]
         steps, stop = self.steps_in(length), self.reading.with_newlines(options.stop)
-        return TextSample(drawn, decoder, steps, stop, self.end, prime.text, options.finish)
+        about = (drawn, decoder, steps, stop, self.end, prime.text, options.finish)
+        if self.reading.documents != "tune":
+            return TextSample(*about)
+        from charrnn.media.text.tunes import AbcSample
+
+        return AbcSample(*about)
+
+    def rejects(self, sample: Sample, options: Any) -> str:
+        """As in `Codec`: tunes with a fault, if options are strict.
+
+        Raises:
+            UsageError: the model's documents are no tunes.
+        """
+        if not options.strict:
+            return ""
+        if self.reading.documents != "tune":
+            raise UsageError("--strict is for models of tunes in ABC notation")
+        return sample.complaint
 
     def may_stop(self, options: Any) -> bool:
         """As in `Codec`: with a stop text."""

@@ -23,7 +23,8 @@ FORMS: dict[str, Callable[[str], str]] = {"none": str} | {
     form: partial(unicodedata.normalize, form) for form in ("NFC", "NFD", "NFKC", "NFKD")
 }
 MAX_SEPARATOR = 1_000  # characters
-DOCUMENTS = ("none", "line", "file", "record", "row")
+TUNE = "\nX:"  # the beginning of a tune in ABC notation
+DOCUMENTS = ("none", "line", "file", "record", "row", "tune")
 NEWLINES = ("lf", "keep")
 LINE_ENDS = {"\r\n": "Windows line ends (CRLF)", "\r": "old Mac line ends (CR)"}
 JOINED_CHARACTERS = 1 << 16  # rows of a table are yielded in blocks of this size
@@ -35,8 +36,8 @@ class Reading:
 
     Args:
         normalize: "none" or a Unicode normalisation form.
-        documents: what a document is: "line", "file", "record", or "row" of a table; "none": there
-            are no documents.
+        documents: what a document is: "line", "file", "record", "row" of a table, or "tune" in ABC
+            notation; "none": there are no documents.
         separator: the text between records.
         newline: "lf": every line ends in a line feed; "keep": line ends are as in the file.
         field: of a table, the field with the text.
@@ -69,7 +70,8 @@ class Reading:
     @property
     def between(self) -> str:
         """The text between two documents in output."""
-        return {"none": "", "record": self.separator}.get(self.documents, "\n")
+        known = {"none": "", "record": self.separator, "tune": "\n\n"}
+        return known.get(self.documents, "\n")
 
     def normalized(self, text: str) -> str:
         """Normalise line ends and characters of a whole text."""
@@ -114,7 +116,10 @@ class Reading:
             return
         separator = "\n" if self.documents == "line" else self.separator
         pattern = re.compile(re.escape(separator).replace("\\\n", "\r?\n"))
-        around = "" if separator.strip("\n") else "\r\n"  # newlines next to it belong to it
+        if self.documents == "tune":
+            separator, pattern = TUNE, re.compile("\r?\n(?=X:)")
+        is_blank = not separator.strip("\n") or self.documents == "tune"
+        around = "\r\n" if is_blank else ""  # newlines next to it belong to it
         rest, begun = "", False
         for block in blocks:
             *whole, rest = pattern.split(rest + without_mark(block))

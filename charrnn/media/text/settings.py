@@ -64,12 +64,12 @@ class TextSettings:
         section="data",
     )
     documents: str = setting(
-        "Treat each line, file, record (text between separators) or row (see --field) as a "
-        "document of its own. "
-        "They are shuffled once, and a sample is one document.",
+        "Treat each line, file, record (text between separators), row (see --field) or tune (ABC "
+        "notation; the default for .abc files) as a document of its own. They are shuffled once, "
+        "and a sample is one document.",
         "Text",
         default="none",
-        choices=("none", "line", "file", "record", "row"),
+        choices=("none", "line", "file", "record", "row", "tune"),
         section="data",
     )
     field: str = setting(
@@ -110,6 +110,13 @@ class TextOptions:
 
     stop: str = setting(
         "Stop a sample before this text; \\n is a newline.", "Text", default="", escapes=True
+    )
+    strict: bool = setting(
+        "ABC notation: draw a tune again if something is wrong with it, e.g. if a bar does not add "
+        "up.",
+        "Text",
+        default=False,
+        random=True,
     )
     finish: str | None = setting(
         "After --length steps, go on to the end of the word, sentence, line or paragraph, at most "

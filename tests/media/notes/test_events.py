@@ -224,3 +224,26 @@ def test_events_have_an_order() -> None:
     symbols = codec_of(dance(1)).symbols
     assert symbols[0] == "end"
     assert list(symbols).index("note 60") < list(symbols).index("note 64")
+
+
+@pytest.mark.parametrize("temperature", [0.3, 0.7, 1.5])
+def test_the_temperature_leaves_repeats_as_they_are(temperature: float) -> None:
+    codec = codec_of(dance(1), dance(2, bars=4))
+    rules, random = codec.rules(), np.random.default_rng(0)
+    for step in codec.encode(dance(1)).tolist()[:-5]:
+        rules.add(step)
+    allowed = rules.allowed()
+    logits = np.where(allowed, random.normal(size=len(allowed)), -np.inf)
+
+    def shares(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        weights = np.exp(np.where(chosen, values, -np.inf))
+        return np.asarray(weights / weights.sum())
+
+    weighed = rules.weighed(logits, temperature) / temperature
+    begins = np.array([event.kind in ("end", "bar", "back", "tempo") for event in codec.events])
+    assert np.allclose(shares(weighed, begins), shares(logits, begins))
+    others = allowed & ~begins
+    assert np.allclose(shares(weighed, others), shares(logits / temperature, others))
+    everything = np.ones_like(begins)
+    plain = shares(logits / temperature, everything)[begins].sum()
+    assert shares(weighed, everything)[begins].sum() == pytest.approx(plain)

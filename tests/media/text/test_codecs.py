@@ -392,3 +392,14 @@ def test_extra_characters(tmp_path: Path) -> None:
     assert set(more.codec.symbols) - set(plain.codec.symbols) == {*"€é\t", MARK}
     assert len(set(more.codec.symbols)) == len(more.codec.symbols)
     assert not more.warnings(more.prime("€\t"))
+
+
+BOOK = "X:1\nT:a\nK:C\nC8 |\n\n\nX: 2\nT:b\nK:G\nG8 |\n"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_tunes_in_abc(size: int) -> None:
+    reading = Reading(documents="tune")
+    blocks = [BOOK[start : start + size] for start in range(0, len(BOOK), size)]
+    marked = "".join(reading.marked(iter(blocks)))
+    assert marked == f"X:1\nT:a\nK:C\nC8 |{MARK}X: 2\nT:b\nK:G\nG8 |{MARK}"

@@ -56,11 +56,6 @@ class Rules(ABC):
     def allowed(self) -> NDArray[np.bool_]:
         """Whether each step may come next, (V,)."""
 
-    def weighed(self, logits: NDArray[Any], temperature: float) -> NDArray[Any]:
-        """The logits, (V,), of the steps that are allowed, changed where the temperature, which is
-        applied next, should not have its usual effect."""
-        return logits
-
     @abstractmethod
     def copy(self) -> Rules:
         """An independent copy."""
@@ -167,8 +162,8 @@ class Codec(ABC):
             options: an instance of the medium's `options`.
         """
 
-    def may_stop(self, options: Any) -> bool:
-        """Whether these options can end a sample before its full length (`end` aside)."""
+    def may_stop(self, length: float | None, options: Any) -> bool:
+        """Whether a sample of this length can end before `steps_in(length)` (`end` aside)."""
         return False
 
     def rejects(self, sample: Sample, options: Any) -> str:

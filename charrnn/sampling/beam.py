@@ -79,7 +79,7 @@ def search(
         kept: list[tuple[int, Hypothesis]] = []
         for row, hypothesis in chosen:
             ended = hypothesis.drawn[-1].step == codec.end
-            if not ended and codec.may_stop(options):
+            if not ended and codec.may_stop(length, options):
                 sample = product(codec, hypothesis, prime, length, settings, options)
                 for _ in sample:
                     pass

@@ -132,7 +132,7 @@ class BatchSampler:
         for temperature in self._temperatures:
             values = logits = stream.logits
             if not self._is_idle:
-                values = history.applied(values, temperature)
+                values = history.applied(values)
             step = filters.draw(filters.filtered(values, self._config, temperature), random())
             yield Drawn(step, filters.surprise(logits, step) if self._scored else 0.0)
             if step == self._end:
@@ -157,12 +157,12 @@ class BatchSampler:
             self._stream.step(self._last)
         logits = self._stream.logits  # (S, V)
         values: Logits = logits
-        temperature = next(self._temperatures)
         if not self._is_idle:
             values = np.stack(
-                [self._restricted(row, index, temperature) for row, index in enumerate(self._live)]
+                [self._restricted(row, index) for row, index in enumerate(self._live)]
             )
         uniforms = np.array([self._generators[index].random() for index in self._live])
+        temperature = next(self._temperatures)
         steps = filters.draws(filters.filtered(values, self._config, temperature), uniforms)
         surprises = filters.surprises(logits, steps) if self._scored else np.zeros(len(steps))
         for index, step, nats in zip(self._live, steps.tolist(), surprises.tolist(), strict=True):
@@ -174,12 +174,12 @@ class BatchSampler:
                 self._finished.add(index)
         self._last = steps
 
-    def _restricted(self, row: int, index: int, temperature: float) -> Logits:
+    def _restricted(self, row: int, index: int) -> Logits:
         """One sequence's logits after penalty and bans; if all steps are banned, this sequence ends
         with an error and the others continue."""
         values: Logits = self._stream.logits[row]
         try:
-            values = self._histories[index].applied(values, temperature)
+            values = self._histories[index].applied(values)
         except SamplingError as error:
             self._buffered[index].append(error)
             self._finished.add(index)
@@ -334,6 +334,6 @@ def samples(
         if not wanted:
             return
     raise SamplingError(
-        f"{wanted} of {num} samples are lacking after {begin - first} were drawn; "
-        f"the last was not taken because {rejected}"
+        f"only {num - wanted} of {num} samples were without a fault in {begin - first} tries (of "
+        f"the last, {rejected}); lower the --temperature, or drop --strict"
     )

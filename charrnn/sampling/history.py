@@ -67,12 +67,8 @@ class History:
         is_free = self._rules is None and self._end is None
         return is_free and not rules and not len(self._never)
 
-    def applied(self, logits: Logits, temperature: float = 1.0) -> Logits:
+    def applied(self, logits: Logits) -> Logits:
         """The logits, (V,), after the repetition penalty, rules and bans.
-
-        Args:
-            logits: of the model.
-            temperature: that is applied to the result.
 
         Raises:
             SamplingError: all steps are banned.
@@ -80,7 +76,6 @@ class History:
         logits = filters.penalized(logits, self._recent, self._config.repetition_penalty)
         if self._rules is not None:
             logits = np.where(self._rules.allowed(), logits, -np.inf)
-            logits = self._rules.weighed(logits, temperature)
         banned = self._never
         is_short = self._count < self._config.min_length
         if self._end is not None and (is_short or self._latest == self._end):

@@ -17,9 +17,9 @@ from PIL import Image
 import charrnn
 from charrnn.media.notes.midi import on_grid, read_scores, to_midi
 from charrnn.media.notes.synth import RATE
-from charrnn.media.notes.tune import Tune
+from charrnn.media.notes.tune import Part, Tune
 from tests.conftest import Command, flags
-from tests.tunes import dance, folder_of_tunes
+from tests.tunes import dance, folder_of_tunes, tune_of
 
 SMALL = {
     "hidden": 24,
@@ -223,7 +223,7 @@ def test_tunes_that_do_not_add_up_are_marked(command: Command, tmp_path: Path) -
     assert "does not add up; try another" in outcome.stderr
     outcome = command("sample", "run", "--seed", 1, "-t", 0.1, "--strict")
     assert outcome.returncode == 1
-    assert "1 of 1 samples are lacking after 20 were drawn" in outcome.stderr
+    assert "only 0 of 1 samples were without a fault in 20 tries" in outcome.stderr
     assert "does not add up" in outcome.stderr
 
 
@@ -244,3 +244,49 @@ def test_strict_is_for_tunes(command: Command, run: Path) -> None:
     outcome = command("sample", run, "--strict")
     assert outcome.returncode == 2
     assert "--strict is for models of tunes in ABC notation" in outcome.stderr
+
+
+def test_a_prime_that_the_model_does_not_know(
+    command: Command, notes_run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "high.mid").write_bytes(to_midi(tune_of([(0, 12, 120), (12, 12, 121)])))
+    drums = tune_of([(0, 12, 60)])
+    drums.parts = [Part(0, 0, is_drum=True)]
+    (tmp_path / "drums.mid").write_bytes(to_midi(drums))
+    for name in ("high.mid", "drums.mid"):
+        outcome = command("sample", notes_run, "-p", name, "-o", "x.mid")
+        assert outcome.returncode == 1
+        assert f"{name}: has no notes that this model knows" in outcome.stderr
+    (tmp_path / "cut.mid").write_bytes(to_midi(dance(3))[:-60])
+    outcome = command("sample", notes_run, "-p", "cut.mid", "-n", 1, "-o", "x.mid")
+    assert "read as far as it is sound" in outcome.stderr
+
+
+def test_nothing_to_learn_or_to_draw(command: Command, notes_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "silent.mid").write_bytes(to_midi(tune_of([])))
+    outcome = command("train", "silent.mid")
+    assert "silent.mid: has no notes" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    (tmp_path / "words.txt").write_text("MThd is the header of MIDI files. " * 99)
+    assert "char" in command("train", "words.txt", "--dry-run", *flags(**SMALL, steps=1)).stderr
+    (tmp_path / "bom.abc").write_bytes(b"\xef\xbb\xbf" + BOOK.encode())
+    words = ["--codec", "notes", "--dry-run", *flags(**SMALL, steps=1)]
+    outcome = command("train", "bom.abc", *words)
+    assert "in 3 whole tunes" in outcome.stderr
+    (tmp_path / "none.abc").write_text("no tune\n")
+    assert "has no tune" in command("train", "none.abc", *words).stderr
+
+
+def test_drums_alone_have_only_a_rhythm(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "drums").mkdir()
+    for seed in range(6):
+        tune = dance(seed)
+        tune.parts = [Part(0, 0, is_drum=True)] * 2
+        tune.notes[:, 4] = 0
+        (tmp_path / "drums" / f"{seed}.mid").write_bytes(to_midi(tune))
+    outcome = command("train", "drums", "-o", "run", *flags(**SMALL, steps=4, eval_every=2))
+    assert outcome.returncode == 0, outcome.stderr
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert set(line["figures"]) == {"rhythm"}
+    outcome = command("sample", "run", "-n", 2, "-o", "x.abc")
+    assert "this is one of drums" in outcome.stderr

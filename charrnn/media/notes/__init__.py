@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HELD_OUT = 0.1  # default fraction of the events that is held out
-HEADER, WITHIN = b"MThd", 256  # a RIFF or MacBinary header may come first
+HEADER, WITHIN = b"MThd\0\0\0\x06", 256  # a RIFF or MacBinary header may come first
 SUFFIXES, ABC = (".mid", ".midi", ".kar", ".rmi"), ".abc"
 # The measurements behind these choices are in configs/README.md.
 JOINED: dict[str, Any] = {"norm": "layer", "skip": True, "variational": True}

@@ -1,7 +1,8 @@
 """Reads tunes in ABC notation (version 2.1, abcnotation.com).
 
-Played are notes, chords, ties, tuplets, broken rhythm, repeats with their endings and several
-voices; graces, decorations, chord symbols and lyrics are passed over.
+Played are notes, chords, ties, tuplets, broken rhythm, repeats with their endings, changes of key,
+metre and tempo, several voices and overlays (&); graces, decorations, chord symbols, lyrics and the
+order of parts (P:) are passed over.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ MODES |= {"mix": 1, "dor": 2, "phr": 4, "loc": 5, "lyd": -1}
 TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}  # p notes in the time of q
 FIELD = re.compile(r"([A-Za-z+]):(.*)")
 TOKEN = re.compile(
-    r"""\s+ | "[^"]*" | ![^!\n]*! | \{[^}]*\} | [.~HLMOPSTuv)`$] | \\$
-    | \[(?P<field>[KLMQV]):(?P<value>[^\]]*)\]
+    r"""\s+ | "[^"]*" | ![^!\n]*! | \{[^}]*\} | [.~HLMOPSTuv)`$] | \\$ | y\d* | \+[a-zA-Z]+\+
+    | \[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]
     | (?P<bar> :*\|+[\]:|]* | \[\| | ::+ | \|?\[(?=[0-9"]) | :+(?=\s*$) )
       (?P<ending> (?:"[^"]*" | [0-9][0-9,\-]*)? )
     | \((?P<p>[2-9])(?::(?P<q>[1-9]?))?(?::(?P<r>[1-9]?))?
@@ -56,10 +57,12 @@ class Measure:
 
     Attributes:
         notes: onset and length in whole notes, pitch, and whether it is tied to the next.
-        length: in whole notes.
+        length: in whole notes; while it is read, where the next note begins.
         metre: of the tune at this place; None: free.
         opening, closing: the bar lines before and after it.
         endings: after how many repeats it is played; empty: always.
+        bpm: the tempo from here on; None: as before.
+        others: the length of what stands before an overlay (&).
     """
 
     notes: list[tuple[Fraction, Fraction, int, bool]] = field(default_factory=list)
@@ -68,6 +71,8 @@ class Measure:
     opening: str = ""
     closing: str = ""
     endings: frozenset[int] = frozenset()
+    bpm: float | None = None
+    others: Fraction = Fraction(0)
 
     @property
     def adds_up(self) -> bool:
@@ -132,7 +137,9 @@ class _Voice:
     def __init__(self) -> None:
         self.measures: list[Measure] = []
         self.now = Measure(opening="^")  # ^: the beginning
-        self.local: dict[tuple[str, int], int] = {}  # accidentals of this bar
+        self.local: dict[str, int] = {}  # accidentals of this bar, in all octaves
+        self.tied: dict[tuple[str, int], int] = {}  # those of notes that are tied over the bar line
+        self.names: list[tuple[str, int]] = []  # of the last notes
         self.ratio, self.left = Fraction(1), 0  # of a tuplet
         self.stretch: Fraction | None = None  # of the next note, by broken rhythm
         self.last: list[int] = []  # the notes that broken rhythm would change
@@ -153,13 +160,15 @@ class _Parser:
     def parse(self, text: str) -> Song:
         """As the function `parse`."""
         in_body = False
-        for line in text.splitlines():
-            line = re.sub(r"(?<!\\)%.*", "", line)
+        for whole in text.splitlines():
+            line = re.sub(r"(?<!\\)%.*", "", whole)
             found = FIELD.match(line)
             if found and not (in_body and line[0] in "ABCDEFGabcdefg" and line[2:3] in "|:"):
                 self._field(found[1], found[2].strip())
                 in_body = in_body or found[1] == "K"
-            elif line.strip() and in_body:
+            elif not whole.strip() and in_body:
+                break  # an empty line ends a tune
+            elif in_body:
                 self._music(line)
         for name, voice in self._voices.items():
             self._end_bar(voice, "^", "")
@@ -188,7 +197,10 @@ class _Parser:
             key = _key(value)
             self.key = self.key if key is None else key
         elif name == "Q":
-            self.song.bpm = _tempo(value) or self.song.bpm
+            if self._voices:
+                self.voice.now.bpm = _tempo(value)
+            else:
+                self.song.bpm = _tempo(value) or self.song.bpm
         elif name == "V":
             self._voice = value.split()[0] if value.split() else ""
         elif name == "T" and not self.song.title:
@@ -215,7 +227,7 @@ class _Parser:
             self._end_bar(voice, found["bar"], found["ending"] or "")
         elif found["p"]:
             p = int(found["p"])
-            is_compound = self.metre is not None and self.metre.beats % 3 == 0
+            is_compound = self.metre is not None and self.metre.beats in (6, 9, 12)
             q = int(found["q"] or 0) or TUPLETS.get(p, 3 if is_compound else 2)
             voice.ratio, voice.left = Fraction(q, p), int(found["r"] or 0) or p
         elif found["open"]:
@@ -251,13 +263,16 @@ class _Parser:
                 self._add(voice, [], length * self._unit)
         elif found["tie"] and voice.chord:
             voice.chord[-1] = (*voice.chord[-1][:2], True)
+            self._keep_accidentals(voice, voice.names[-1:])
         elif found["tie"]:
+            self._keep_accidentals(voice, voice.names)
             for index in voice.last:
                 voice.now.notes[index] = (*voice.now.notes[index][:3], True)
         elif found["broken"]:
             self._break(voice, found["broken"])
         elif found["overlay"]:
-            self.song.odd += 1
+            now = voice.now
+            now.others, now.length = max(now.others, now.length), Fraction(0)
 
     @property
     def _unit(self) -> Fraction:
@@ -272,9 +287,20 @@ class _Parser:
         octave = 5 + found["letter"].islower()
         octave += found["octave"].count("'") - found["octave"].count(",")
         if found["accidental"]:
-            voice.local[letter, octave] = ACCIDENTALS[found["accidental"]]
-        shift = voice.local.get((letter, octave), self.key.get(letter, 0))
+            voice.local[letter] = ACCIDENTALS[found["accidental"]]
+        shift = voice.local.get(letter, self.key.get(letter, 0))
+        carried = voice.tied.pop((letter, octave), shift)
+        shift = shift if found["accidental"] else carried
+        if voice.chord is None or not voice.chord:
+            voice.names = []
+        voice.names.append((letter, octave))
         return 12 * octave + SEMITONES[letter] + shift
+
+    def _keep_accidentals(self, voice: _Voice, names: Sequence[tuple[str, int]]) -> None:
+        """A tied note keeps its accidental in the next bar."""
+        for letter, octave in names:
+            if letter in voice.local:
+                voice.tied[letter, octave] = voice.local[letter]
 
     def _add(self, voice: _Voice, pitches: Sequence[int], length: Fraction) -> None:
         if voice.left:
@@ -313,6 +339,7 @@ class _Parser:
 
     def _end_bar(self, voice: _Voice, sign: str, ending: str) -> None:
         now = voice.now
+        now.length = max(now.length, now.others)
         if now.length:
             now.closing += sign
             now.endings = voice.endings
@@ -362,14 +389,20 @@ def _metre(text: str) -> Metre | None:
 def _key(text: str) -> dict[str, int] | None:
     """The accidentals of a K: field; None: it names no key."""
     found = re.match(r"([A-G])([#b]?)\s*([A-Za-z]*)", text)
+    own = {
+        letter.upper(): ACCIDENTALS[sign]
+        for sign, letter in re.findall(r"(?:^|\s)(\^{1,2}|_{1,2}|=)([A-Ga-g])\b", text)
+    }
     if not found:
-        return {} if text.lower().startswith(("none", "hp")) else None
+        return own if own or text.lower().startswith(("none", "hp")) else None
     mode = found[3].lower()
     mode = mode if mode == "m" else mode[:3]
     fifths = SHARPS.index(found[1]) - 1 + {"#": 7, "b": -7, "": 0}[found[2]] - MODES.get(mode, 0)
     fifths = max(-7, min(7, fifths))
+    if mode == "exp":  # only the accidentals that follow
+        return own
     sharps = dict.fromkeys(SHARPS[: max(0, fifths)], 1)
-    return sharps | dict.fromkeys(SHARPS[::-1][: max(0, -fifths)], -1)
+    return sharps | dict.fromkeys(SHARPS[::-1][: max(0, -fifths)], -1) | own
 
 
 def _tempo(text: str) -> float | None:
@@ -423,6 +456,7 @@ def to_score(song: Song) -> Score:
     """A tune in ABC as it is played."""
     rows: list[list[int]] = []
     metres: list[tuple[int, Metre]] = []
+    tempos = {0: song.bpm}
     for part, measures in enumerate(song.voices.values()):
         at = Fraction(0)
         tied: dict[int, int] = {}  # pitch -> the row whose note goes on
@@ -435,7 +469,9 @@ def to_score(song: Song) -> Score:
                     metres.append((0, measure.metre))
                 elif metres[-1][1] != measure.metre:
                     metres.append((round(at * WHOLE), measure.metre))
-            for onset, length, pitch, is_tied in measure.notes:
+            if measure.bpm is not None:
+                tempos[round(at * WHOLE)] = measure.bpm
+            for onset, length, pitch, is_tied in sorted(measure.notes):
                 begin, end = round((at + onset) * WHOLE), round((at + onset + length) * WHOLE)
                 row = tied.pop(pitch, None)
                 if row is not None and rows[row][ONSET] + rows[row][LENGTH] == begin:
@@ -450,7 +486,7 @@ def to_score(song: Song) -> Score:
     notes = notes[np.argsort(notes[:, ONSET], kind="stable")]
     parts = [Part(0, number) for number in range(max(1, len(song.voices)))]
     damage = song.trouble if song.odd or not song.has_key else ""
-    return Score(notes, parts, metres, [(0, song.bpm)], WHOLE // 4, damage)
+    return Score(notes, parts, metres, sorted(tempos.items()), WHOLE // 4, damage)
 
 
 def read_book(text: str) -> Iterator[Score]:

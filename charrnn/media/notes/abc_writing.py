@@ -27,6 +27,7 @@ FLATTEST = -5
 MAJORS = ("Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#")
 MINORS = ("Bbm", "Fm", "Cm", "Gm", "Dm", "Am", "Em", "Bm", "F#m", "C#m", "G#m", "D#m")
 PER_LINE = 4  # bars
+SIGNS = {0: "=", 1: "^", -1: "_"}
 
 
 def to_abc(tune: Tune, title: str = "", number: int = 1) -> str:
@@ -76,18 +77,19 @@ def _voice(tune: Tune, part: int, bars: Sequence[Bar], fifths: int) -> list[str]
         bounds, after = sorted({*bounds, after}), after + bars[-1].length
     bounds = sorted({*bounds, after})
     written: list[str] = []
+    signs_of = _Signs(fifths)
     metre = bars[0].metre
     for bar in bars:
         signs = []
         if bar.metre != metre:
             metre = bar.metre
             signs.append(f"[M:{metre}]")
-        known = _accidentals(fifths)
+        signs_of.begin_bar()
         inside = [at for at in bounds if bar.begin <= at <= bar.begin + bar.length]
         for begin, stop in pairwise(inside):
             sounding = notes[(onsets <= begin) & (ends > begin)]
             names = [
-                _name(int(row[PITCH]), known, fifths)
+                signs_of.name(int(row[PITCH]), is_tied=row[ONSET] < bar.begin == begin)
                 + _number(stop - begin)
                 + "-" * bool(row[ONSET] + row[LENGTH] > stop)
                 for row in sounding[np.argsort(sounding[:, PITCH])]
@@ -106,32 +108,54 @@ def _number(steps: int) -> str:
     return "" if length == 1 else str(length)
 
 
-def _accidentals(fifths: int) -> dict[tuple[str, int], int]:
-    """What each letter means at the beginning of a bar, in every octave."""
-    sharps = dict.fromkeys(SHARPS[: max(0, fifths)], 1)
-    flats = dict.fromkeys(SHARPS[::-1][: max(0, -fifths)], -1)
-    return {
-        (letter, octave): (sharps | flats).get(letter, 0)
-        for letter in SEMITONES
-        for octave in range(-1, 11)
-    }
+class _Signs:
+    """What the letters mean in a bar: an accidental holds in its octave, or as the standard has it
+    in all octaves, so one is written wherever the two differ.
 
+    Args:
+        fifths: of the key.
+    """
 
-def _name(pitch: int, known: dict[tuple[str, int], int], fifths: int) -> str:
-    """A note in ABC; `known`, what letters mean in this bar, is kept up to date."""
-    options = [
-        (letter, (pitch - semitone - shift) // 12, shift)
-        for letter, semitone in SEMITONES.items()
-        for shift in (0, 1, -1)
-        if (pitch - semitone - shift) % 12 == 0
-    ]
-    fitting = [option for option in options if known[option[0], option[1]] == option[2]]
-    wanted = 1 if fifths >= 0 else -1
-    letter, octave, shift = (fitting or sorted(options, key=lambda o: (abs(o[2]), o[2] != wanted)))[
-        0
-    ]
-    sign = "" if known[letter, octave] == shift else {0: "=", 1: "^", -1: "_"}[shift]
-    known[letter, octave] = shift
-    if octave >= 6:
-        return sign + letter.lower() + "'" * (octave - 6)
-    return sign + letter + "," * (5 - octave)
+    def __init__(self, fifths: int) -> None:
+        self._wanted = 1 if fifths >= 0 else -1
+        sharps = dict.fromkeys(SHARPS[: max(0, fifths)], 1)
+        flats = dict.fromkeys(SHARPS[::-1][: max(0, -fifths)], -1)
+        self._key = dict.fromkeys(SEMITONES, 0) | sharps | flats
+        self._before: set[str] = set()  # letters that had an accidental in the bar before
+        self._of_letter: dict[str, int] = {}
+        self._of_octave: dict[tuple[str, int], int] = {}
+
+    def begin_bar(self) -> None:
+        """Forget the accidentals of the bar before."""
+        self._before = set(self._of_letter)
+        self._of_letter, self._of_octave = {}, {}
+
+    def name(self, pitch: int, *, is_tied: bool = False) -> str:
+        """A note, with an accidental where it needs one.
+
+        Args:
+            pitch: its MIDI number.
+            is_tied: to a note of the bar before, whose accidental it would keep.
+        """
+        options = [
+            (letter, (pitch - semitone - shift) // 12, shift)
+            for letter, semitone in SEMITONES.items()
+            for shift in (0, 1, -1)
+            if (pitch - semitone - shift) % 12 == 0
+        ]
+        fitting = [option for option in options if self._is_known(*option)]
+        by_key = [option for option in options if self._key[option[0]] == option[2]]
+        options.sort(key=lambda option: (abs(option[2]), option[2] != self._wanted))
+        letter, octave, shift = (fitting or by_key or options)[0]
+        is_clear = self._is_known(letter, octave, shift)
+        is_clear = is_clear and not (is_tied and letter in self._before)
+        sign = "" if is_clear else SIGNS[shift]
+        if sign:
+            self._of_letter[letter] = self._of_octave[letter, octave] = shift
+        if octave >= 6:
+            return sign + letter.lower() + "'" * (octave - 6)
+        return sign + letter + "," * (5 - octave)
+
+    def _is_known(self, letter: str, octave: int, shift: int) -> bool:
+        own = self._of_octave.get((letter, octave), self._key[letter])
+        return own == shift == self._of_letter.get(letter, self._key[letter])

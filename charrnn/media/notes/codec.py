@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from charrnn.media.notes.tune import (
     Part,
     Tune,
     bars_of,
+    distance,
     one_at_a_time,
 )
 from charrnn.media.product import Drawn
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 Steps = NDArray[np.integer]
 MAX_EVENTS = 20_000  # of a sample
-MAX_SYMBOLS = 4_096
+MAX_SYMBOLS = 16_384  # there are not so many events
 SUFFIXES = (".mid", ".wav", ".flac", ".ogg", ".abc")
 
 
@@ -90,12 +92,10 @@ class NotesCodec(Codec):
     def encode(self, tune: Tune) -> Steps:
         """The steps of a tune, (n,), with its end.
 
-        What the vocabulary lacks is replaced by the nearest that it has; notes whose pitch it
-        lacks are left out.  Both are counted in `tune.losses`.
+        Args:
+            tune: the result of `fitted`.
         """
-        fitting = self._fitted(tune)
-        backs, agains = set(self.values(events.BACK)), set(self.values(events.AGAIN))
-        found = events.encode(fitting, self.constants, backs, agains)
+        found = events.encode(tune, self.constants, set(self.values(events.BACK)))
         steps = [self._steps[event] for event in found if event in self._steps]
         return np.array([*steps, 0], np.int64)
 
@@ -111,17 +111,28 @@ class NotesCodec(Codec):
                 is_new = False
         return tunes + ([] if is_new else [decoder.tune()])
 
-    def _fitted(self, tune: Tune) -> Tune:
-        """A copy of a tune with only what the vocabulary has."""
-        notes, losses = tune.notes.copy(), tune.losses
-        parts = self._parts(tune.parts)
-        is_drum = np.array([part.is_drum for part in parts], bool)[notes[:, PART]]
-        pitches, drums = self.values(events.NOTE), self.values(events.DRUM)
-        known = np.where(
-            is_drum, np.isin(notes[:, PITCH], drums), np.isin(notes[:, PITCH], pitches)
+    def fitted(self, tune: Tune) -> Tune:
+        """A copy of a tune with only what the vocabulary has.
+
+        What it lacks is replaced by the nearest that it has; notes whose pitch it lacks, and drums
+        if it has none, are left out.  All this is counted in `losses` of the copy.
+        """
+        notes, losses = tune.notes.copy(), replace(tune.losses)
+        known_parts = self.values(events.PART_KIND) or [self.constants.part or Part(0)]
+        parts = [min(known_parts, key=partial(distance, part)) for part in tune.parts]
+        is_same = np.array([new == old for new, old in zip(parts, tune.parts, strict=True)], bool)
+        is_possible = np.array(
+            [new.is_drum == old.is_drum for new, old in zip(parts, tune.parts, strict=True)], bool
         )
+        known = np.where(
+            tune.is_drum,
+            np.isin(notes[:, PITCH], self.values(events.DRUM)),
+            np.isin(notes[:, PITCH], self.values(events.NOTE)),
+        )
+        known &= is_possible[notes[:, PART]]
         losses.left_out += int((~known).sum())
         notes = notes[known]
+        losses.other_part += int((~is_same[notes[:, PART]]).sum())
         lengths = np.array(self.values(events.LENGTH_KIND) or [1])
         nearest = _nearest(notes[:, LENGTH], lengths)
         losses.moved += int((nearest != notes[:, LENGTH]).sum())
@@ -144,23 +155,10 @@ class NotesCodec(Codec):
         if levels := self.values(events.TEMPO_KIND):
             own = _nearest(np.array([events.tempo_level(t) for _, t in tempos]), np.array(levels))
             tempos = [(at, events.tempo_of(k)) for (at, _), k in zip(tempos, own, strict=True)]
-        notes[:, PART] = np.array([parts.index(part) for part in parts] or [0])[notes[:, PART]]
+        order = sorted(set(parts))
+        notes[:, PART] = np.array([order.index(part) for part in parts] or [0])[notes[:, PART]]
         notes = one_at_a_time(notes, losses)
-        return Tune(notes, parts, bars, tempos, tune.per_quarter, tune.name, losses)
-
-    def _parts(self, parts: Sequence[Part]) -> list[Part]:
-        """For each part that of the vocabulary which comes nearest."""
-        known = [*self.values(events.PART_KIND)] or [self.constants.part or Part(0)]
-
-        def distance(part: Part, other: Part) -> tuple[bool, bool, int, int]:
-            return (
-                part.is_drum != other.is_drum,
-                part.program // 8 != other.program // 8,  # another family of instruments
-                abs(part.program - other.program),
-                abs(part.number - other.number),
-            )
-
-        return [min(known, key=partial(distance, part)) for part in parts]
+        return Tune(notes, order, bars, tempos, tune.per_quarter, tune.name, losses)
 
     def _metre(self) -> Metre:
         metres: list[Metre] = self.values(events.BAR)
@@ -185,9 +183,9 @@ class NotesCodec(Codec):
 
         return TuneSample(self, drawn, prime, self.bars_in(length), options)
 
-    def may_stop(self, options: Any) -> bool:
-        """As in `Codec`: a sample stops after so many bars."""
-        return True
+    def may_stop(self, length: float | None, options: Any) -> bool:
+        """As in `Codec`: after so many bars."""
+        return length is not None
 
     def start(self, random: np.random.Generator) -> Steps:
         """As in `Codec`: the end of another tune."""
@@ -195,17 +193,21 @@ class NotesCodec(Codec):
 
     def prime(self, value: str = "", file: str | None = None, settings: Any = None) -> Prime:
         """As in `Codec`: the first tune of a file, without its end."""
-        from charrnn.media.sources import source_label
+        from charrnn.media import medium_of
+        from charrnn.media.notes.reading import TuneReader
+        from charrnn.media.sources import find, source_label
 
-        prime = super().prime(value, file, settings)
-        ends = np.flatnonzero(prime.steps == self.end)
-        if not len(ends):
-            return prime
-        steps = prime.steps[ends[0] : ends[1] if len(ends) > 1 else None]
-        notices: tuple[str, ...] = ()
-        if len(ends) > 2:
-            notices = (f"{source_label(file or value)}: only the first tune is continued",)
-        return Prime(steps, notices=notices)
+        name = file or value
+        if not name:
+            return super().prime()
+        reader = TuneReader(self, find((name,), (medium_of(self.name),), self.name))
+        start, *tunes = reader
+        notices = reader.notices
+        if not reader.notes:
+            raise SamplingError(f"{source_label(name)}: has no notes that this model knows")
+        if len(tunes) > 1:
+            notices += (f"{source_label(name)}: only the first tune is continued",)
+        return Prime(np.concatenate([start, tunes[0][:-1]]), notices=notices)
 
     def steps_in(self, length: float | None) -> int:
         """As in `Codec`; `length` is in bars, at most to the end of the tune by default."""

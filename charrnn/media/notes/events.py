@@ -2,9 +2,8 @@
 
     tempo 18 · bar 6/8 · at 18 · part 24 · velocity 9 · length 6 · note 67 · note 64 · ... · end
 
-A bar begins with `bar` and its metre, or is `back k`: equal to the one k bars ago.  After `bar` may
-stand `part` and `again k` for parts that play what they played k bars ago.  `at` is a place in the
-bar, in grid steps, before the notes that begin there, part by part, from high to low.  Part,
+A bar begins with `bar` and its metre, or is `back k`: equal to the one k bars ago.  `at` is a place
+in the bar, in grid steps, before the notes that begin there, part by part, from high to low.  Part,
 velocity and length stay as they are until they change; each part has a velocity and a length of its
 own.  A corpus with one part, one velocity or one tempo has no events for it.
 
@@ -16,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +23,6 @@ import numpy as np
 from charrnn.media.notes.tune import (
     IN_SECONDS,
     ONSET,
-    PART,
     QUARTER,
     SECOND,
     TEMPO,
@@ -39,14 +37,11 @@ from charrnn.media.notes.tune import (
 )
 
 MOST_BACK = 64  # bars
-LEAST_AGAIN = 2  # bars in a row that a part must repeat: single ones may be equal by chance
 SLOWEST, FASTEST, TEMPOS = 20.0, 320.0, 32  # quarters per minute; levels, equally far in logarithms
 LOUDNESS = 8  # MIDI velocities of a level
 
-KINDS = (
-    *("end", "tempo", "bar", "back", "again", "at", "part", "velocity", "length", "note", "drum"),
-)
-END, TEMPO_KIND, BAR, BACK, AGAIN, AT, PART_KIND, VELOCITY_KIND, LENGTH_KIND, NOTE, DRUM = KINDS
+KINDS = ("end", "tempo", "bar", "back", "at", "part", "velocity", "length", "note", "drum")
+END, TEMPO_KIND, BAR, BACK, AT, PART_KIND, VELOCITY_KIND, LENGTH_KIND, NOTE, DRUM = KINDS
 
 
 class Event(NamedTuple):
@@ -80,7 +75,6 @@ def parsed(text: str) -> Event:
 LIMITS = {  # of the value of an event
     TEMPO_KIND: (0, TEMPOS - 1),
     BACK: (1, MOST_BACK),
-    AGAIN: (1, MOST_BACK),
     AT: (0, 64 * 4 * QUARTER - 1),
     VELOCITY_KIND: (0, 127 // LOUDNESS),
     LENGTH_KIND: (1, 64 * QUARTER),
@@ -163,7 +157,6 @@ def encode(
     tune: Tune,
     constants: Constants,
     backs: Container[int] = DISTANCES,
-    agains: Container[int] = DISTANCES,
 ) -> Iterator[Event]:
     """The events of a tune, without the end.
 
@@ -171,14 +164,12 @@ def encode(
         tune: the tune.
         constants: what has no events.
         backs: the distances that `back` may have.
-        agains: those that `again` may have.
     """
     state: dict[Part, list[int | None]] = {}
     current = constants.part
     level: int | None = None
     keys = bar_keys(tune)
     distances = _backs(keys, backs)
-    of_parts = _agains(tune, agains) if constants.part is None else {}
     starts = np.searchsorted(tune.notes[:, ONSET], [bar.begin for bar in tune.bars] + [2**62])
     tempos = sorted(tune.tempos)
     rows = tune.notes.tolist()
@@ -195,15 +186,9 @@ def encode(
             yield Event(BACK, distances[index])
             continue
         yield Event(BAR, bar.metre)
-        for part, own in of_parts.items():
-            if own[index]:
-                current = part
-                yield from (Event(PART_KIND, part), Event(AGAIN, own[index]))
         at = -1
         for onset, length, pitch, velocity, number in rows[starts[index] : starts[index + 1]]:
             part = tune.parts[number]
-            if of_parts and of_parts[part][index]:
-                continue
             if onset != at:
                 at = onset
                 yield Event(AT, onset - bar.begin)
@@ -220,8 +205,16 @@ def encode(
             yield Event(DRUM if part.is_drum else NOTE, pitch)
 
 
-def bar_keys(tune: Tune) -> list[tuple[int, bytes]]:
-    """What makes two bars of a tune equal: their length and their notes."""
+class BarKey(NamedTuple):
+    """What makes two bars of a tune equal."""
+
+    length: int
+    metre: Metre
+    notes: bytes
+
+
+def bar_keys(tune: Tune) -> list[BarKey]:
+    """The key of each bar."""
     notes = tune.notes.copy()
     notes[:, VELOCITY] //= LOUDNESS
     starts = np.searchsorted(notes[:, ONSET], [bar.begin for bar in tune.bars] + [2**62])
@@ -229,44 +222,31 @@ def bar_keys(tune: Tune) -> list[tuple[int, bytes]]:
     for index, bar in enumerate(tune.bars):
         own = notes[starts[index] : starts[index + 1]]
         own[:, ONSET] -= bar.begin
-        keys.append((bar.length, own.tobytes()))
+        keys.append(BarKey(bar.length, bar.metre, own.tobytes()))
     return keys
 
 
-def _agains(tune: Tune, distances: Container[int]) -> dict[Part, list[int]]:
-    """For each part, in order, how many bars ago it played the same, for each bar."""
-    found = {}
-    for part in sorted(set(tune.parts)):
-        number = list(tune.parts).index(part)
-        own = replace(tune, notes=tune.notes[tune.notes[:, PART] == number])
-        found[part] = _backs(bar_keys(own), distances, LEAST_AGAIN)
-    return found
-
-
-def _backs(
-    keys: Sequence[tuple[int, bytes]], distances: Container[int], least: int = 1
-) -> list[int]:
+def _backs(keys: Sequence[BarKey], distances: Container[int]) -> list[int]:
     """For each bar how many bars ago an equal one was; 0: none was, or it is empty.
 
     Where there are several, the same distance as for the bar before, or else the one at which most
-    bars are equal from here on: at least so many.
+    bars are equal from here on.
     """
     backs: list[int] = []
     for index, key in enumerate(keys):
         most = min(index, MOST_BACK)
-        found = [k for k in range(1, most + 1) if key[1] and keys[index - k] == key]
-        found = [k for k in found if k in distances]
+        equal = [k for k in range(1, most + 1) if key.notes and keys[index - k] == key]
+        found = [k for k in equal if k in distances]
         if not found:
             backs.append(0)
         elif backs[-1] in found:
             backs.append(backs[-1])
         else:
-            best = max(found, key=lambda k: (_run(keys, index, k), -k))
-            backs.append(best if least == 1 or _run(keys, index, best) >= least else 0)
+            backs.append(max(found, key=lambda k: (_run(keys, index, k), -k)))
     return backs
 
 
-def _run(keys: Sequence[tuple[int, bytes]], index: int, back: int) -> int:
+def _run(keys: Sequence[BarKey], index: int, back: int) -> int:
     """How many bars from this one on equal those `back` bars ago."""
     end = index
     while end < len(keys) and keys[end] == keys[end - back]:
@@ -309,8 +289,6 @@ class Decoder:
                 old = self.bars[-value]
                 notes = [list(row) for row in self._rows[-value]]
                 self._begin(old._replace(begin=self.end), notes)
-        elif kind == AGAIN:
-            self._again(value)
         elif kind == TEMPO_KIND:
             self.tempos = [t for t in self.tempos if t[0] < self.end] + [
                 (self.end, tempo_of(value))
@@ -327,12 +305,6 @@ class Decoder:
                 own[0] = min(127, value * LOUDNESS + LOUDNESS // 2)
         elif kind in (NOTE, DRUM):
             self._note(value, kind == DRUM)
-
-    def _again(self, back: int) -> None:
-        if self._part in self.parts and back < len(self.bars):
-            number = self.parts.index(self._part)
-            old = [list(row) for row in self._rows[-1 - back] if row[-1] == number]
-            self._rows[-1] += [row for row in old if row[0] < self.bars[-1].length]
 
     def _length(self, metre: Metre) -> int:
         self.per_quarter = SECOND if metre == IN_SECONDS else self.per_quarter

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from charrnn.media.codec import Rules
 from charrnn.media.notes.events import (
-    AGAIN,
     AT,
     BACK,
     BAR,
@@ -26,9 +25,8 @@ from charrnn.media.notes.events import (
     Constants,
     Event,
 )
-from charrnn.media.notes.tune import IN_SECONDS, QUARTER, SECOND, Part, bar_steps
+from charrnn.media.notes.tune import IN_SECONDS, MOST_PARTS, QUARTER, SECOND, Part, bar_steps
 
-MOST_PARTS = 15  # MIDI channels besides that of the drums
 PITCHES = 128
 
 Mask = NDArray[np.bool_]
@@ -48,8 +46,8 @@ class Vocabulary:
         self.none = np.zeros(self.size, bool)
         kinds = {event.kind for event in events}
         self.of_kind = {kind: self._mask(lambda e, k=kind: e.kind == k) for kind in kinds}
-        # The value of each `at`, `back`, `note` and `drum`, and the place of each part in the order
-        # in which parts stand at one position.
+        # The value of each event that has a number, and of a part its place in the order in which
+        # parts stand at one position.
         self.values = np.zeros(self.size, np.int64)
         parts = sorted(e.value for e in events if isinstance(e.value, Part))
         self.rank = {part: place for place, part in enumerate(parts)}
@@ -61,7 +59,6 @@ class Vocabulary:
         self.part_steps = {
             event.value: step for step, event in enumerate(events) if event.kind == PART_KIND
         }
-        self.begins = self.all_of(END, BAR, BACK, TEMPO_KIND)
         has_drums = DRUM in kinds
         self.lowest = {
             is_drum: min(
@@ -100,15 +97,14 @@ class TuneRules(Rules):
     def _reset(self) -> None:
         self._last = END
         self._per_quarter = QUARTER
-        self._bars: list[tuple[int, frozenset[Part | None]]] = []  # grid steps; parts with notes
+        self._bars: list[tuple[int, bool]] = []  # length in grid steps, and whether it has notes
         self._at = -1
         self._part = self._vocabulary.constants.part
         self._has_tempo = not self._vocabulary.has(TEMPO_KIND)
         self._used: frozenset[Part] = frozenset()  # in the tune
-        self._repeated: frozenset[Part] = frozenset()  # in this bar, by `again`
         self._state: dict[Part, tuple[int | None, int | None]] = {}  # velocity, length
         self._pitch = PITCHES  # of the last note here, in this part
-        self._rank = -1  # of the last part that has a note here, or an `again`
+        self._rank = -1  # of the last part that has a note here
 
     def copy(self) -> TuneRules:
         """As in `Rules`."""
@@ -122,8 +118,13 @@ class TuneRules(Rules):
         self._last = kind
         if kind == END:
             self._reset()
-        elif kind in (BAR, BACK):
-            self._begin_bar(kind, value)
+        elif kind == BAR:
+            self._per_quarter = SECOND if value == IN_SECONDS else self._per_quarter
+            self._bars.append((bar_steps(value, self._per_quarter), False))
+            self._at = -1
+        elif kind == BACK:
+            self._bars.append(self._bars[-value] if value <= len(self._bars) else (0, False))
+            self._at = -1
         elif kind == TEMPO_KIND:
             self._has_tempo = True
         elif kind == AT:
@@ -137,31 +138,14 @@ class TuneRules(Rules):
             elif kind == LENGTH_KIND:
                 self._state[self._part] = (velocity, value)
             else:
-                self._sound(kind, value)
+                self._sound(self._part, value)
 
-    def _begin_bar(self, kind: str, value: Any) -> None:
-        if kind == BAR:
-            self._per_quarter = SECOND if value == IN_SECONDS else self._per_quarter
-            bar: tuple[int, frozenset[Part | None]]
-            bar = (bar_steps(value, self._per_quarter), frozenset())
-        else:
-            bar = self._bars[-value] if value <= len(self._bars) else (0, frozenset())
-        self._bars.append(bar)
-        self._at, self._rank, self._repeated = -1, -1, frozenset()
-
-    def _sound(self, kind: str, value: int) -> None:
-        """A note, or an `again`."""
-        assert self._part is not None
-        part = frozenset([self._part])
-        self._rank = self._vocabulary.rank.get(self._part, 0)
-        self._used |= part
-        if kind == AGAIN:
-            self._repeated |= part
-        else:
-            self._pitch = value
+    def _sound(self, part: Part, pitch: int) -> None:
+        """A note."""
+        self._pitch, self._rank = pitch, self._vocabulary.rank.get(part, 0)
+        self._used |= {part}
         if self._bars:
-            length, parts = self._bars[-1]
-            self._bars[-1] = (length, parts | part)
+            self._bars[-1] = (self._bars[-1][0], True)
 
     def allowed(self) -> Mask:
         """As in `Rules`."""
@@ -169,88 +153,42 @@ class TuneRules(Rules):
         if last in (END, TEMPO_KIND):
             if not self._has_tempo:
                 return words.all_of(TEMPO_KIND)
-            return words.all_of(BAR) | self._distances(BACK, None)
-        if last == PART_KIND and self._at < 0:
-            return self._distances(AGAIN, self._part)
+            return words.all_of(BAR) | self._backs()
         may = words.none.copy()
-        if last in (BAR, BACK, AGAIN, NOTE, DRUM):
-            may |= words.all_of(END, BAR, TEMPO_KIND) | self._distances(BACK, None)
-        if last in (BAR, AGAIN, NOTE, DRUM) and self._has_part():
+        if last in (BAR, BACK, NOTE, DRUM):
+            may |= words.all_of(END, BAR, TEMPO_KIND) | self._backs()
+        if last in (BAR, NOTE, DRUM):
             length = self._bars[-1][0] if self._bars else 0
             may |= words.all_of(AT) & (words.values > self._at) & (words.values < length)
-        if last in (BAR, AGAIN):
-            may |= self._parts(lambda part: bool(self._distances(AGAIN, part).any()))
         if last in (AT, NOTE, DRUM):
-            may |= self._parts(self._may_play)
+            may |= self._parts()
         if last in (AT, PART_KIND, VELOCITY_KIND, LENGTH_KIND, NOTE, DRUM):
             may |= self._of_this_part()
         return may
 
-    def weighed(self, logits: NDArray[Any], temperature: float) -> NDArray[Any]:
-        """As in `Rules`: what bars repeat, and whether a tune ends, is drawn as it was learnt.
-
-        A temperature below 1 would make repeats rarer still where they are rare, and tunes without
-        form.  So among the events that begin a bar, and for `again`, it has no effect.
-        """
+    def _backs(self) -> Mask:
+        """`back` to bars that are there and have notes."""
         words = self._vocabulary
-        if temperature in (0, 1):
-            return logits
-        values = logits.astype(np.float64)
-        begins = words.begins & np.isfinite(values)
-        agains = words.of_kind.get(PART_KIND if self._at < 0 else "", words.none)
-        agains = (agains | words.all_of(AGAIN)) & np.isfinite(values)
-        weighed = values.copy()
-        if begins.any():
-            own = values[begins]
-            total = _log_sum(own / temperature)
-            weighed[begins] = temperature * (total + own - _log_sum(own))
-        if agains.any():
-            others = np.isfinite(values) & ~agains
-            share = values - _log_sum(values[np.isfinite(values)])  # log p at a temperature of 1
-            weighed[agains] = temperature * share[agains]
-            if others.any():
-                left = _log_sum(share[others]) - _log_sum(weighed[others] / temperature)
-                weighed[others] += temperature * left
-        return weighed
-
-    def _distances(self, kind: str, part: Part | None) -> Mask:
-        """`back` to bars that are there and have notes; `again` to bars of the same length in
-        which this part has some."""
-        words = self._vocabulary
-        if not words.has(kind):
-            return words.none
-        bars, own = self._bars, None
-        if kind == AGAIN:
-            bars, own = self._bars[:-1], self._bars[-1][0]
         good = np.zeros(MOST_BACK + 2, bool)
-        for back, (length, parts) in enumerate(reversed(bars[-MOST_BACK:]), 1):
-            good[back] = bool(parts) if own is None else part in parts and length == own
-        return words.all_of(kind) & good[np.clip(words.values, 0, MOST_BACK + 1)]
+        for back, (_, has_notes) in enumerate(reversed(self._bars[-MOST_BACK:]), 1):
+            good[back] = has_notes
+        return words.all_of(BACK) & good[np.clip(words.values, 0, MOST_BACK + 1)]
 
-    def _may_play(self, part: Part) -> bool:
-        """Whether a part may have notes of its own in this bar: it repeats no other, and there are
-        no more parts than MIDI channels."""
-        if part in self._repeated:
-            return False
-        melodic = sum(not used.is_drum for used in self._used)
-        return part.is_drum or part in self._used or melodic < MOST_PARTS
-
-    def _has_part(self) -> bool:
-        return not self._vocabulary.rank or any(map(self._may_play, self._vocabulary.rank))
-
-    def _parts(self, test: Callable[[Part], bool]) -> Mask:
-        """Parts that may follow here: later ones that pass the test."""
+    def _parts(self) -> Mask:
+        """Parts that may follow here: later ones, and no more than there are MIDI channels."""
         words, may = self._vocabulary, self._vocabulary.none.copy()
+        melodic = sum(not used.is_drum for used in self._used)
         for part, step in words.part_steps.items():
-            is_later = words.rank[part] > self._rank and (part != self._part or self._at < 0)
-            may[step] = is_later and test(part)
+            is_later = words.rank[part] > self._rank and part != self._part
+            has_channel = part.is_drum or part in self._used or melodic < MOST_PARTS
+            may[step] = is_later and has_channel
         return may
 
     def _of_this_part(self) -> Mask:
         """Velocity, length and notes of the current part."""
         words, part, last = self._vocabulary, self._part, self._last
         may = words.none.copy()
-        if part is None or not self._may_play(part):
+        if part is None:
             return may
         velocity, length = self._state.get(part, (None, None))
         if words.lowest.get(part.is_drum, PITCHES) >= self._pitch:
@@ -264,9 +202,3 @@ class TuneRules(Rules):
         if length is not None:
             may |= words.all_of(DRUM if part.is_drum else NOTE) & (words.values < self._pitch)
         return may
-
-
-def _log_sum(values: NDArray[np.float64]) -> float:
-    """The log of the sum of exp(values)."""
-    highest = float(values.max())
-    return highest + float(np.log(np.exp(values - highest).sum()))

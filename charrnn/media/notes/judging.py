@@ -24,6 +24,7 @@ WEIGHT = 0.1  # of the distance of free runs beside the loss: it varies more fro
 MOST_EVENTS = 3_000  # of a free run
 REFERENCE = 200_000  # events of the corpus that are compared with
 LEAST_NOTES = 8  # of a tune that can be judged
+LEAST_FORM, TINY = 0.02, 1e-6
 COPIED = 12  # notes of a run that counts as copied
 WIDEST, LONGEST = 16, 96  # an interval in semitones, a length and a place in grid steps
 NEAR, FAR = 4, 64  # quarters: distances at which a tune may come back
@@ -139,8 +140,13 @@ class Listener:
     def __init__(self, tunes: Sequence[Tune]) -> None:
         tunes = [tune for tune in tunes if len(tune.notes) >= LEAST_NOTES] or list(tunes)
         self._known = [measure(tunes) for measure in (intervals, lengths, places, chords)]
-        self._scale = max(1e-6, fmean(map(in_scale, tunes)))
-        self._form = max(1e-6, fmean(map(form, tunes)))
+        self._scale, self._form = fmean(map(in_scale, tunes)), fmean(map(form, tunes))
+        # Drums alone have only a rhythm; and tunes may be too short for a form.
+        self._names = ["melody", "rhythm", "chords", "scale", "form", "new"]
+        if not self._scale:
+            self._names = ["rhythm"]
+        elif self._form < LEAST_FORM:
+            self._names.remove("form")
         self._runs = {run for tune in tunes for run in runs(tune)}
 
     def figures(self, tunes: Sequence[Tune]) -> dict[str, float]:
@@ -149,23 +155,24 @@ class Listener:
         Returns:
             `melody`, `rhythm`, `chords`: the overlap with the corpus, at most 1.  `scale`, `form`:
             relative to the corpus, where 1 is right.  `new`: the part of the runs of notes that
-            the corpus does not have.
+            the corpus does not have.  Figures that the corpus itself has none of are left out.
         """
         judged = [tune for tune in tunes if len(tune.notes) >= LEAST_NOTES]
         if not judged:
-            return dict.fromkeys(("melody", "rhythm", "chords", "scale", "form", "new"), 0.0)
+            return dict.fromkeys(self._names, 0.0)
         own = [measure(judged) for measure in (intervals, lengths, places, chords)]
         steps, long, where, together = map(overlap, own, self._known)
         found = [run for tune in judged for run in set(runs(tune))]
         new = sum(run not in self._runs for run in found) / len(found) if found else 0.0
-        return {
+        figures = {
             "melody": steps,
             "rhythm": (long + where) / 2,
             "chords": together,
-            "scale": fmean(map(in_scale, judged)) / self._scale,
-            "form": fmean(map(form, judged)) / self._form,
+            "scale": fmean(map(in_scale, judged)) / max(self._scale, TINY),
+            "form": fmean(map(form, judged)) / max(self._form, TINY),
             "new": new,
         }
+        return {name: figures[name] for name in self._names}
 
 
 @dataclass(frozen=True, kw_only=True)

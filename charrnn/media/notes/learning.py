@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.errors import CorpusError
 from charrnn.media.medium import Learner
 from charrnn.media.notes import events
 from charrnn.media.notes.codec import NotesCodec, Steps
@@ -31,7 +32,7 @@ class TuneLearner(Learner):
     """
 
     def __init__(self, sources: Sources, transpose: int | None, val_fraction: float) -> None:
-        self._tunes = Tunes(sources)
+        self._sources, self._tunes = sources, Tunes(sources)
         self._transpose, self._fraction = transpose, val_fraction
         self._codec: NotesCodec | None = None
         self._notices: list[str] = []
@@ -40,7 +41,8 @@ class TuneLearner(Learner):
     def __iter__(self) -> Iterator[Steps]:
         scores = list(self._tunes)
         if not scores:
-            return
+            said = "; ".join(self._tunes.notices)
+            raise CorpusError(f"{self._sources}: has no notes" + (f" ({said})" if said else ""))
         off = sum(score.off_grid for _, score in scores)
         in_seconds = off > OFF_GRID * sum(len(score.notes) for _, score in scores)
         if in_seconds:
@@ -66,7 +68,7 @@ class TuneLearner(Learner):
         yield from held
         self.val_fraction = held_count / (count + held_count)
         self._notices += self._tunes.notices
-        if semitones:
+        if len(copies) > len(learnt):
             self._notices.append(
                 f"{len(copies):,} tunes to learn, with copies shifted by up to {semitones} "
                 "semitones; for none: --transpose 0"
@@ -90,6 +92,7 @@ class TuneLearner(Learner):
             kinds = [codec.events[step].kind for step in steps[0].tolist()]
             bars = [i for i, kind in enumerate(kinds) if kind in (events.BAR, events.BACK)]
             cut = next((i for i in bars if i >= len(steps[0]) - wanted), bars[-1])
+            cut -= kinds[cut - 1] == events.TEMPO_KIND
             self._held_out = "from the end of the tune"
             return [np.append(steps[0][:cut], codec.end)], [steps[0][cut:]]
         held: set[int] = set()

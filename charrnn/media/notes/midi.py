@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,14 +31,16 @@ from charrnn.media.notes.tune import (
     Tune,
     bar_steps,
     bars_of,
+    in_order,
     one_at_a_time,
 )
 
-HEADER = b"MThd"
+HEADER, ABC = b"MThd", ".abc"
 WITHIN = 1 << 16  # bytes in which the header must begin: RIFF and MacBinary put some before it
 MAX_BYTES = 1 << 26
-END_OF_TRACK = b"\x00\xff\x2f\x00"
-CHANNELS, PITCHES, DRUMS = 16, 128, 9  # channel 10, counted from 0
+END_OF_TRACK = b"\xff\x2f\x00"  # after a time
+CHANNELS, PITCHES = 16, 128
+PEDAL = 64  # controller
 LONGEST_REST = 10_000  # quarters; what follows a longer one is left out
 ON_GRID = 0.1  # of a grid step: notes farther off count as moved
 # Closes every note of every channel, so that those without an end last to the end of the track;
@@ -108,15 +112,15 @@ def read_scores(data: bytes) -> Iterator[Score]:
         ticks = (256 - (division >> 8)) * (division & 0xFF) // 2  # TEMPO is half a second
     if not 0 < ticks < 0x8000:
         ticks, damage = 480, "its header has no division"
-    tracks: list[bytes] = []
+    tracks: list[tuple[bytes, bool]] = []  # events, and whether they had an end
     for track, fault in _tracks(data, header + 8 + (length if 6 <= length <= 1024 else 6)):
-        tracks.append(track)
+        tracks.append((track.removesuffix(END_OF_TRACK), track.endswith(END_OF_TRACK)))
         damage = damage or fault
     for together in [[track] for track in tracks] if form == 2 else [tracks]:
         try:
             score = symusic.Score.from_midi(_file(together, ticks))
         except RuntimeError:
-            whole = [_sound_part(track) for track in together]
+            whole = [(_sound_part(track), False) for track, _ in together]
             damage = damage or "it has an event that is no MIDI"
             try:
                 score = symusic.Score.from_midi(_file(whole, ticks))
@@ -131,7 +135,7 @@ def _tracks(data: bytes, at: int) -> Iterator[tuple[bytes, str]]:
         kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "big")
         at += 8
         if kind == b"MTrk":
-            events = data[at : at + length].removesuffix(END_OF_TRACK)
+            events = data[at : at + length]
             yield events, "it is cut short" if at + length > len(data) else ""
         elif not kind.isalpha():
             yield b"", "it has bytes between its tracks that are no MIDI"
@@ -139,13 +143,25 @@ def _tracks(data: bytes, at: int) -> Iterator[tuple[bytes, str]]:
         at += length
 
 
-def _file(tracks: Sequence[bytes], ticks: int) -> bytes:
+def _file(tracks: Sequence[tuple[bytes, bool]], ticks: int) -> bytes:
     """A MIDI file of these tracks, in which every note has an end."""
     parts = [HEADER, struct.pack(">IHHH", 6, 1, len(tracks), ticks)]
-    for events in tracks:
-        events += CLOSING + END_OF_TRACK
+    for events, has_end in tracks:
+        # Of a track that has an end, its time is still there.
+        closing = CLOSING[1:] if has_end else CLOSING
+        events += closing + _pedals_up(events) + b"\x00" + END_OF_TRACK
         parts += [b"MTrk", struct.pack(">I", len(events)), events]
     return b"".join(parts)
+
+
+def _pedals_up(events: bytes) -> bytes:
+    """Lifts the pedal in the channels in which it is pressed."""
+    found = bytearray()
+    for channel in range(CHANNELS):
+        pressed = re.escape(bytes([0xB0 | channel, PEDAL])) + b"[\x40-\x7f]"
+        if re.search(pressed, events, re.S):
+            found += bytes([0, 0xB0 | channel, PEDAL, 0])
+    return bytes(found)
 
 
 def _sound_part(events: bytes) -> bytes:
@@ -195,6 +211,7 @@ def _score(score: Any, ticks: int, damage: str, is_smpte: bool) -> Score:
     """The notes of a file that symusic has read."""
     blocks, parts = [], []
     counts: dict[tuple[int, bool], int] = {}
+    pedals = _pedals(score.tracks)
     for track in score.tracks:
         if not len(track.notes):
             continue
@@ -209,7 +226,8 @@ def _score(score: Any, ticks: int, damage: str, is_smpte: bool) -> Score:
         block[:, ONSET], block[:, LENGTH] = own["time"], own["duration"]
         block[:, PITCH], block[:, VELOCITY] = own["pitch"], own["velocity"]
         block[:, PART] = parts.index(part)
-        _lengthen(block, track)
+        if not part.is_drum:
+            _lengthen(block, pedals[part.program])
         blocks.append(block)
     notes = np.concatenate([np.zeros((0, 5), np.int64), *blocks])
     is_odd = (notes[:, ONSET] < 0) | (notes[:, LENGTH] < 0) | (notes[:, PITCH] >= PITCHES)
@@ -235,8 +253,8 @@ def _metres(found: Sequence[tuple[int, Metre]]) -> list[tuple[int, Metre]]:
     """The changes of metre, without repeats and impossible ones."""
     changes: dict[int, Metre] = {}
     for at, metre in found:
-        length = metre.quarters if metre.unit > 0 else 0
-        if at >= 0 and 0 < metre.beats <= 64 and metre.unit in (1, 2, 4, 8, 16, 32, 64) and length:
+        is_known = 0 < metre.beats <= 64 and metre.unit in (1, 2, 4, 8, 16, 32, 64)
+        if at >= 0 and is_known and metre.quarters * QUARTER % 1 == 0:  # else bars are off the grid
             changes[at] = metre
     kept: list[tuple[int, Metre]] = []
     for at, metre in sorted(changes.items()):
@@ -245,16 +263,30 @@ def _metres(found: Sequence[tuple[int, Metre]]) -> list[tuple[int, Metre]]:
     return kept
 
 
-def _lengthen(notes: NDArray[np.int64], track: Any) -> None:
+def _pedals(tracks: Any) -> dict[int, NDArray[np.int64]]:
+    """For each program when its pedal is down, (n, 2), in order.
+
+    A pedal is one of a channel, which symusic does not tell; but a piano whose hands have a track
+    each has one program.
+    """
+    found: dict[int, list[NDArray[np.int64]]] = defaultdict(list)
+    for track in tracks:
+        own = found[int(track.program) % 128]
+        if len(track.pedals) and not track.is_drum:
+            spans = track.pedals.numpy()
+            downs = np.asarray(spans["time"], np.int64)
+            own.append(np.stack([downs, downs + np.asarray(spans["duration"], np.int64)], 1))
+    empty = np.zeros((0, 2), np.int64)
+    joined = {program: np.concatenate([empty, *own]) for program, own in found.items()}
+    return {program: own[np.argsort(own[:, 0])] for program, own in joined.items()}
+
+
+def _lengthen(notes: NDArray[np.int64], pedals: NDArray[np.int64]) -> None:
     """Let notes that end while the pedal is down sound until it is lifted, or their pitch is
     struck again."""
-    if not len(track.pedals):
+    if not len(pedals):
         return
-    pedals = track.pedals.numpy()
-    downs = np.asarray(pedals["time"], np.int64)
-    ups = downs + np.asarray(pedals["duration"], np.int64)
-    order = np.argsort(downs, kind="stable")
-    downs, ups = downs[order], np.maximum.accumulate(ups[order])
+    downs, ups = pedals[:, 0], np.maximum.accumulate(pedals[:, 1])
     ends = notes[:, ONSET] + notes[:, LENGTH]
     places = np.searchsorted(downs, ends, "right") - 1
     held = (places >= 0) & (ups[places] > ends)
@@ -303,8 +335,9 @@ def on_grid(score: Score, name: str = "", *, in_seconds: bool = False) -> Tune:
         is_in = notes[:, ONSET] < bars[-1].begin + bars[-1].length
         losses.left_out = int((~is_in).sum())
         notes = notes[is_in]
+    notes, parts = in_order(notes, score.parts, losses)
     notes = one_at_a_time(notes, losses)
-    return Tune(notes, score.parts, bars, tempos, per_quarter, name, losses)
+    return Tune(notes, parts, bars, tempos, per_quarter, name, losses)
 
 
 def to_midi(tune: Tune) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from charrnn.errors import SamplingError
 from charrnn.files import replacing
 from charrnn.media.notes.tune import Tune
 
@@ -27,8 +28,11 @@ def draw(path: Path, tunes: Sequence[tuple[str, Tune]]) -> None:
     They share one scale of time and pitch; of long tunes the beginning is drawn.
 
     Raises:
+        SamplingError: there is no tune.
         OSError: it cannot be written.
     """
+    if not tunes:
+        raise SamplingError("there is nothing to draw; give a --length, or a prime with notes")
     per_quarter = max(tune.per_quarter for _, tune in tunes)
     span = min(max(1, *(tune.steps for _, tune in tunes)), LONGEST * per_quarter)
     pitches = [pitch for _, tune in tunes for pitch in tune.notes[:, 2].tolist()] or [60]

@@ -11,7 +11,7 @@ import numpy as np
 from charrnn.errors import CorpusError
 from charrnn.media.codec import first_of
 from charrnn.media.notes.abc import read_book
-from charrnn.media.notes.midi import HEADER, WITHIN, MidiError, Score, on_grid, read_scores
+from charrnn.media.notes.midi import ABC, HEADER, WITHIN, MidiError, Score, on_grid, read_scores
 from charrnn.media.notes.tune import Losses
 from charrnn.media.report import Reader, Report
 from charrnn.media.sources import Sources, opened, source_label
@@ -51,7 +51,7 @@ class Tunes:
             with opened(name) as stream:
                 data = stream.read(LARGEST + 1)
             try:
-                scores = list(_scores(data))
+                scores = list(_scores(name, data))
             except MidiError as error:
                 if name not in self._sources.found:
                     raise CorpusError(f"{source_label(name)}: {error}") from None
@@ -79,10 +79,13 @@ class Tunes:
         return (*found, *changes(self.losses))
 
 
-def _scores(data: bytes) -> Iterator[Score]:
+def _scores(name: str, data: bytes) -> Iterator[Score]:
     """The tunes of a MIDI file, or of a book in ABC notation."""
-    if HEADER not in data[:WITHIN] and re.search(rb"(?m)^X:", data):
-        return read_book(data.decode("utf-8", "replace"))
+    text = data.decode("utf-8-sig", "replace")
+    if HEADER not in data[:WITHIN] and re.search(r"(?m)^X:", text):
+        return read_book(text)
+    if name.lower().endswith(ABC):
+        raise MidiError("has no tune, which would begin with X:")
     return read_scores(data)
 
 
@@ -92,6 +95,7 @@ def changes(losses: Losses) -> tuple[str, ...]:
         f"{losses.moved:,} moved to the grid" if losses.moved else "",
         f"{losses.cut:,} shortened" if losses.cut else "",
         f"{losses.left_out:,} left out" if losses.left_out else "",
+        f"{losses.other_part:,} given to another instrument" if losses.other_part else "",
     ]
     said = ", ".join(filter(None, parts))
     return (f"of the notes, {said}",) if said else ()
@@ -110,27 +114,31 @@ class TuneReader(Reader):
     def __init__(self, codec: NotesCodec, sources: Sources) -> None:
         super().__init__(codec)
         self._tunes = Tunes(sources)
-        self._count = self._notes = 0
+        self.count = self.notes = 0  # tunes and notes that have been read
 
     def __iter__(self) -> Iterator[Steps]:
         yield np.array([self.codec.end])
         for name, score in self._tunes:
-            tune = on_grid(score, name, in_seconds=self.codec.in_seconds)
-            steps = self.codec.encode(tune)
+            tune = self.codec.fitted(on_grid(score, name, in_seconds=self.codec.in_seconds))
             self._tunes.losses.add(tune.losses)
-            self._count += 1
-            self._notes += len(tune.notes)
-            yield steps
+            self.count += 1
+            self.notes += len(tune.notes)
+            yield self.codec.encode(tune)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was left out or changed so far."""
+        return self._tunes.notices
 
     def report(self, steps: Steps, predicted: int, nats_per_step: float | None) -> Report:
         """As in `Reader`; also per note and per tune."""
         report = super().report(steps, predicted, nats_per_step)
-        if nats_per_step is not None and self._notes:
+        if nats_per_step is not None and self.notes:
             total = nats_per_step * predicted
-            per_note, per_tune = total / self._notes, total / self._count
+            per_note, per_tune = total / self.notes, total / self.count
             report.add("nats_per_note", per_note, "nats per note", f"{per_note:.4f}")
             report.add("nats_per_tune", per_tune, "nats per tune", f"{per_tune:.1f}")
-        report.add("tunes", self._count, "tunes", f"{self._count:,}")
-        report.add("notes", self._notes, "notes", f"{self._notes:,}")
-        report.notes += self._tunes.notices
+        report.add("tunes", self.count, "tunes", f"{self.count:,}")
+        report.add("notes", self.notes, "notes", f"{self.notes:,}")
+        report.notes += self.notices
         return report

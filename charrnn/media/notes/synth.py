@@ -13,6 +13,7 @@ RATE = 44_100  # samples per second
 BLOCK_S = 1.0  # rendered at a time
 TAIL_S = 0.3  # a note fades out for so long after its end
 ATTACK_S = 0.005
+LONGEST_S = 20.0  # of a held note; by then it has faded
 LOUDEST = 0.5  # of full scale, for one note
 # Each family of eight General MIDI programs: amplitudes of the harmonics, and after how many
 # seconds half of a held note is left.
@@ -76,7 +77,7 @@ class Renderer:
         loudness = LOUDEST * (row[VELOCITY] / 127) ** 1.5
         if part.is_drum:
             return self._drum(int(row[PITCH])) * np.float32(loudness)
-        held = float(self._lengths[index])
+        held = min(LONGEST_S, float(self._lengths[index]))
         count = round((held + TAIL_S) * self.rate)
         times = np.arange(count) / self.rate
         harmonics, half_s = FAMILIES[part.program // 8]

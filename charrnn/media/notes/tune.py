@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ QUARTER = 12  # grid steps of a quarter note
 SECOND = 100  # grid steps of a second, for performances without a metre
 TEMPO = 120.0  # quarters per minute if nothing is said
 MAX_BARS = 10_000
-MAX_LENGTH = 64 * QUARTER  # grid steps of a note; longer ones are cut
+MAX_LENGTH = 64 * QUARTER  # grid steps of a note (7.7 s of a performance); longer ones are cut
+MOST_PARTS = 15  # in a tune, as many as there are MIDI channels besides that of the drums
 COLUMNS = ("onset", "length", "pitch", "velocity", "part")  # of an array of notes
 ONSET, LENGTH, PITCH, VELOCITY, PART = range(5)
 
@@ -64,9 +66,11 @@ class Losses:
     moved: int = 0  # by more than a tenth of a grid step
     cut: int = 0  # shortened: longer than MAX_LENGTH, or struck again while they sounded
     left_out: int = 0  # a second one of the same pitch at the same time; beyond MAX_BARS
+    other_part: int = 0  # given to another instrument
 
     def add(self, other: Losses) -> None:
         """Add those of another tune."""
+        self.other_part += other.other_part
         self.moved += other.moved
         self.cut += other.cut
         self.left_out += other.left_out
@@ -78,7 +82,7 @@ class Tune:
 
     Attributes:
         notes: (N, 5), in the order of `sort`.
-        parts: the instruments, which the column `part` counts from 0.
+        parts: the instruments in order, which the column `part` counts from 0.
         bars: without gaps, from step 0 to the end of the bar in which the last note begins.
         tempos: grid step and quarters per minute, from step 0.
         per_quarter: grid steps of a quarter note.
@@ -114,6 +118,31 @@ class Tune:
         """Whether each note, (N,), is a drum."""
         drums = np.array([part.is_drum for part in self.parts], bool)
         return np.asarray(drums[self.notes[:, PART]])
+
+
+def distance(part: Part, other: Part) -> tuple[bool, bool, int, int]:
+    """How far two instruments are from each other: first of all, whether one is a drum."""
+    return (
+        part.is_drum != other.is_drum,
+        part.program // 8 != other.program // 8,  # another family of instruments
+        abs(part.program - other.program),
+        abs(part.number - other.number),
+    )
+
+
+def in_order(notes: Notes, parts: Sequence[Part], losses: Losses) -> tuple[Notes, list[Part]]:
+    """The notes with their parts in order; parts beyond MOST_PARTS, those with the fewest notes,
+    are joined with the nearest of the others."""
+    counts = np.bincount(notes[:, PART], minlength=len(parts))
+    melodic = [k for k, part in enumerate(parts) if not part.is_drum]
+    most = sorted(melodic, key=lambda k: (-counts[k], k))[:MOST_PARTS]
+    kept = sorted({parts[k] for k in most} | {part for part in parts if part.is_drum})
+    targets = [part if part in kept else min(kept, key=partial(distance, part)) for part in parts]
+    moved = [index for index, part in enumerate(parts) if part != targets[index]]
+    losses.other_part += int(counts[moved].sum())
+    notes = notes.copy()
+    notes[:, PART] = np.array([kept.index(part) for part in targets] or [0])[notes[:, PART]]
+    return notes, kept
 
 
 def sort(notes: Notes) -> Notes:

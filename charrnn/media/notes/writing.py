@@ -103,6 +103,12 @@ class TuneSample(Sample):
         assert self._tune is not None
         return self._tune
 
+    @property
+    def complaint(self) -> str:
+        """As in `Sample`."""
+        is_cut = self.steps >= self._codec.steps_in(None) and not self.stopped
+        return f"it is cut after {self.steps:,} events" if is_cut else ""
+
     def to_dict(self) -> dict[str, Any]:
         """As in `Sample`."""
         tune = self.tune
@@ -126,8 +132,9 @@ class TuneSample(Sample):
 
         tune = self.tune
         voices = len(set(tune.notes[:, PART].tolist()))
-        if voices > MOST_VOICES or self._codec.in_seconds:
-            what = "a performance without bars" if self._codec.in_seconds else f"{voices} parts"
+        if voices > MOST_VOICES or self._codec.in_seconds or tune.is_drum.any():
+            what = "drums" if tune.is_drum.any() else f"{voices} parts"
+            what = "a performance without bars" if self._codec.in_seconds else what
             raise SamplingError(
                 f"{path}: ABC is for tunes of one or two voices, this is one of {what}; "
                 "end the name in .mid"

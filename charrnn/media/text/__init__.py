@@ -118,7 +118,7 @@ class Text(Medium):
     def suited(self, sources: Sources, codec: str) -> Mapping[str, Any]:
         """As in `Medium`: in books in ABC notation each tune is a document."""
         is_abc = all(name.lower().endswith(ABC) for name in sources.files)
-        return {"documents": "tune"} if is_abc and codec == "char" else {}
+        return {"documents": "tune"} if is_abc else {}
 
     def implied(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """As in `Medium`: --separator implies --documents record, and --field implies row."""

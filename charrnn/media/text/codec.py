@@ -245,7 +245,7 @@ class TextCodec(Codec):
             raise UsageError("--strict is for models of tunes in ABC notation")
         return sample.complaint
 
-    def may_stop(self, options: Any) -> bool:
+    def may_stop(self, length: float | None, options: Any) -> bool:
         """As in `Codec`: with a stop text."""
         return bool(options.stop)
 

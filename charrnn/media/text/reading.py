@@ -107,6 +107,8 @@ class Reading:
 
     def _marked(self, blocks: Iterable[str]) -> Iterator[str]:
         """The text of one file, with a MARK after each document."""
+        if self.documents == "tune":
+            blocks = _from_first_tune(blocks)
         if self.documents == "file":
             begun = False
             for block in blocks:
@@ -279,6 +281,18 @@ def without_mark(block: str) -> str:
             "the text contains U+FDD0, which charrnn uses for the end of a document; remove it"
         )
     return block
+
+
+def _from_first_tune(blocks: Iterable[str]) -> Iterator[str]:
+    """The text of a book in ABC notation without what precedes its first tune."""
+    blocks = iter(blocks)
+    head = ""
+    for block in blocks:
+        head += block
+        if found := re.search(r"(?m)^X:", head):
+            yield head[found.start() :]
+            yield from blocks
+            return
 
 
 def _normalized(blocks: Iterable[str], normal: Callable[[str], str]) -> Iterator[str]:

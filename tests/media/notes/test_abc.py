@@ -176,3 +176,32 @@ def test_abc2midi_plays_the_same(body: str, tmp_path: Path) -> None:
     theirs, own = (notes[np.lexsort(notes[:, [0, 2]].T)] for notes in (theirs, own))
     assert np.array_equal(theirs[:, 2], own[:, 2])
     assert np.abs(theirs[:, 0] - own[:, 0]).max() <= 2  # it spreads chords a little
+
+
+def test_an_empty_line_ends_a_tune() -> None:
+    assert pitches("C D |\n\nFeel free to dance") == [60, 62]
+
+
+def test_fields_and_signs_that_are_not_played() -> None:
+    assert pitches("C D [P:A] E [r:a remark] y3 F +trill+ G") == [60, 62, 64, 65, 67]
+    assert parse(HEAD + "C4 [P:A] y D4 | +fermata+E8 |").trouble == ""
+
+
+def test_accidentals() -> None:
+    assert pitches("^C c C, | C") == [61, 73, 49, 60]  # in all octaves, to the bar line
+    assert played("^C8- | C4 C4 |") == [[0, 72, 61], [72, 24, 60]]  # a tie keeps it
+    assert pitches("F C", HEAD.replace("K:C", "K:D exp _b")) == [65, 60]
+    assert pitches("B F", HEAD.replace("K:C", "K:D phr ^f")) == [70, 66]
+
+
+def test_tempo_and_overlay() -> None:
+    score = to_score(parse(HEAD.replace("K:C", "Q:1/4=100\nK:C") + "C8 | [Q:1/4=60] D8 |"))
+    assert [bpm for _, bpm in score.tempos] == [100, 60]
+    assert played("C8 & E8 | G8") == [[0, 48, 64], [0, 48, 60], [48, 48, 67]]
+    assert lengths("(5CDEFG") == [2] * 5  # five in the time of two: 2.4
+
+
+def test_signs_are_right_whether_they_hold_in_one_octave_or_in_all() -> None:
+    major = [(6 * k, 6, p) for k, p in enumerate((60, 62, 64, 65, 67, 69, 71, 60))]
+    tune = tune_of([*major, (48, 12, 61), (60, 12, 72), (72, 12, 73), (84, 12, 61)])
+    assert "^C2 =c2 ^c2 ^C2" in to_abc(tune)

@@ -185,3 +185,33 @@ def test_a_tune_without_notes_can_be_written() -> None:
 def test_two_parts_of_one_program_stay_apart() -> None:
     tune = tune_of([(0, 12, 60, 80, 0), (0, 24, 60, 80, 1)], parts=2)
     assert np.array_equal(on_grid(only(to_midi(tune))).notes, tune.notes)
+
+
+def test_a_note_without_end_lasts_to_the_end_of_the_track() -> None:
+    data = midi(track([(0, on(60)), (480, b"\xff\x2f\x00")], end=False))
+    assert rows(on_grid(only(data))) == [[0, 12, 60]]
+
+
+def test_the_pedal_of_a_piano_holds_both_hands() -> None:
+    pedal = [(0, b"\xb0\x40\x7f"), *SCALE[:2], (480, b"\xb0\x40\x00")]
+    tune = on_grid(only(midi(track(pedal), track([(0, on(48)), (240, off(48))]))))
+    assert rows(tune) == [[0, 24, 60], [0, 24, 48]]
+    never_lifted = [(0, b"\xb0\x40\x7f"), *SCALE[:2], (480, on(70)), (10, off(70))]
+    assert rows(on_grid(only(midi(track(never_lifted)))))[0] == [0, 24, 60]
+
+
+def test_parts_are_in_order_and_no_more_than_channels() -> None:
+    tune = tune_of([(0, 12, 60, 80, 0), (0, 12, 72, 80, 1)], parts=2)
+    tune.parts = [Part(40), Part(0)]
+    again = on_grid(only(to_midi(tune)))
+    assert again.parts == [Part(0), Part(40)]
+    assert again.notes[:, [2, 4]].tolist() == [[72, 0], [60, 1]]
+    many = midi(*[track([(0, on(40 + k % 60)), (480, off(40 + k % 60))]) for k in range(200)])
+    tune = on_grid(only(many))
+    assert len(tune.parts) == 15
+    assert tune.losses.other_part == 185
+
+
+def test_a_metre_whose_bars_are_off_the_grid_is_passed_over() -> None:
+    odd = [(0, b"\xff\x58\x04\x05\x05\x18\x08")]  # 5/32
+    assert on_grid(only(midi(track(odd), track(SCALE)))).bars[0].metre == Metre(4, 4)

@@ -400,6 +400,7 @@ BOOK = "X:1\nT:a\nK:C\nC8 |\n\n\nX: 2\nT:b\nK:G\nG8 |\n"
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 def test_tunes_in_abc(size: int) -> None:
     reading = Reading(documents="tune")
-    blocks = [BOOK[start : start + size] for start in range(0, len(BOOK), size)]
+    book = "%abc-2.1\n\n" + BOOK
+    blocks = [book[start : start + size] for start in range(0, len(book), size)]
     marked = "".join(reading.marked(iter(blocks)))
     assert marked == f"X:1\nT:a\nK:C\nC8 |{MARK}X: 2\nT:b\nK:G\nG8 |{MARK}"

@@ -26,6 +26,7 @@ from charrnn.training.probe import Speed
 from tests.conftest import TINY, trained
 from tests.sounds import music, recorded
 from tests.training.setup import preparing
+from tests.tunes import folder_of_tunes
 
 NO_BUDGET = config.from_flags({})
 
@@ -399,8 +400,14 @@ def test_nothing_to_resume(run: Path, tmp_path: Path) -> None:
 def test_presets_train(corpus: Path, tmp_path: Path, preset: str) -> None:
     """Small, but with the optimizer, schedule and clipping of the preset."""
     sizes = {"hidden": 8, "batch_size": 4, "seq_length": 8, "steps": 6, "eval_every": 3}
-    if load_preset(preset)["data"].get("codec") == "audio":
+    data = load_preset(preset)["data"]
+    if data.get("codec") == "audio":
         corpus = recorded(tmp_path / "clip.wav", music(3.0))
+    elif data.get("codec") == "notes":
+        corpus = folder_of_tunes(tmp_path / "tunes")
+    elif data.get("documents") == "tune":
+        corpus = tmp_path / "book.abc"
+        corpus.write_text("".join(f"X:{n}\nK:C\nCDEF|GABc|\n\n" for n in range(30)))
     events = list(
         charrnn.train(corpus, tmp_path / "run", preset=preset, threads=1, device="cpu", **sizes)
     )

@@ -212,7 +212,15 @@ class TextFiles:
             return
         if self._looks_for_tables and not self._table:
             blocks = self._looked_at(name, blocks)
-        yield from self._reading.marked(blocks)
+        is_empty = True
+        for block in self._reading.marked(blocks):
+            is_empty = is_empty and not block
+            yield block
+        if is_empty and self._reading.documents == "tune":
+            raise CorpusError(
+                f"{source_label(name)}: has no tune in ABC notation, which would begin with X:; "
+                "is --documents tune right?"
+            )
 
     def _with_line_feeds(self, blocks: Iterable[str]) -> Iterator[str]:
         decoder = io.IncrementalNewlineDecoder(None, translate=True)

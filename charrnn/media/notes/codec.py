@@ -253,6 +253,7 @@ class NotesCodec(Codec):
             "part": None if part is None else str(Event(events.PART_KIND, part)),
             "velocity": self.constants.velocity,
             "tempo": self.constants.tempo,
+            "one_metre": self.constants.has_one_metre,
         }
 
     @classmethod
@@ -280,9 +281,11 @@ class NotesCodec(Codec):
                 raise ValueError(f"its velocity is {velocity!r:.40}")
             if tempo is not None and not (isinstance(tempo, float) and 1 <= tempo <= 6000):
                 raise ValueError(f"its tempo is {tempo!r:.40}")
+            if not isinstance(has_one_metre := values.get("one_metre"), bool):
+                raise ValueError(f"its one_metre is {has_one_metre!r:.40}")
         except ValueError as error:
             raise CheckpointError(f"the notes codec is broken: {error}") from None
-        return cls(symbols, Constants(constant, velocity, tempo))
+        return cls(symbols, Constants(constant, velocity, tempo, has_one_metre))
 
 
 def _text(value: object) -> str:

@@ -126,11 +126,17 @@ def loudness_level(velocity: int) -> int:
 
 @dataclass(frozen=True)
 class Constants:
-    """What never varies in a corpus, so that it has no events; None: it varies."""
+    """What never varies in a corpus.
+
+    Attributes:
+        part, velocity, tempo: have no events then; None: they vary.
+        has_one_metre: whether no tune changes its metre.
+    """
 
     part: Part | None = None
     velocity: int | None = None
     tempo: float | None = None
+    has_one_metre: bool = False
 
     @classmethod
     def of(cls, tunes: Iterable[Tune]) -> Constants:
@@ -138,7 +144,9 @@ class Constants:
         parts: set[Part] = set()
         velocities: set[int] = set()
         tempos: set[float] = set()
+        has_one_metre = True
         for tune in tunes:
+            has_one_metre &= len({bar.metre for bar in tune.bars}) < 2
             parts |= set(tune.parts)
             velocities |= set(np.unique(tune.notes[:, VELOCITY]).tolist())
             tempos |= {bpm for _, bpm in tune.tempos}
@@ -147,6 +155,7 @@ class Constants:
             part=next(iter(parts)) if len(parts) == 1 else None,
             velocity=middle if len({loudness_level(v) for v in velocities}) < 2 else None,
             tempo=min(tempos, default=TEMPO) if len(set(map(tempo_level, tempos))) < 2 else None,
+            has_one_metre=has_one_metre,
         )
 
 

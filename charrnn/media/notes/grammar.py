@@ -98,6 +98,7 @@ class TuneRules(Rules):
         self._last = END
         self._per_quarter = QUARTER
         self._bars: list[tuple[int, bool]] = []  # length in grid steps, and whether it has notes
+        self._bar_step: int | None = None  # that of the first bar
         self._at = -1
         self._part = self._vocabulary.constants.part
         self._has_tempo = not self._vocabulary.has(TEMPO_KIND)
@@ -121,6 +122,7 @@ class TuneRules(Rules):
         elif kind == BAR:
             self._per_quarter = SECOND if value == IN_SECONDS else self._per_quarter
             self._bars.append((bar_steps(value, self._per_quarter), False))
+            self._bar_step = step if self._bar_step is None else self._bar_step
             self._at = -1
         elif kind == BACK:
             self._bars.append(self._bars[-value] if value <= len(self._bars) else (0, False))
@@ -153,10 +155,10 @@ class TuneRules(Rules):
         if last in (END, TEMPO_KIND):
             if not self._has_tempo:
                 return words.all_of(TEMPO_KIND)
-            return words.all_of(BAR) | self._backs()
+            return self._new_bars() | self._backs()
         may = words.none.copy()
         if last in (BAR, BACK, NOTE, DRUM):
-            may |= words.all_of(END, BAR, TEMPO_KIND) | self._backs()
+            may |= words.all_of(END, TEMPO_KIND) | self._new_bars() | self._backs()
         if last in (BAR, NOTE, DRUM):
             length = self._bars[-1][0] if self._bars else 0
             may |= words.all_of(AT) & (words.values > self._at) & (words.values < length)
@@ -164,6 +166,15 @@ class TuneRules(Rules):
             may |= self._parts()
         if last in (AT, PART_KIND, VELOCITY_KIND, LENGTH_KIND, NOTE, DRUM):
             may |= self._of_this_part()
+        return may
+
+    def _new_bars(self) -> Mask:
+        """`bar`: only of the first one's metre where tunes do not change it."""
+        words = self._vocabulary
+        if not words.constants.has_one_metre or self._bar_step is None:
+            return words.all_of(BAR)
+        may = words.none.copy()
+        may[self._bar_step] = True
         return may
 
     def _backs(self) -> Mask:

@@ -185,6 +185,21 @@ def test_parts_in_any_order_fit_the_grammar() -> None:
         rules.add(step)
 
 
+def test_tunes_keep_their_metre_where_those_of_the_corpus_do() -> None:
+    waltz = tune_of([(0, 12, 60)], bars=1)
+    waltz.bars = [Bar(0, 36, Metre(3, 4))]
+    codec = codec_of(waltz, dance(1))
+    assert codec.constants.has_one_metre
+    rules = codec.rules()
+    for step in codec.encode(waltz).tolist()[:-1]:
+        rules.add(step)
+    bars = [text for text, may in zip(codec.symbols, rules.allowed(), strict=True) if may]
+    assert [text for text in bars if text.startswith("bar")] == ["bar 3/4"]
+    both = tune_of([(0, 12, 60), (36, 12, 60)], bars=1)
+    both.bars = [Bar(0, 36, Metre(3, 4)), Bar(36, 48, Metre(4, 4))]
+    assert not codec_of(both).constants.has_one_metre
+
+
 def test_a_bar_of_another_metre_is_no_repeat() -> None:
     tune = tune_of([(0, 12, 60), (36, 12, 60)], bars=1)
     tune.bars = [Bar(0, 36, Metre(3, 4)), Bar(36, 36, Metre(6, 8))]
@@ -220,7 +235,7 @@ def test_a_stored_codec() -> None:
         *(("events", ["bar 4/4", "end"]), ("events", ["end", "bar 4/4", "bar 4/4"])),
         *(("events", ["end", "bar 4/4", 7]), ("events", ["end", "bar 4/4", "nonsense"])),
         *(("part", None), ("part", 3), ("part", "note 60"), ("velocity", 0), ("velocity", "x")),
-        *(("tempo", 0.0), ("tempo", float("nan")), ("tempo", "fast")),
+        *(("tempo", 0.0), ("tempo", float("nan")), ("tempo", "fast"), ("one_metre", 1)),
     ],
 )
 def test_a_hostile_codec(key: str, value: object) -> None:

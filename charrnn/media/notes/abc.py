@@ -95,14 +95,12 @@ class Song:
         bpm: quarters per minute.
         odd: how many signs are no ABC.
         has_key: whether there is a K: field, without which it is no tune.
-        title: of the T: field.
     """
 
     voices: dict[str, list[Measure]] = field(default_factory=dict)
     bpm: float = TEMPO
     odd: int = 0
     has_key: bool = False
-    title: str = ""
 
     @property
     def trouble(self) -> str:
@@ -203,8 +201,6 @@ class _Parser:
                 self.song.bpm = _tempo(value) or self.song.bpm
         elif name == "V":
             self._voice = value.split()[0] if value.split() else ""
-        elif name == "T" and not self.song.title:
-            self.song.title = value
 
     def _music(self, line: str) -> None:
         at = 0
@@ -382,8 +378,8 @@ def _metre(text: str) -> Metre | None:
     found = re.match(r"\(?(\d{1,2}(?:\+\d{1,2})*)\)?\s*/\s*(\d{1,2})", text)
     if not found:
         return None
-    beats, unit = sum(map(int, found[1].split("+"))), int(found[2])
-    return Metre(beats, unit) if 0 < beats <= 64 and unit in (1, 2, 4, 8, 16, 32, 64) else None
+    metre = Metre(sum(map(int, found[1].split("+"))), int(found[2]))
+    return metre if metre.is_possible else None
 
 
 def _key(text: str) -> dict[str, int] | None:
@@ -401,8 +397,13 @@ def _key(text: str) -> dict[str, int] | None:
     fifths = max(-7, min(7, fifths))
     if mode == "exp":  # only the accidentals that follow
         return own
+    return signature(fifths) | own
+
+
+def signature(fifths: int) -> dict[str, int]:
+    """The accidentals of a key with so many sharps, or, below 0, flats."""
     sharps = dict.fromkeys(SHARPS[: max(0, fifths)], 1)
-    return sharps | dict.fromkeys(SHARPS[::-1][: max(0, -fifths)], -1) | own
+    return sharps | dict.fromkeys(SHARPS[::-1][: max(0, -fifths)], -1)
 
 
 def _tempo(text: str) -> float | None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from charrnn.media.notes.abc import SEMITONES, SHARPS
+from charrnn.media.notes.abc import SEMITONES, signature
 from charrnn.media.notes.tune import (
     COMMON,
     LENGTH,
@@ -55,7 +55,7 @@ def to_abc(tune: Tune, title: str = "", number: int = 1) -> str:
 
 def _best_key(tune: Tune) -> tuple[str, int]:
     """The major or minor key that has most of the notes; its name and number of sharps."""
-    counts = np.bincount(tune.notes[~tune.is_drum, PITCH] % 12, minlength=12)
+    counts = np.bincount(tune.pitched[:, PITCH] % 12, minlength=12)
     last = int(tune.notes[-1, PITCH]) % 12 if len(tune.notes) else 0
     best = max(
         range(FLATTEST, FLATTEST + len(MAJORS)),
@@ -118,9 +118,7 @@ class _Signs:
 
     def __init__(self, fifths: int) -> None:
         self._wanted = 1 if fifths >= 0 else -1
-        sharps = dict.fromkeys(SHARPS[: max(0, fifths)], 1)
-        flats = dict.fromkeys(SHARPS[::-1][: max(0, -fifths)], -1)
-        self._key = dict.fromkeys(SEMITONES, 0) | sharps | flats
+        self._key = dict.fromkeys(SEMITONES, 0) | signature(fifths)
         self._before: set[str] = set()  # letters that had an accidental in the bar before
         self._of_letter: dict[str, int] = {}
         self._of_octave: dict[tuple[str, int], int] = {}

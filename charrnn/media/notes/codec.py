@@ -24,7 +24,6 @@ from charrnn.media.notes.tune import (
     PART,
     PITCH,
     VELOCITY,
-    Metre,
     Part,
     Tune,
     bars_of,
@@ -52,6 +51,10 @@ class NotesCodec(Codec):
     Args:
         symbols: the events, as text; the first is the end of a tune.
         constants: what never varies in the corpus.
+
+    Attributes:
+        events: the event of each step.
+        step_of: the step of each event.
     """
 
     name = "notes"
@@ -66,7 +69,7 @@ class NotesCodec(Codec):
         self.step = Discrete(len(symbols))
         self.constants = constants
         self.events = list(map(events.parsed, symbols))
-        self._steps = {event: step for step, event in enumerate(self.events)}
+        self.step_of = {event: step for step, event in enumerate(self.events)}
         self._vocabulary = Vocabulary(self.events, constants)
 
     @classmethod
@@ -79,7 +82,7 @@ class NotesCodec(Codec):
     @property
     def in_seconds(self) -> bool:
         """Whether the grid counts hundredths of a second, for performances."""
-        return Event(events.BAR, IN_SECONDS) in self._steps
+        return Event(events.BAR, IN_SECONDS) in self.step_of
 
     def rules(self) -> Rules:
         """As in `Codec`: the grammar of a tune."""
@@ -96,7 +99,7 @@ class NotesCodec(Codec):
             tune: the result of `fitted`.
         """
         found = events.encode(tune, self.constants, set(self.values(events.BACK)))
-        steps = [self._steps[event] for event in found if event in self._steps]
+        steps = [self.step_of[event] for event in found if event in self.step_of]
         return np.array([*steps, 0], np.int64)
 
     def decode(self, steps: Iterable[int]) -> list[Tune]:
@@ -139,10 +142,11 @@ class NotesCodec(Codec):
         notes[:, LENGTH] = nearest
         if levels := self.values(events.VELOCITY_KIND):
             own = _nearest(notes[:, VELOCITY] // events.LOUDNESS, np.array(levels))
-            notes[:, VELOCITY] = own * events.LOUDNESS + events.LOUDNESS // 2
+            notes[:, VELOCITY] = events.velocity_of(own)
         bars = tune.bars
         if unknown := {bar.metre for bar in bars} - set(self.values(events.BAR)):
-            metre = next((b.metre for b in bars if b.metre not in unknown), self._metre())
+            metre = next((b.metre for b in bars if b.metre not in unknown), None)
+            metre = metre or self.values(events.BAR)[-1]
             bars = bars_of([(0, metre)], bars[-1].begin + bars[-1].length, tune.per_quarter)
             losses.moved += len(notes)
         begins = np.array([bar.begin for bar in bars] or [0])
@@ -158,11 +162,7 @@ class NotesCodec(Codec):
         order = sorted(set(parts))
         notes[:, PART] = np.array([order.index(part) for part in parts] or [0])[notes[:, PART]]
         notes = one_at_a_time(notes, losses)
-        return Tune(notes, order, bars, tempos, tune.per_quarter, tune.name, losses)
-
-    def _metre(self) -> Metre:
-        metres: list[Metre] = self.values(events.BAR)
-        return metres[-1]
+        return Tune(notes, order, bars, tempos, tune.per_quarter, losses)
 
     def reader(self, sources: Sources, settings: Any) -> TuneReader:
         """As in `Codec`."""
@@ -267,7 +267,7 @@ class NotesCodec(Codec):
         part, velocity, tempo = (values.get(name) for name in ("part", "velocity", "tempo"))
         try:
             if not isinstance(symbols, list) or not 2 <= len(symbols) <= MAX_SYMBOLS:
-                raise ValueError("its events are no list of 2 to 4,096")
+                raise ValueError(f"its events are no list of 2 to {MAX_SYMBOLS:,}")
             found = [events.parsed(symbol) for symbol in map(_text, symbols)]
             kinds = [event.kind for event in found]
             if len(set(found)) != len(found) or kinds.index(events.END) or events.BAR not in kinds:

@@ -22,7 +22,9 @@ import numpy as np
 
 from charrnn.media.notes.tune import (
     IN_SECONDS,
+    MAX_LENGTH,
     ONSET,
+    PITCHES,
     QUARTER,
     SECOND,
     TEMPO,
@@ -77,9 +79,9 @@ LIMITS = {  # of the value of an event
     BACK: (1, MOST_BACK),
     AT: (0, 64 * 4 * QUARTER - 1),
     VELOCITY_KIND: (0, 127 // LOUDNESS),
-    LENGTH_KIND: (1, 64 * QUARTER),
-    NOTE: (0, 127),
-    DRUM: (0, 127),
+    LENGTH_KIND: (1, MAX_LENGTH),
+    NOTE: (0, PITCHES - 1),
+    DRUM: (0, PITCHES - 1),
 }
 
 
@@ -92,7 +94,7 @@ def _value(kind: str, text: str) -> int | Metre | Part:
             return IN_SECONDS
         beats, _, unit = text.partition("/")
         metre = Metre(int(beats), int(unit))
-        if not (0 < metre.beats <= 64 and metre.unit in (1, 2, 4, 8, 16, 32, 64)):
+        if not metre.is_possible:
             raise ValueError(f"no metre: {text!r:.40}")
         return metre
     if kind == PART_KIND:
@@ -122,6 +124,11 @@ def tempo_of(level: int) -> float:
 def loudness_level(velocity: int) -> int:
     """The level of a MIDI velocity."""
     return velocity // LOUDNESS
+
+
+def velocity_of(level: Any) -> Any:
+    """The MIDI velocity in the middle of a level, or of each of an array of levels."""
+    return level * LOUDNESS + LOUDNESS // 2
 
 
 @dataclass(frozen=True)
@@ -311,7 +318,7 @@ class Decoder:
             if kind == LENGTH_KIND:
                 own[1] = value
             else:
-                own[0] = min(127, value * LOUDNESS + LOUDNESS // 2)
+                own[0] = velocity_of(value)
         elif kind in (NOTE, DRUM):
             self._note(value, kind == DRUM)
 
@@ -347,8 +354,6 @@ class Decoder:
         rows = [[bar.begin + row[0], *row[1:]] for bar, rows in bars for row in rows]
         return sort(np.array(rows, np.int64).reshape(-1, 5))
 
-    def tune(self, name: str = "") -> Tune:
+    def tune(self) -> Tune:
         """Everything so far."""
-        return Tune(
-            self.notes(), list(self.parts), list(self.bars), self.tempos, self.per_quarter, name
-        )
+        return Tune(self.notes(), list(self.parts), list(self.bars), self.tempos, self.per_quarter)

@@ -25,9 +25,15 @@ from charrnn.media.notes.events import (
     Constants,
     Event,
 )
-from charrnn.media.notes.tune import IN_SECONDS, MOST_PARTS, QUARTER, SECOND, Part, bar_steps
-
-PITCHES = 128
+from charrnn.media.notes.tune import (
+    IN_SECONDS,
+    MOST_PARTS,
+    PITCHES,
+    QUARTER,
+    SECOND,
+    Part,
+    bar_steps,
+)
 
 Mask = NDArray[np.bool_]
 

@@ -42,7 +42,7 @@ Histogram = NDArray[np.float64]
 
 def melody(tune: Tune) -> NDArray[np.int64]:
     """The highest note of each onset, without drums, (n, 2): onset and pitch."""
-    own = tune.notes[~tune.is_drum] if len(tune.notes) else tune.notes
+    own = tune.pitched
     order = np.lexsort((-own[:, PITCH], own[:, ONSET]))
     own = own[order]
     is_top = np.diff(own[:, ONSET], prepend=-1) != 0
@@ -80,7 +80,7 @@ def _bar_begins(bars: Sequence[Bar], tune: Tune) -> NDArray[np.int64]:
 
 
 def _above(tune: Tune) -> NDArray[np.int64]:
-    own = tune.notes[~tune.is_drum] if len(tune.notes) else tune.notes
+    own = tune.pitched
     order = np.lexsort((own[:, PITCH], own[:, ONSET]))
     onset, pitch = own[order, ONSET], own[order, PITCH]
     is_first = np.diff(onset, prepend=-1) != 0
@@ -98,7 +98,7 @@ def _histogram(values: Iterable[NDArray[np.int64]], low: int, high: int) -> Hist
 
 def in_scale(tune: Tune) -> float:
     """The part of the notes that fits the best of the major and minor scales."""
-    own = tune.notes[~tune.is_drum]
+    own = tune.pitched
     counts = np.bincount(own[:, PITCH] % 12, minlength=12)
     return float((SCALES @ counts).max() / max(1, counts.sum()))
 
@@ -189,23 +189,13 @@ class TuneVerdict(Verdict):
     def save(self, folder: Path, stem: str) -> Path:
         """As in `Verdict`: the tune as MIDI and as WAV, and a PNG of its piano roll below one of
         the corpus."""
-        from charrnn.media.notes.midi import to_midi
-        from charrnn.media.notes.synth import Renderer
-        from charrnn.media.sound.soundfiles import SoundFile
+        from charrnn.media.notes.writing import write
 
         folder.mkdir(exist_ok=True)
         path = folder / f"{stem}.mid"
-        with replacing(path) as temporary:
-            temporary.write_bytes(to_midi(self.tune))
-        sound = Renderer(self.tune)
-        wave = path.with_suffix(".wav")
-        with (
-            replacing(wave) as temporary,
-            open(temporary, "wb+") as stream,
-            SoundFile(stream, wave, sound.rate, length=sound.samples) as file,
-        ):
-            for block in sound:
-                file.write(block)
+        for target in (path, path.with_suffix(".wav")):
+            with replacing(target) as temporary, open(temporary, "wb+") as stream:
+                write(self.tune, stream, target)
         self.draw(path.with_suffix(".png"))
         return path
 

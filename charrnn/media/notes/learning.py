@@ -43,21 +43,20 @@ class TuneLearner(Learner):
         if not scores:
             said = "; ".join(self._tunes.notices)
             raise CorpusError(f"{self._sources}: has no notes" + (f" ({said})" if said else ""))
-        off = sum(score.off_grid for _, score in scores)
-        in_seconds = off > OFF_GRID * sum(len(score.notes) for _, score in scores)
+        off = sum(score.off_grid for score in scores)
+        in_seconds = off > OFF_GRID * sum(len(score.notes) for score in scores)
         if in_seconds:
             self._notices.append(
                 "most notes are off the grid of the metre: learnt as a performance, in 10 ms steps"
             )
-        tunes = [on_grid(score, name, in_seconds=in_seconds) for name, score in scores]
+        tunes = [on_grid(score, in_seconds=in_seconds) for score in scores]
         for tune in tunes:
             self._tunes.losses.add(tune.losses)
         constants = Constants.of(tunes)
         encoded = [list(events.encode(tune, constants)) for tune in tunes]
         semitones = self._semitones(encoded)
         self._codec = codec = NotesCodec.of(_transposed(encoded, semitones), constants)
-        place = {event: step for step, event in enumerate(codec.events)}
-        steps = [np.array([*map(place.__getitem__, tune), codec.end]) for tune in encoded]
+        steps = [np.array([*map(codec.step_of.__getitem__, tune), codec.end]) for tune in encoded]
         learnt, held = self._split(steps, codec)
         copies = list(_copies(learnt, codec, semitones))
         order = np.random.default_rng(self.seed).permutation(len(copies)).tolist()
@@ -147,11 +146,10 @@ def _copies(
     learnt: Sequence[Steps], codec: NotesCodec, semitones: int
 ) -> Iterator[NDArray[np.integer]]:
     """The tunes and their shifted copies."""
-    place = {event: step for step, event in enumerate(codec.events)}
     tables = {
         shift: np.array(
             [
-                place.get(Event(event.kind, event.value + shift), 0)
+                codec.step_of.get(Event(event.kind, event.value + shift), 0)
                 if event.kind == events.NOTE
                 else step
                 for step, event in enumerate(codec.events)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.media.notes.tune import (
-    COMMON,
     IN_SECONDS,
     LENGTH,
     MAX_BARS,
@@ -21,6 +20,7 @@ from charrnn.media.notes.tune import (
     ONSET,
     PART,
     PITCH,
+    PITCHES,
     QUARTER,
     SECOND,
     TEMPO,
@@ -35,11 +35,11 @@ from charrnn.media.notes.tune import (
     one_at_a_time,
 )
 
-HEADER, ABC = b"MThd", ".abc"
+HEADER = b"MThd"
 WITHIN = 1 << 16  # bytes in which the header must begin: RIFF and MacBinary put some before it
 MAX_BYTES = 1 << 26
 END_OF_TRACK = b"\xff\x2f\x00"  # after a time
-CHANNELS, PITCHES = 16, 128
+CHANNELS = 16
 PEDAL = 64  # controller
 LONGEST_REST = 10_000  # quarters; what follows a longer one is left out
 ON_GRID = 0.1  # of a grid step: notes farther off count as moved
@@ -253,8 +253,8 @@ def _metres(found: Sequence[tuple[int, Metre]]) -> list[tuple[int, Metre]]:
     """The changes of metre, without repeats and impossible ones."""
     changes: dict[int, Metre] = {}
     for at, metre in found:
-        is_known = 0 < metre.beats <= 64 and metre.unit in (1, 2, 4, 8, 16, 32, 64)
-        if at >= 0 and is_known and metre.quarters * QUARTER % 1 == 0:  # else bars are off the grid
+        # Of others, the bars would be off the grid.
+        if at >= 0 and metre.is_possible and metre.quarters * QUARTER % 1 == 0:
             changes[at] = metre
     kept: list[tuple[int, Metre]] = []
     for at, metre in sorted(changes.items()):
@@ -300,12 +300,11 @@ def _lengthen(notes: NDArray[np.int64], pedals: NDArray[np.int64]) -> None:
     notes[:, LENGTH] = np.minimum(ends - notes[:, ONSET], longest)
 
 
-def on_grid(score: Score, name: str = "", *, in_seconds: bool = False) -> Tune:
+def on_grid(score: Score, *, in_seconds: bool = False) -> Tune:
     """A score as a tune on the grid.
 
     Args:
         score: the notes of a file.
-        name: of the file.
         in_seconds: a performance without a metre: the grid counts hundredths of a second.
     """
     losses = Losses()
@@ -330,14 +329,14 @@ def on_grid(score: Score, name: str = "", *, in_seconds: bool = False) -> Tune:
     losses.cut = int(is_long.sum())
     notes[is_long, LENGTH] = MAX_LENGTH
     end = int(notes[:, ONSET].max()) + 1 if len(notes) else 0
-    bars = bars_of(metres or [(0, COMMON)], end, per_quarter)
+    bars = bars_of(metres, end, per_quarter)
     if len(bars) == MAX_BARS:
         is_in = notes[:, ONSET] < bars[-1].begin + bars[-1].length
         losses.left_out = int((~is_in).sum())
         notes = notes[is_in]
     notes, parts = in_order(notes, score.parts, losses)
     notes = one_at_a_time(notes, losses)
-    return Tune(notes, parts, bars, tempos, per_quarter, name, losses)
+    return Tune(notes, parts, bars, tempos, per_quarter, losses)
 
 
 def to_midi(tune: Tune) -> bytes:

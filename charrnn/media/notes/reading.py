@@ -10,8 +10,9 @@ import numpy as np
 
 from charrnn.errors import CorpusError
 from charrnn.media.codec import first_of
+from charrnn.media.notes import ABC
 from charrnn.media.notes.abc import read_book
-from charrnn.media.notes.midi import ABC, HEADER, WITHIN, MidiError, Score, on_grid, read_scores
+from charrnn.media.notes.midi import HEADER, WITHIN, MidiError, Score, on_grid, read_scores
 from charrnn.media.notes.tune import Losses
 from charrnn.media.report import Reader, Report
 from charrnn.media.sources import Sources, opened, source_label
@@ -41,8 +42,8 @@ class Tunes:
         self._silent: list[str] = []
         self.losses = Losses()
 
-    def __iter__(self) -> Iterator[tuple[str, Score]]:
-        """The name of the file and each tune in it that has notes.
+    def __iter__(self) -> Iterator[Score]:
+        """Each tune that has notes.
 
         Raises:
             CorpusError: a file that was named cannot be read.
@@ -63,7 +64,7 @@ class Tunes:
                 if score.damage:
                     self._damaged.append(f"{source_label(name)}: {score.damage}")
                 if len(score.notes):
-                    yield name, score
+                    yield score
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -81,9 +82,10 @@ class Tunes:
 
 def _scores(name: str, data: bytes) -> Iterator[Score]:
     """The tunes of a MIDI file, or of a book in ABC notation."""
-    text = data.decode("utf-8-sig", "replace")
-    if HEADER not in data[:WITHIN] and re.search(r"(?m)^X:", text):
-        return read_book(text)
+    if HEADER not in data[:WITHIN]:
+        text = data.decode("utf-8-sig", "replace")
+        if re.search(r"(?m)^X:", text):
+            return read_book(text)
     if name.lower().endswith(ABC):
         raise MidiError("has no tune, which would begin with X:")
     return read_scores(data)
@@ -118,8 +120,8 @@ class TuneReader(Reader):
 
     def __iter__(self) -> Iterator[Steps]:
         yield np.array([self.codec.end])
-        for name, score in self._tunes:
-            tune = self.codec.fitted(on_grid(score, name, in_seconds=self.codec.in_seconds))
+        for score in self._tunes:
+            tune = self.codec.fitted(on_grid(score, in_seconds=self.codec.in_seconds))
             self._tunes.losses.add(tune.losses)
             self.count += 1
             self.notes += len(tune.notes)

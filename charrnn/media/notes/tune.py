@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 QUARTER = 12  # grid steps of a quarter note
 SECOND = 100  # grid steps of a second, for performances without a metre
+PITCHES = 128  # of MIDI
 TEMPO = 120.0  # quarters per minute if nothing is said
 MAX_BARS = 10_000
 MAX_LENGTH = 64 * QUARTER  # grid steps of a note (7.7 s of a performance); longer ones are cut
@@ -37,6 +38,11 @@ class Metre(NamedTuple):
 
     beats: int
     unit: int
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether MIDI and ABC can write it."""
+        return 0 < self.beats <= 64 and self.unit in (1, 2, 4, 8, 16, 32, 64)
 
     @property
     def quarters(self) -> Fraction:
@@ -86,7 +92,6 @@ class Tune:
         bars: without gaps, from step 0 to the end of the bar in which the last note begins.
         tempos: grid step and quarters per minute, from step 0.
         per_quarter: grid steps of a quarter note.
-        name: of the file, for messages.
         losses: what was changed to fit the grid.
     """
 
@@ -95,7 +100,6 @@ class Tune:
     bars: list[Bar]
     tempos: list[tuple[int, float]] = field(default_factory=lambda: [(0, TEMPO)])
     per_quarter: int = QUARTER
-    name: str = ""
     losses: Losses = field(default_factory=Losses)
 
     @property
@@ -118,6 +122,11 @@ class Tune:
         """Whether each note, (N,), is a drum."""
         drums = np.array([part.is_drum for part in self.parts], bool)
         return np.asarray(drums[self.notes[:, PART]])
+
+    @property
+    def pitched(self) -> Notes:
+        """The notes without drums."""
+        return self.notes[~self.is_drum]
 
 
 def distance(part: Part, other: Part) -> tuple[bool, bool, int, int]:

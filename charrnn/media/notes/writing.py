@@ -153,18 +153,10 @@ def write(tune: Tune, stream: BinaryIO, path: Path | None) -> None:
     """Write a tune as MIDI, or play it; the arguments are those of `Sample.write`."""
     from charrnn.media.notes.midi import to_midi
     from charrnn.media.notes.synth import Renderer
-    from charrnn.media.sound.soundfiles import SoundFile, WaveStream
+    from charrnn.media.sound.soundfiles import write_sound
 
     if path is not None and path.suffix.lower() == ".mid":
         stream.write(to_midi(tune))
         return
     sound = Renderer(tune)
-    if path is None:
-        wave = WaveStream(stream, sound.rate, sound.samples)
-        for block in sound:
-            wave.write(block)
-        wave.close()
-        return
-    with SoundFile(stream, path, sound.rate, length=sound.samples) as file:
-        for block in sound:
-            file.write(block)
+    write_sound(sound, stream, path, sound.rate, sound.samples)

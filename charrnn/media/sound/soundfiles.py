@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -118,6 +118,29 @@ class SoundFile:
                 raise
         if self._stream.error is not None:
             raise self._stream.error
+
+
+def write_sound(
+    blocks: Iterable[Samples],
+    stream: BinaryIO,
+    path: Path | None,
+    rate: int,
+    length: int,
+    bits: int = 16,
+) -> None:
+    """Write blocks of samples to a file; without a path as WAV to a pipe.
+
+    The arguments are those of `SoundFile` and `WaveStream`.
+    """
+    if path is None:
+        wave = WaveStream(stream, rate, length, bits)
+        for block in blocks:
+            wave.write(block)
+        wave.close()
+        return
+    with SoundFile(stream, path, rate, bits, length) as file:
+        for block in blocks:
+            file.write(block)
 
 
 class WaveStream:

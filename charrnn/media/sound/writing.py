@@ -14,7 +14,7 @@ from charrnn.errors import UsageError
 from charrnn.media.codec import Prime
 from charrnn.media.product import Drawn, Sample
 from charrnn.media.sound.judging import bands, trouble
-from charrnn.media.sound.soundfiles import SoundFile, WaveStream
+from charrnn.media.sound.soundfiles import write_sound
 from charrnn.media.sound.stft import Samples
 
 if TYPE_CHECKING:
@@ -121,13 +121,4 @@ class SoundSample(Sample):
 
     def write(self, stream: BinaryIO, path: Path | None = None) -> None:
         """As in `Sample`; a pipe gets WAV."""
-        bits = self._bits or BITS
-        if path is None:
-            wave = WaveStream(stream, self.rate, self.samples, bits)
-            for block in self:
-                wave.write(block)
-            wave.close()
-            return
-        with SoundFile(stream, path, self.rate, bits, self.samples) as file:
-            for block in self:
-                file.write(block)
+        write_sound(self, stream, path, self.rate, self.samples, self._bits or BITS)

@@ -593,10 +593,11 @@ def _report(
         from charrnn.sampling.generate import sequences
 
         own = model.config.codec_settings
-        drawn = sequences(
-            model.runtime, codec, num=critic.num, config=model.config.sampling, settings=own
+        *runs, long = sequences(
+            model.runtime, codec, num=critic.num + 1, config=model.config.sampling, settings=own
         )
-        verdict = critic.look(drawn, own)
+        verdict = critic.look(runs, own)
+        reader.listen(long, report, own)
     report.values["free_run"] = dict(verdict.figures or {})
     report.rows += [(f"free run, {k}", f"{v:.2f}") for k, v in (verdict.figures or {}).items()]
     if picture is not None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from charrnn.media.codec import Codec
+    from charrnn.media.product import Drawn
 
     Steps = NDArray[Any]  # (N,) unsigned integers or (N, F) floats
 
@@ -38,6 +39,15 @@ class Reader(ABC):
             nats_per_step: mean loss; None: the model gives no probabilities.
         """
         return losses(self.codec, predicted, nats_per_step)
+
+    def listen(self, drawn: Iterator[Drawn], report: Report, settings: Any) -> None:  # noqa: B027
+        """Compare a sample with what was read, and add the result to a report.
+
+        Args:
+            drawn: an endless sample.
+            report: of the files.
+            settings: the medium's.
+        """
 
 
 @dataclass

@@ -13,6 +13,7 @@ from PIL import Image
 
 import charrnn
 from charrnn import checkpoint
+from charrnn.media.sound import analysis
 from tests.conftest import Command, flags
 from tests.sounds import RATE, music, recorded
 
@@ -85,7 +86,7 @@ def test_auto_finds_sound(command: Command, tmp_path: Path) -> None:
     outcome = command("train", clip, "--dry-run")
     assert outcome.returncode == 0, outcome.stderr
     assert "audio (the corpus is sound)" in outcome.stderr
-    assert "gaussian head, input noise 0.3" in outcome.stderr
+    assert "gaussian head, input noise 0.15" in outcome.stderr
 
 
 def test_a_flag_of_sound_means_sound(command: Command, tmp_path: Path, corpus: Path) -> None:
@@ -226,7 +227,32 @@ def test_a_recording_is_judged(command: Command, sound_run: Path, tmp_path: Path
     assert set(values["free_run"]) == {"flux", "onsets", "spread", "variety", "lasting"}
     outcome = command("evaluate", sound_run, clip, "--picture", "a.png")
     assert "codec loss" in outcome.stdout
+    assert "too short to compare a sample with: 2.0 s, where 10 are needed" in outcome.stderr
     assert np.asarray(Image.open(tmp_path / "a.png").convert("L"), float).std() > 20
+
+
+def test_a_sample_is_told_from_a_recording(
+    command: Command, sound_run: Path, tmp_path: Path
+) -> None:
+    clip = recorded(tmp_path / "other.flac", music(12.0, seed=9))
+    outcome = command("evaluate", sound_run, clip, "--json")
+    values = json.loads(outcome.stdout)
+    told = values["told_apart"]
+    assert told["codec"].keys() == told["sample"].keys() == {"0.2 s", "1 s"}
+    assert all(0 <= area <= 1 for areas in told.values() for area in areas.values())
+    assert told["sample"]["0.2 s"] >= told["codec"]["0.2 s"] - 0.1
+    assert values["tempo"].keys() == values["beat"].keys() == {"recording", "sample"}
+    assert 0 < values["chroma"] <= 1
+
+
+def test_without_librosa(sound_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis, "NEEDED", ("no_such_library",))
+    clip = recorded(tmp_path / "other.flac", music(2.0, seed=9))
+    model = charrnn.load(sound_run)
+    report = model.evaluate(clip)
+    assert "told_apart" not in report.values
+    assert analysis.MISSING in report.notes
+    assert analysis.MISSING in model.codec.notices(None)
 
 
 def test_each_recording_and_each_prime(command: Command, sound_run: Path, tmp_path: Path) -> None:

@@ -234,5 +234,5 @@ class SoundCritic(Critic):
     def _loudness(self, features: Frames) -> Frames:
         """Magnitudes relative to full scale, (N, bins), with noise for what the features lack."""
         codec = self._codec
-        loudness: Frames = codec.magnitudes(features, np.random.default_rng(0))
+        loudness: Frames = codec.magnitudes(features, codec.noise(np.random.default_rng(0)))
         return loudness / codec.stft.full_scale

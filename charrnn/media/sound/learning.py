@@ -15,6 +15,7 @@ from charrnn.media.held_out import ends_or_wholes
 from charrnn.media.medium import Learner
 from charrnn.media.sound.recordings import Recordings
 from charrnn.media.sound.spectrogram import (
+    BANDS,
     MAGNITUDE_FLOOR,
     START,
     STARTS,
@@ -23,8 +24,8 @@ from charrnn.media.sound.spectrogram import (
     Frames,
     SpectrogramCodec,
     gap_frames,
+    mel_bank,
     raw_frames,
-    silence,
 )
 from charrnn.media.sound.stft import Stft
 from charrnn.media.sources import Sources
@@ -34,6 +35,7 @@ Part = tuple[int, int, int]  # part of a recording: index of the recording, firs
 PASS_FRAMES = 4096  # processed at a time
 MIN_END_S = 0.5  # of the end of a recording that is held out; of shorter ones, whole recordings
 WEIGHT = 0.5  # a bin's weight is its usual magnitude to this power
+BAND_WEIGHT = 3.0  # a band weighs as much as so many times its bins together
 RANK = 1e-7  # of the largest variance: smaller variances are rounding errors
 
 
@@ -56,10 +58,11 @@ class SpectrogramLearner(Learner):
     def __init__(
         self, sources: Sources, rate: int, stft: Stft, components: int, val_fraction: float
     ) -> None:
-        if components > stft.bins:
-            raise ConfigError(f"--components must be at most {stft.bins}, the bins of a frame")
+        if components > (most := stft.bins + BANDS):
+            raise ConfigError(f"--components must be at most {most}, the bins and bands of a frame")
         self._sources, self._rate, self._stft = sources, rate, stft
         self._components, self._fraction = components, val_fraction
+        self._bank = mel_bank(rate, stft, BANDS if components else 0)
         self._notices: list[str] = []
         self._said: tuple[str, ...] = ()  # about the gaps
         self._counts: list[int] = []  # frames of each recording
@@ -68,7 +71,9 @@ class SpectrogramLearner(Learner):
     def __iter__(self) -> Iterator[Frames]:
         for recording in Recordings(self._sources, self._rate, self._notices):
             self._counts.append(0)
-            for block in raw_frames(recording.sound(), self._stft, linear=not self._components):
+            for block in raw_frames(
+                recording.sound(), self._stft, self._bank, linear=not self._components
+            ):
                 self._counts[-1] += len(block)
                 yield block
 
@@ -79,15 +84,15 @@ class SpectrogramLearner(Learner):
         parts, with silence between parts that are not contiguous.
 
         Args:
-            raw: all raw frames, (N, bins).
+            raw: all raw frames, (N, D).
         """
         learnt, held = self._parts()
         spans = [(begin, end) for _, begin, end in learnt]
-        arrays = _fit(raw, spans, self._components)
+        arrays = _fit(raw, spans, self._components, self._bank)
         self._codec = codec = SpectrogramCodec(self._rate, self._stft, arrays)
         arrays["starts"] = _starts(codec, raw, spans)
         frames = gap_frames(self._counts, self._rate, self._stft)
-        gap = codec.features(silence(frames, self._stft, codec.is_linear))
+        gap = codec.features(codec.silence(frames))
         gaps = 0
         count = before = 0
         last: Part | None = None
@@ -154,26 +159,28 @@ def _rows(raw: Frames, begin: int, end: int) -> Iterator[Frames]:
         yield np.array(rows[start : min(end, start + PASS_FRAMES)])
 
 
-def _fit(raw: Frames, parts: list[tuple[int, int]], components: int) -> Arrays:
+def _fit(raw: Frames, parts: list[tuple[int, int]], components: int, bank: Array) -> Arrays:
     """The arrays of a codec, e.g. mean and principal components, from the frames in these parts."""
-    bins = raw.shape[1]
+    width, bins = raw.shape[1], len(bank)
     if not components:
-        return {"mean": np.zeros(bins, np.float32), "remainder": np.zeros(bins, np.float32)}
-    count, total, power = 0, np.zeros(bins), np.zeros(bins)
-    products = np.zeros((bins, bins))
+        return {"mean": np.zeros(width, np.float32), "remainder": np.zeros(width, np.float32)}
+    count, total, power = 0, np.zeros(width), np.zeros(bins)
+    products = np.zeros((width, width))
     for begin, end in parts:
         for rows in _rows(raw, begin, end):
             block = rows.astype(np.float64)
             count += len(block)
             total += block.sum(0)
-            power += np.square(np.exp(block) - MAGNITUDE_FLOOR).sum(0)
+            power += np.square(np.exp(block[:, :bins]) - MAGNITUDE_FLOOR).sum(0)
             products += block.T @ block
     mean = total / count
     covariance = products / count - np.outer(mean, mean)
     weight = (np.sqrt(power / count) + MAGNITUDE_FLOOR) ** WEIGHT
+    of_bands = BAND_WEIGHT * np.sqrt(np.square(weight) @ bank + MAGNITUDE_FLOOR)
+    weight = np.concatenate([weight, of_bands])
     weighted = covariance * np.outer(weight, weight)
     rank = max(1, min(components, count - 1))
-    variances, vectors = scipy.linalg.eigh(weighted, subset_by_index=(bins - rank, bins - 1))
+    variances, vectors = scipy.linalg.eigh(weighted, subset_by_index=(width - rank, width - 1))
     variances, basis = variances[::-1], vectors.T[::-1]
     variances = np.maximum(variances, RANK)
     is_used = variances >= max(RANK * variances[0], RANK)

@@ -1,18 +1,24 @@
 """The codec of sound: converts sound to spectrogram frames and back.
 
-By default a frame is the log magnitude, with a floor, projected onto the principal components of
-the training part.  Bins are weighted by the square root of their usual magnitude, and components
-are divided by the square root of their standard deviation (half whitening), so that errors in loud
-bins that vary count more than inaudible ones.  The part of a frame that the components leave out is
-replaced by noise with the same standard deviation.
+By default a raw frame is the log magnitude of each bin, with a floor, and that of each of 32 mel
+bands.  It is projected onto the principal components of the training part.  Bins are weighted by
+the square root of their usual magnitude, and components are divided by the square root of their
+standard deviation (half whitening), so that errors in loud bins that vary count more than inaudible
+ones.  Bands are weighted so much that the components keep them almost exactly.
 
-Without components a frame consists of the raw magnitudes.
+What the components leave out of the bins is replaced by noise: the log magnitudes of white noise,
+which change from bin to bin and from frame to frame as those of a sound do.  Then every band is
+brought to its level.
+
+Without components a frame consists of the raw magnitudes.  Codecs of earlier versions have no
+bands, and independent noise in every bin.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +45,13 @@ Frames = NDArray[np.float32]  # (N, F)
 Arrays = dict[str, Array]
 
 MAGNITUDE_FLOOR = 1e-4  # of a full-scale sine: -80 dB
+BANDS, MOST_BANDS = 32, 256
+RAYLEIGH = math.pi / 24**0.5  # standard deviation of the log magnitude of white noise
+LEVELLED = 3  # rounds in which the bands are brought to their levels, since they overlap
+LEAST = 1e-6  # of a full-scale sine: smaller magnitudes count as this one
+MOST_GAIN = 6.0  # nats of a band in one round
 GAP_S, GAP = 0.25, 0.25  # silence between two recordings: at most, and relative to their length
-STARTS, START = 16, 32  # number of excerpts that a sample can continue, and frames in each
+STARTS, START = 16, 64  # number of excerpts that a sample can continue, and frames in each
 LENGTH_S = 10.0  # default length of a sample
 MAX_LENGTH_S = 24 * 3600.0
 # Ranges allowed in a checkpoint.
@@ -48,7 +59,7 @@ LIMITS = {
     "rate": (8_000, 48_000),
     "n_fft": (64, 8_192),
     "hop": (16, 4_096),
-    "features": (1, 4_097),
+    "features": (1, 4_097 + MOST_BANDS),
 }
 FARTHEST, NEAREST = 1e5, 1e-8  # largest number in any array; smallest weight or scale
 LOUDEST = 1e2  # times a full-scale sine: sampled magnitudes are limited to this
@@ -60,10 +71,10 @@ class SpectrogramCodec(Codec):
     Args:
         rate: samples per second.
         stft: the transform.
-        arrays: `mean`, (bins,); `remainder`, (bins,), the standard deviation of what the features
-            leave out; `starts`, (S, P, F), excerpts that samples without a prime continue.  With
-            principal components also `basis`, (F, bins), orthonormal, `weight`, (bins,), and
-            `scale`, (F,).  Without a basis the features are magnitudes.
+        arrays: `mean`, (D,), D the bins and bands; `remainder`, (D,), the standard deviation of
+            what the features leave out; `starts`, (S, P, F), excerpts that samples without a prime
+            continue.  With principal components also `basis`, (F, D), orthonormal, `weight`, (D,),
+            and `scale`, (F,).  Without a basis the features are magnitudes.
     """
 
     name = "audio"
@@ -76,6 +87,7 @@ class SpectrogramCodec(Codec):
         self.rate, self.stft, self.arrays = rate, stft, arrays
         basis = arrays.get("basis")
         self.step = Continuous(stft.bins if basis is None else len(basis))
+        self.bank = mel_bank(rate, stft, len(arrays["mean"]) - stft.bins)
         self._analysis = self._synthesis = None
         if basis is not None:
             self._analysis = (basis * arrays["weight"]).T / arrays["scale"]  # (bins, F)
@@ -86,35 +98,63 @@ class SpectrogramCodec(Codec):
         """Frames per second."""
         return self.rate / self.stft.hop
 
+    def raw_frames(self, sound: Iterable[Samples]) -> Iterator[Frames]:
+        """Raw frames, (n, D), of a sound in blocks; see `raw_frames`."""
+        return raw_frames(sound, self.stft, self.bank, linear=self.is_linear)
+
     def features(self, raw: Frames) -> Frames:
-        """Features, (n, F), of raw frames, (n, bins)."""
+        """Features, (n, F), of raw frames, (n, D)."""
         if self._analysis is None:
             return raw
         features: Frames = (raw - self.arrays["mean"]) @ self._analysis
         return features
 
-    def magnitudes(self, features: Frames, random: np.random.Generator | None = None) -> Frames:
+    def magnitudes(self, features: Frames, noise: Noise | None = None) -> Frames:
         """Magnitudes, (n, bins), of features, (n, F).
 
         Args:
             features: the output of the network.
-            random: generates the noise that replaces what the features leave out; None: no noise.
+            noise: replaces what the features leave out; None: nothing does.
         """
-        most = np.float32(LOUDEST * self.stft.full_scale)
+        stft = self.stft
+        most = np.float32(LOUDEST * stft.full_scale)
         if self._synthesis is None:
             return np.clip(features, 0, most)
         raw = features @ self._synthesis + self.arrays["mean"]
-        if random is not None:
-            raw += self.arrays["remainder"] * random.standard_normal(raw.shape, np.float32)
-        return np.clip(self.loudness(np.minimum(raw, np.float32(np.log(LOUDEST)))), 0, most)
+        raw, levels = raw[:, : stft.bins], raw[:, stft.bins :]
+        if noise is not None:
+            raw += noise.take(len(raw))
+        magnitudes = self.loudness(np.minimum(raw, np.float32(np.log(LOUDEST))))
+        if levels.shape[1]:
+            magnitudes = self._levelled(magnitudes, levels)
+        return np.clip(magnitudes, 0, most)
+
+    def _levelled(self, magnitudes: Frames, levels: Frames) -> Frames:
+        """Magnitudes, (n, bins), whose bands have these log levels, (n, bands)."""
+        scale, bank = np.float32(self.stft.full_scale), self.bank
+        wanted = np.exp(2 * np.minimum(levels, np.float32(np.log(LOUDEST)))) - MAGNITUDE_FLOOR**2
+        wanted = np.log(np.maximum(wanted, LEAST**2))
+        magnitudes = np.maximum(magnitudes, LEAST * scale)
+        for _ in range(LEVELLED):
+            gains = (wanted - np.log(np.square(magnitudes / scale) @ bank + LEAST**2)) / 2
+            magnitudes = magnitudes * np.exp(np.clip(gains, -MOST_GAIN, MOST_GAIN) @ bank.T)
+        return magnitudes
+
+    def noise(self, random: np.random.Generator) -> Noise:
+        """The noise that replaces what the features leave out."""
+        return Noise(self, random)
+
+    def silence(self, count: int) -> Frames:
+        """`count` raw frames of silence, (count, D)."""
+        quiet = 0 if self.is_linear else np.log(MAGNITUDE_FLOOR)
+        return np.full((count, len(self.arrays["mean"])), quiet, np.float32)
 
     def loudness(self, raw: Frames) -> Frames:
-        """The magnitudes of raw frames, (n, bins)."""
+        """The magnitudes, (n, bins), of raw frames, (n, D)."""
         if self.is_linear:
             return raw
-        loudness: Frames = (np.exp(raw) - np.float32(MAGNITUDE_FLOOR)) * np.float32(
-            self.stft.full_scale
-        )
+        floor, scale = np.float32(MAGNITUDE_FLOOR), np.float32(self.stft.full_scale)
+        loudness: Frames = (np.exp(raw[:, : self.stft.bins]) - floor) * scale
         return loudness
 
     def decoder(self, seed: int = 0, rounds: int = ROUNDS) -> SoundDecoder:
@@ -188,6 +228,12 @@ class SpectrogramCodec(Codec):
             f"hop {self.stft.hop}"
         )
 
+    def notices(self, documents: int | None) -> tuple[str, ...]:
+        """As in `Codec`: what `evaluate` needs to compare samples with the recording."""
+        from charrnn.media.sound import analysis
+
+        return () if analysis.is_possible() else (analysis.MISSING,)
+
     def check(self, config: Any) -> None:
         """As in `Codec`."""
         settings = config.codec_settings
@@ -209,7 +255,7 @@ class SpectrogramCodec(Codec):
             "hop": self.stft.hop,
             "features": self.step.size,
             "linear": self.is_linear,
-        }
+        } | ({"bands": bands} if (bands := self.bank.shape[1]) else {})
 
     @classmethod
     def from_dict(
@@ -231,12 +277,17 @@ class SpectrogramCodec(Codec):
             stft = Stft(n_fft, hop)
         except ConfigError as error:
             raise CheckpointError(f"the audio codec is broken: {error}") from None
-        bins = stft.bins
-        expected: dict[str, tuple[int, ...]] = {"mean": (bins,), "remainder": (bins,)}
+        bands = values.get("bands", 0)
+        if type(bands) is not int or not 0 <= bands <= MOST_BANDS:
+            raise CheckpointError(f"the audio codec's bands is {bands!r}")
+        width = stft.bins + bands
+        expected: dict[str, tuple[int, ...]] = {"mean": (width,), "remainder": (width,)}
         if values.get("linear") is not True:
-            expected |= {"basis": (size, bins), "weight": (bins,), "scale": (size,)}
-        elif size != bins:
-            raise CheckpointError(f"the audio codec has {size} features, but {bins} bins")
+            expected |= {"basis": (size, width), "weight": (width,), "scale": (size,)}
+        elif bands or size != width:
+            raise CheckpointError(
+                f"the audio codec has {size} features, but {stft.bins} bins and {bands} bands"
+            )
         starts = arrays.get("starts", np.zeros(0)).shape
         if len(starts) != 3 or 0 in starts or starts[0] > STARTS or starts[1] > START:
             raise CheckpointError(f"the audio codec has starts of shape {starts}")
@@ -274,9 +325,8 @@ class SoundReader(Reader):
         codec = self.codec
         for recording in Recordings(self._sources, codec.rate, self._notes):
             if self._whole:
-                gap = silence(gap_frames([], codec.rate, codec.stft), codec.stft, codec.is_linear)
-                yield codec.features(gap)
-            for block in raw_frames(recording.sound(), codec.stft, linear=codec.is_linear):
+                yield codec.features(codec.silence(gap_frames([], codec.rate, codec.stft)))
+            for block in codec.raw_frames(recording.sound()):
                 features = codec.features(block)
                 magnitudes, kept = codec.loudness(block), codec.magnitudes(features)
                 self._missing += _energy(magnitudes - kept)
@@ -302,6 +352,58 @@ class SoundReader(Reader):
             report.rows.append(("codec loss", row))
         return report
 
+    def listen(self, drawn: Iterator[Drawn], report: Report, settings: Any) -> None:
+        """As in `Reader`: how well a sample, and the recording through the codec and back, can be
+        told from the recording; and tempo, beat and notes."""
+        from charrnn.media.sound import analysis
+
+        codec = self.codec
+        if not analysis.is_possible():
+            report.notes.append(analysis.MISSING)
+            return
+        most = round(analysis.MOST_S * codec.rate)
+        recordings = Recordings(self._sources, codec.rate, [])
+        blocks = chain.from_iterable(recording.sound() for recording in recordings)
+        real = _first(blocks, most)
+        if len(real) < analysis.LEAST_S * codec.rate:
+            report.notes.append(
+                f"too short to compare a sample with: {len(real) / codec.rate:.1f} s, where "
+                f"{analysis.LEAST_S:g} are needed"
+            )
+            return
+        count = len(real) // codec.stft.hop
+        frames = np.stack([step for step, _ in islice(drawn, count)])
+        heard = [codec.features(block) for block in codec.raw_frames([real])]
+        made, coded = (
+            self._decoded(part, settings.griffin_lim) for part in (frames, np.concatenate(heard))
+        )
+        found = analysis.compared(made, coded[: len(real)], real, codec.rate)
+        report.values |= found
+        told, tempo, beat = found["told_apart"], found["tempo"], found["beat"]
+        for length in told["codec"]:
+            row = f"sample {told['sample'][length]:.2f}, codec alone {told['codec'][length]:.2f}"
+            report.rows.append((f"told apart, {length}", f"{row} (0.5: no, 1: always)"))
+        for label, pair, digits in (("tempo", tempo, 0), ("beat strength", beat, 2)):
+            row = f"sample {pair['sample']:.{digits}f}, recording {pair['recording']:.{digits}f}"
+            report.rows.append((label, row))
+        report.rows.append(("notes in common", f"{found['chroma']:.2f} of 1 (chroma)"))
+
+    def _decoded(self, features: Frames, rounds: int) -> Samples:
+        decoder = self.codec.decoder(rounds=rounds)
+        return np.concatenate([decoder.push(features), decoder.flush()])
+
+
+def _first(blocks: Iterable[Samples], most: int) -> Samples:
+    """The first samples of a sound in blocks, at most so many."""
+    found = [np.zeros(0, np.float32)]
+    left = most
+    for block in blocks:
+        found.append(block[:left])
+        left -= len(found[-1])
+        if not left:
+            break
+    return np.concatenate(found)
+
 
 def _energy(magnitudes: Frames) -> float:
     return float(np.sum(np.square(magnitudes, dtype=np.float64)))
@@ -312,22 +414,78 @@ class SoundDecoder:
 
     def __init__(self, codec: SpectrogramCodec, seed: int, rounds: int) -> None:
         self._codec = codec
-        self._random = np.random.default_rng([seed, 1])
+        self._noise = codec.noise(np.random.default_rng([seed, 1]))
         self._phases = PhaseStream(codec.stft, seed, rounds)
 
     def push(self, features: Frames) -> Samples:
         """Add frames, (n, F); return the sound that is final by now, (m,)."""
-        return self._phases.push(self._codec.magnitudes(features, self._random))
+        return self._phases.push(self._codec.magnitudes(features, self._noise))
 
     def flush(self) -> Samples:
         """The rest of the sound; the total length is one hop for each frame."""
         return self._phases.flush()
 
 
-def raw_frames(sound: Iterable[Samples], stft: Stft, *, linear: bool = False) -> Iterator[Frames]:
-    """Raw frames, (n, bins), of a sound in blocks.
+class Noise:
+    """The noise that replaces what the features leave out, frame by frame.
+
+    Args:
+        codec: of the features.
+        random: generates it.
+    """
+
+    def __init__(self, codec: SpectrogramCodec, random: np.random.Generator) -> None:
+        self._stft, self._random = codec.stft, random
+        self._deviation = codec.arrays["remainder"][: codec.stft.bins]
+        self._is_white = codec.bank.size > 0
+        if self._is_white:
+            # What is left out of a bin that is no noise varies less, and noise would blur it.
+            self._deviation = self._deviation * np.minimum(1, self._deviation / RAYLEIGH)
+        self._rest = self._white(codec.stft.n_fft - codec.stft.hop)
+
+    def _white(self, count: int) -> Samples:
+        return self._random.standard_normal(count if self._is_white else 0, np.float32)
+
+    def take(self, count: int) -> Frames:
+        """What is added to the next raw frames, (count, bins)."""
+        if not self._is_white:
+            shape = (count, len(self._deviation))
+            return self._deviation * self._random.standard_normal(shape, np.float32)
+        stft = self._stft
+        sound = np.concatenate([self._rest, self._white(count * stft.hop)])
+        self._rest = sound[count * stft.hop :]
+        power = float(np.sum(np.square(stft.window)))
+        usual = (math.log(power) - np.euler_gamma) / 2  # mean log magnitude of a complex normal
+        logs = np.log(np.abs(stft.frames(sound)) + np.float32(1e-9)) - np.float32(usual)
+        noise: Frames = logs * (self._deviation / np.float32(RAYLEIGH))
+        return noise
+
+
+def mel_bank(rate: int, stft: Stft, bands: int) -> NDArray[np.float32]:
+    """The share of each bin in each mel band, (bins, bands), which adds up to 1.
+
+    The scale is that of O'Shaughnessy (1987), 2595 log10(1 + f / 700).
+    """
+    if not bands:
+        return np.zeros((stft.bins, 0), np.float32)
+    mel = np.log1p(np.arange(stft.bins) * rate / stft.n_fft / 700)
+    centres = np.linspace(0, mel[-1], bands + 2)[1:-1]
+    shares = [np.interp(mel, centres, row) for row in np.eye(bands)]
+    return np.stack(shares, 1).astype(np.float32)
+
+
+def raw_frames(
+    sound: Iterable[Samples], stft: Stft, bank: NDArray[np.float32], *, linear: bool = False
+) -> Iterator[Frames]:
+    """Raw frames, (n, D), of a sound in blocks: those of D - bins bands after the bins.
 
     They are log magnitudes relative to full scale, with a floor; if `linear`, plain magnitudes.
+
+    Args:
+        sound: in blocks.
+        stft: the transform.
+        bank: as from `mel_bank`.
+        linear: there are no bands then.
     """
     rest = np.zeros(stft.n_fft // 2, np.float32)
     for block in chain(sound, [rest]):  # as much silence after the sound as before it
@@ -337,16 +495,12 @@ def raw_frames(sound: Iterable[Samples], stft: Stft, *, linear: bool = False) ->
             whole = rest[: stft.n_fft + (count - 1) * stft.hop]
             loudness = np.abs(stft.frames(whole))
             if not linear:
-                loudness = np.log(
-                    loudness / np.float32(stft.full_scale) + np.float32(MAGNITUDE_FLOOR)
-                )
+                loudness /= np.float32(stft.full_scale)
+                levels = np.log(np.square(loudness) @ bank + np.float32(MAGNITUDE_FLOOR**2)) / 2
+                logs = np.log(loudness + np.float32(MAGNITUDE_FLOOR))
+                loudness = np.concatenate([logs, levels], 1)
             yield loudness
             rest = rest[count * stft.hop :]
-
-
-def silence(count: int, stft: Stft, linear: bool) -> Frames:
-    """`count` raw frames of silence, (count, bins)."""
-    return np.full((count, stft.bins), 0 if linear else np.log(MAGNITUDE_FLOOR), np.float32)
 
 
 def gap_frames(frames: Sequence[int], rate: int, stft: Stft) -> int:

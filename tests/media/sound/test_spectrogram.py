@@ -12,9 +12,11 @@ from charrnn.errors import CheckpointError, ConfigError
 from charrnn.media import codec_from_dict
 from charrnn.media.sound.learning import SpectrogramLearner
 from charrnn.media.sound.spectrogram import (
+    BANDS,
     MAGNITUDE_FLOOR,
     SoundReader,
     SpectrogramCodec,
+    mel_bank,
     raw_frames,
 )
 from charrnn.media.sound.stft import Stft
@@ -41,11 +43,15 @@ def clip(tmp_path: Path) -> Path:
 
 def test_raw_frames_do_not_depend_on_blocks() -> None:
     sound = music(1.0)
-    whole = np.concatenate(list(raw_frames([sound], SMALL)))
-    parts = np.concatenate(list(raw_frames(np.array_split(sound, 37), SMALL)))
-    np.testing.assert_array_equal(parts, whole)
+    bank = mel_bank(RATE, SMALL, 5)
+    whole = np.concatenate(list(raw_frames([sound], SMALL, bank)))
+    parts = np.concatenate(list(raw_frames(np.array_split(sound, 37), SMALL, bank)))
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
     magnitudes = np.abs(SMALL.forward(sound)) / SMALL.full_scale
-    np.testing.assert_allclose(whole, np.log(magnitudes + MAGNITUDE_FLOOR), atol=1e-4)
+    bins, levels = whole[:, : SMALL.bins], whole[:, SMALL.bins :]
+    np.testing.assert_allclose(bins, np.log(magnitudes + MAGNITUDE_FLOOR), atol=1e-4)
+    power = np.exp(2 * levels) - MAGNITUDE_FLOOR**2
+    np.testing.assert_allclose(power.sum(1), np.square(magnitudes).sum(1), rtol=1e-3, atol=1e-6)
 
 
 def test_features_are_uncorrelated_and_most_of_the_sound(clip: Path) -> None:
@@ -59,21 +65,31 @@ def test_features_are_uncorrelated_and_most_of_the_sound(clip: Path) -> None:
 
 
 def test_all_components_leave_nothing_out(clip: Path) -> None:
-    raw, features, codec = learnt(clip, components=SMALL.bins)
+    raw, features, codec = learnt(clip, components=SMALL.bins + BANDS)
     assert convergence(codec.loudness(raw), codec.magnitudes(features)) < -60
-    assert codec.arrays["remainder"].max() < 0.01
+    assert codec.arrays["remainder"].max() < 0.03
 
 
-def test_what_the_features_leave_out_comes_back_as_noise(clip: Path) -> None:
-    raw, features, codec = learnt(clip, components=4)
-    without = codec.magnitudes(features)
-    noisy = codec.magnitudes(features, np.random.default_rng(0))
-    deviation = np.log(codec.loudness(raw) / SMALL.full_scale + MAGNITUDE_FLOOR)
-    missing = deviation - np.log(without / SMALL.full_scale + MAGNITUDE_FLOOR)
-    added = np.log(noisy / SMALL.full_scale + MAGNITUDE_FLOOR) - np.log(
-        without / SMALL.full_scale + MAGNITUDE_FLOOR
-    )
-    assert added.std() == pytest.approx(missing.std(), rel=0.3)
+def test_what_the_features_leave_out_comes_back_as_noise(tmp_path: Path) -> None:
+    hiss = 0.1 * np.random.default_rng(1).standard_normal(4 * RATE).astype(np.float32)
+    raw, features, codec = learnt(recorded(tmp_path / "hiss.wav", hiss), components=4)
+    noise = codec.noise(np.random.default_rng(0))
+    halves = [codec.magnitudes(part, noise) for part in np.array_split(features, 2)]
+    wanted, noisy = np.log(codec.loudness(raw) + 1e-3), np.log(np.concatenate(halves) + 1e-3)
+    smooth = np.log(codec.magnitudes(features) + 1e-3)
+    assert smooth.std(0).mean() < 0.6 * wanted.std(0).mean()
+    assert noisy.std(0).mean() == pytest.approx(wanted.std(0).mean(), rel=0.15)
+    # Like those of a sound, its magnitudes change smoothly from frame to frame.
+    changes = [np.abs(np.diff(x[:, 5:-5], axis=0)).mean() for x in (wanted, noisy)]
+    assert changes[1] == pytest.approx(changes[0], rel=0.15)
+
+
+def test_every_band_has_its_level(clip: Path) -> None:
+    raw, features, codec = learnt(clip, components=40)
+    noisy = codec.magnitudes(features, codec.noise(np.random.default_rng(0)))
+    power = np.square(noisy / SMALL.full_scale) @ codec.bank + MAGNITUDE_FLOOR**2
+    error = np.log(power) / 2 - raw[:, SMALL.bins :]
+    assert np.abs(error).mean() < 0.05
 
 
 def test_magnitudes_as_they_are(clip: Path) -> None:
@@ -171,5 +187,5 @@ def test_a_broken_codec_is_refused(clip: Path, spoil: Callable[[Values, Arrays],
 
 
 def test_more_components_than_bins(clip: Path) -> None:
-    with pytest.raises(ConfigError, match="at most 257"):
-        learnt(clip, components=258)
+    with pytest.raises(ConfigError, match="at most 289"):
+        learnt(clip, components=290)

@@ -86,7 +86,7 @@ def test_auto_finds_sound(command: Command, tmp_path: Path) -> None:
     outcome = command("train", clip, "--dry-run")
     assert outcome.returncode == 0, outcome.stderr
     assert "audio (the corpus is sound)" in outcome.stderr
-    assert "gaussian head, input noise 0.15" in outcome.stderr
+    assert "gaussian head, input noise 0.3" in outcome.stderr
 
 
 def test_a_flag_of_sound_means_sound(command: Command, tmp_path: Path, corpus: Path) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 
 from charrnn.settings import PrimeOptions, setting
 
-COMPONENTS = 96
+COMPONENTS = 192
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,12 @@ class SoundSettings:
         section="data",
     )
     n_fft: int = setting(
-        "FFT size, even.", "Sound", default=768, least=64, most=8_192, section="data"
+        "FFT size, even.", "Sound", default=2048, least=64, most=8_192, section="data"
     )
     hop_length: int = setting(
         "Samples between frames; must divide --n-fft.",
         "Sound",
-        default=256,
+        default=512,
         least=16,
         most=4_096,
         section="data",

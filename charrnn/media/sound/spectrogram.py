@@ -51,7 +51,7 @@ LEVELLED = 3  # rounds in which the bands are brought to their levels, since the
 LEAST = 1e-6  # of a full-scale sine: smaller magnitudes count as this one
 MOST_GAIN = 6.0  # nats of a band in one round
 GAP_S, GAP = 0.25, 0.25  # silence between two recordings: at most, and relative to their length
-STARTS, START = 16, 64  # number of excerpts that a sample can continue, and frames in each
+STARTS, START = 16, 32  # number of excerpts that a sample can continue, and frames in each
 LENGTH_S = 10.0  # default length of a sample
 MAX_LENGTH_S = 24 * 3600.0
 # Ranges allowed in a checkpoint.

@@ -8,6 +8,8 @@ import pytest
 from charrnn.media.sound import analysis
 from tests.sounds import RATE, music
 
+pytestmark = pytest.mark.long  # librosa's first calls take seconds
+
 
 def clicks(bpm: float, seconds: float = 12.0) -> np.ndarray:
     """A short burst of noise on each beat."""

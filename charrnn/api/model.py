@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -593,11 +594,10 @@ def _report(
         from charrnn.sampling.generate import sequences
 
         own = model.config.codec_settings
-        *runs, long = sequences(
-            model.runtime, codec, num=critic.num + 1, config=model.config.sampling, settings=own
-        )
-        verdict = critic.look(runs, own)
-        reader.listen(long, report, own)
+        draw = partial(sequences, model.runtime, codec, config=model.config.sampling, settings=own)
+        verdict = critic.look(draw(num=critic.num), own)
+        # Drawn only if the reader asks for it.
+        reader.listen(chain.from_iterable(draw(num=1, first=critic.num)), report, own)
     report.values["free_run"] = dict(verdict.figures or {})
     report.rows += [(f"free run, {k}", f"{v:.2f}") for k, v in (verdict.figures or {}).items()]
     if picture is not None:

@@ -232,7 +232,7 @@ def test_a_recording_is_judged(command: Command, sound_run: Path, tmp_path: Path
 
 
 def test_a_sample_is_told_from_a_recording(
-    command: Command, sound_run: Path, tmp_path: Path
+    command: Command, sound_run: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     clip = recorded(tmp_path / "other.flac", music(12.0, seed=9))
     outcome = command("evaluate", sound_run, clip, "--json")
@@ -243,6 +243,14 @@ def test_a_sample_is_told_from_a_recording(
     assert told["sample"]["0.2 s"] >= told["codec"]["0.2 s"] - 0.1
     assert values["tempo"].keys() == values["beat"].keys() == {"recording", "sample"}
     assert 0 < values["chroma"] <= 1
+    piped = subprocess.run(  # which can be read only once
+        [sys.executable, "-m", "charrnn", "evaluate", str(sound_run), "-", "--json"],
+        input=clip.read_bytes(),
+        capture_output=True,
+        env=environment,
+        check=True,
+    )
+    assert json.loads(piped.stdout)["told_apart"] == told
 
 
 def test_without_librosa(sound_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

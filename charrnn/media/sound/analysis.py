@@ -21,6 +21,7 @@ MISSING = (
     "tempo, beat and notes agree: pip install librosa"
 )
 N_FFT, HOP, BANDS = 1024, 256, 40
+ONSET_HOP = 512  # samples between values of the onset strength
 WINDOWS_S = (0.2, 1.0)  # lengths of what is told apart
 LEAST_S, MOST_S = 10.0, 30.0  # of sound that is compared
 FOLDS = 5
@@ -106,9 +107,9 @@ def beat(sound: Samples, rate: int) -> tuple[float, float]:
     resemble those one beat earlier."""
     import librosa
 
-    onsets = librosa.onset.onset_strength(y=sound, sr=rate)
-    tempo = float(librosa.feature.tempo(onset_envelope=onsets, sr=rate)[0])
-    lag = max(1, round(60 / tempo * rate / 512))
+    onsets = librosa.onset.onset_strength(y=sound, sr=rate, hop_length=ONSET_HOP)
+    tempo = float(librosa.feature.tempo(onset_envelope=onsets, sr=rate, hop_length=ONSET_HOP)[0])
+    lag = max(1, round(60 / tempo * rate / ONSET_HOP))
     centred = onsets - onsets.mean()
     power = float(centred @ centred)
     alike = float(centred[lag:] @ centred[:-lag]) / power if power else 0.0

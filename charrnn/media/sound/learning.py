@@ -36,7 +36,7 @@ PASS_FRAMES = 4096  # processed at a time
 MIN_END_S = 0.5  # of the end of a recording that is held out; of shorter ones, whole recordings
 WEIGHT = 0.5  # a bin's weight is its usual magnitude to this power
 BAND_WEIGHT = 3.0  # a band weighs as much as so many times its bins together
-RANK = 1e-7  # of the largest variance: smaller variances are rounding errors
+RANK = 1e-8  # of the largest variance: smaller variances are rounding errors
 
 
 class SpectrogramLearner(Learner):

@@ -320,18 +320,29 @@ class SoundReader(Reader):
         self._sources = sources
         self._missing = self._whole = 0.0
         self._notes: list[str] = []
+        self._heard: list[Samples] = []  # the beginning of the sound, for `listen`
 
     def __iter__(self) -> Iterator[Frames]:
         codec = self.codec
         for recording in Recordings(self._sources, codec.rate, self._notes):
             if self._whole:
                 yield codec.features(codec.silence(gap_frames([], codec.rate, codec.stft)))
-            for block in codec.raw_frames(recording.sound()):
+            for block in codec.raw_frames(self._overheard(recording.sound())):
                 features = codec.features(block)
                 magnitudes, kept = codec.loudness(block), codec.magnitudes(features)
                 self._missing += _energy(magnitudes - kept)
                 self._whole += _energy(magnitudes)
                 yield features
+
+    def _overheard(self, sound: Iterable[Samples]) -> Iterator[Samples]:
+        """The same sound; keeps its beginning."""
+        from charrnn.media.sound.analysis import MOST_S
+
+        for block in sound:
+            left = round(MOST_S * self.codec.rate) - sum(map(len, self._heard))
+            if left > 0:
+                self._heard.append(block[:left])
+            yield block
 
     @property
     def codec_db(self) -> float:
@@ -361,10 +372,7 @@ class SoundReader(Reader):
         if not analysis.is_possible():
             report.notes.append(analysis.MISSING)
             return
-        most = round(analysis.MOST_S * codec.rate)
-        recordings = Recordings(self._sources, codec.rate, [])
-        blocks = chain.from_iterable(recording.sound() for recording in recordings)
-        real = _first(blocks, most)
+        real = np.concatenate(self._heard)
         if len(real) < analysis.LEAST_S * codec.rate:
             report.notes.append(
                 f"too short to compare a sample with: {len(real) / codec.rate:.1f} s, where "
@@ -391,18 +399,6 @@ class SoundReader(Reader):
     def _decoded(self, features: Frames, rounds: int) -> Samples:
         decoder = self.codec.decoder(rounds=rounds)
         return np.concatenate([decoder.push(features), decoder.flush()])
-
-
-def _first(blocks: Iterable[Samples], most: int) -> Samples:
-    """The first samples of a sound in blocks, at most so many."""
-    found = [np.zeros(0, np.float32)]
-    left = most
-    for block in blocks:
-        found.append(block[:left])
-        left -= len(found[-1])
-        if not left:
-            break
-    return np.concatenate(found)
 
 
 def _energy(magnitudes: Frames) -> float:
@@ -438,21 +434,18 @@ class Noise:
         self._stft, self._random = codec.stft, random
         self._deviation = codec.arrays["remainder"][: codec.stft.bins]
         self._is_white = codec.bank.size > 0
+        self._rest = np.zeros(0, np.float32)  # samples that the next frames cover, too
         if self._is_white:
             # What is left out of a bin that is no noise varies less, and noise would blur it.
             self._deviation = self._deviation * np.minimum(1, self._deviation / RAYLEIGH)
-        self._rest = self._white(codec.stft.n_fft - codec.stft.hop)
-
-    def _white(self, count: int) -> Samples:
-        return self._random.standard_normal(count if self._is_white else 0, np.float32)
+            self._rest = random.standard_normal(self._stft.n_fft - self._stft.hop, np.float32)
 
     def take(self, count: int) -> Frames:
         """What is added to the next raw frames, (count, bins)."""
+        stft, random = self._stft, self._random
         if not self._is_white:
-            shape = (count, len(self._deviation))
-            return self._deviation * self._random.standard_normal(shape, np.float32)
-        stft = self._stft
-        sound = np.concatenate([self._rest, self._white(count * stft.hop)])
+            return self._deviation * random.standard_normal((count, stft.bins), np.float32)
+        sound = np.concatenate([self._rest, random.standard_normal(count * stft.hop, np.float32)])
         self._rest = sound[count * stft.hop :]
         power = float(np.sum(np.square(stft.window)))
         usual = (math.log(power) - np.euler_gamma) / 2  # mean log magnitude of a complex normal

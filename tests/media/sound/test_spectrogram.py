@@ -46,7 +46,8 @@ def test_raw_frames_do_not_depend_on_blocks() -> None:
     bank = mel_bank(RATE, SMALL, 5)
     whole = np.concatenate(list(raw_frames([sound], SMALL, bank)))
     parts = np.concatenate(list(raw_frames(np.array_split(sound, 37), SMALL, bank)))
-    np.testing.assert_allclose(parts, whole, atol=1e-5)
+    np.testing.assert_array_equal(parts[:, : SMALL.bins], whole[:, : SMALL.bins])
+    np.testing.assert_allclose(parts, whole, atol=1e-5)  # sums over the bins of a band
     magnitudes = np.abs(SMALL.forward(sound)) / SMALL.full_scale
     bins, levels = whole[:, : SMALL.bins], whole[:, SMALL.bins :]
     np.testing.assert_allclose(bins, np.log(magnitudes + MAGNITUDE_FLOOR), atol=1e-4)
@@ -67,7 +68,7 @@ def test_features_are_uncorrelated_and_most_of_the_sound(clip: Path) -> None:
 def test_all_components_leave_nothing_out(clip: Path) -> None:
     raw, features, codec = learnt(clip, components=SMALL.bins + BANDS)
     assert convergence(codec.loudness(raw), codec.magnitudes(features)) < -60
-    assert codec.arrays["remainder"].max() < 0.03
+    assert codec.arrays["remainder"].max() < 0.01
 
 
 def test_what_the_features_leave_out_comes_back_as_noise(tmp_path: Path) -> None:

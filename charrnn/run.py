@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.checkpoint import Checkpoint, read
-from charrnn.errors import CheckpointError, RunError
+from charrnn.data import corpus
+from charrnn.data.corpus import Steps
+from charrnn.errors import CheckpointError, RunError, UsageError
 from charrnn.files import bundled, cannot_write, free_bytes, replacing
 
 MAX_OWNER_BYTES = 200  # size of the file that names the process writing a run
@@ -54,6 +56,11 @@ class Run:
     def previews(self) -> Path:
         """A directory with previews of the model's output, unless that is text."""
         return self.path / "previews"
+
+    @property
+    def board(self) -> Path:
+        """A directory with event files for TensorBoard."""
+        return self.path / "tensorboard"
 
     @property
     def exists(self) -> bool:
@@ -113,7 +120,8 @@ class Run:
 
     def clear(self) -> None:
         """Remove the files of an earlier run, except the corpus."""
-        for path in (self.last, self.best, self.metrics, *self.previews.glob("step-*")):
+        others = (*self.previews.glob("step-*"), *self.board.glob("events.out.*"))
+        for path in (self.last, self.best, self.metrics, *others):
             path.unlink(missing_ok=True)
 
     def remove_if_empty(self, made: list[Path]) -> None:
@@ -215,6 +223,29 @@ def fresh(name: str) -> Run:
         number += 1
         path = CHECKPOINTS / f"{name}-{number}"
     return Run(path)
+
+
+def run_of(checkpoint: Checkpoint) -> Run | None:
+    """The run that a model belongs to; None: its file is not in the directory of a run."""
+    run = Run(checkpoint.path.parent)
+    return run if checkpoint.path.name in (run.best.name, run.last.name) else None
+
+
+def corpus_of(checkpoint: Checkpoint) -> Steps:
+    """The encoded corpus of the run that a model belongs to, (N,) or (N, F).
+
+    Raises:
+        UsageError: there is none.
+        RunError: it is not readable, or does not fit the model.
+    """
+    run = run_of(checkpoint)
+    if run is None or not run.corpus.exists():
+        raise UsageError(
+            f"{checkpoint.path}: has no corpus beside it (corpus.npy of its run); give --corpus"
+        )
+    steps = corpus.read(run.corpus)
+    corpus.checked(run.corpus, steps, checkpoint.codec.step)
+    return steps
 
 
 def general_models() -> dict[str, Path]:

@@ -29,6 +29,8 @@ ROOMS = [
     "run",
     "sampling",
     "training",
+    "export",
+    "insight",
     "api",
     "cli",
 ]

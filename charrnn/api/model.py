@@ -21,12 +21,14 @@ from charrnn.media.codec import Prime
 from charrnn.media.report import BY, Passage, Report, losses
 from charrnn.media.sources import STDIN, Sources, find, is_pipe
 from charrnn.media.steps import Discrete
-from charrnn.run import load
+from charrnn.run import corpus_of, load
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from charrnn.data.stretches import Following
+    from charrnn.insight.report import Insight
     from charrnn.model.network import Network
     from charrnn.training.evaluate import Scored
 
@@ -127,6 +129,8 @@ class Model:
         first: int = 0,
         scored: bool = True,
         tune: bool = False,
+        no_copy: int = 0,
+        corpus: AnyPath | Iterable[AnyPath] | None = None,
         **settings: Any,
     ) -> Iterator[Any]:
         """Samples; each one is generated while you iterate over it.
@@ -147,6 +151,8 @@ class Model:
                 and its index.
             scored: whether to compute `nats_per_step`; without it sampling is faster.
             tune: measure which number of BLAS threads is fastest, and set it for the process.
+            no_copy: never this many steps in a row that stand in the corpus; 0: they may.
+            corpus: the files of that corpus; None: that of the model's run.
             settings: any setting of `charrnn sample --help` by name, e.g. `temperature=0.7`.
 
         Raises:
@@ -174,6 +180,7 @@ class Model:
             first=first,
             scored=scored,
             tune=tune,
+            corpus=self._not_copied(no_copy, corpus),
         )
 
     def beam(
@@ -185,6 +192,8 @@ class Model:
         length_penalty: float = 1.0,
         prime: AnyPath | Prime = "",
         tune: bool = False,
+        no_copy: int = 0,
+        corpus: AnyPath | Iterable[AnyPath] | None = None,
         **settings: Any,
     ) -> list[Any]:
         """The most likely samples found by beam search, best first.
@@ -196,6 +205,8 @@ class Model:
             length_penalty: rank by log p / steps ** length_penalty; 0 favours short samples.
             prime: as in `samples`.
             tune: as in `samples`.
+            no_copy: as in `samples`.
+            corpus: as in `samples`.
             settings: as in `samples`, without those of random sampling, e.g. `temperature`.
 
         Raises:
@@ -222,12 +233,51 @@ class Model:
             options=options,
             length_penalty=length_penalty,
             tune=tune,
+            corpus=self._not_copied(no_copy, corpus),
         )
         own = changed.codec_settings
         best = [product(self.codec, each, prime, length, own, options) for each in hypotheses[:num]]
         for index, sample in enumerate(best):
             sample.index = index
         return best
+
+    def corpus(self, files: AnyPath | Iterable[AnyPath] | None = None) -> NDArray[Any]:
+        """The steps of a corpus, (N,) or (N, F).
+
+        Args:
+            files: one path or several; None: what the model's run was trained and evaluated on.
+
+        Raises:
+            UsageError: the model file is not in the directory of its run.
+            CharrnnError: the corpus cannot be read.
+        """
+        import numpy as np
+
+        if files is None:
+            return corpus_of(self.checkpoint)
+        paths = [files] if isinstance(files, str | os.PathLike) else list(files)
+        blocks = list(self.codec.reader(self._sources(paths), self._reading({})))
+        steps: NDArray[Any] = np.concatenate(blocks)
+        return steps
+
+    def _not_copied(
+        self, length: int, files: AnyPath | Iterable[AnyPath] | None
+    ) -> Following | None:
+        """What bans stretches of this many steps that stand in the corpus; None: nothing does.
+
+        Raises:
+            UsageError: there is no corpus, or steps are vectors, which never repeat exactly.
+        """
+        from charrnn.data.stretches import Following
+
+        if not length:
+            if files is not None:
+                raise UsageError("--corpus has no effect without --no-copy")
+            return None
+        _refuse_outside("no_copy", length, 2, None)
+        if not isinstance(self.codec.step, Discrete):
+            raise UsageError(f"--no-copy: no two {self.codec.unit}s are equal; drop it")
+        return Following(self.corpus(files), length - 1)
 
     def mixed(self, others: Mapping[Any, float]) -> Model:
         """This model, mixed with others of the same vocabulary: a model whose samples are drawn
@@ -445,6 +495,116 @@ class Model:
     def pieces(self, text: str) -> list[str]:
         """The pieces of a text that `nats` computes numbers for; joined, they are the text."""
         return [piece.text for piece in self.codec.encode_text(text)[1]]
+
+    def insight(
+        self,
+        files: AnyPath | Iterable[AnyPath] | None = None,
+        *,
+        text: str | None = None,
+        against: AnyPath | Model | None = None,
+        show: Iterable[str] | None = None,
+        length: int | None = None,
+        seed: int = 0,
+        cell: tuple[int, int] | None = None,
+    ) -> Insight:
+        """Look into the model: where its loss is, what its units follow, how far back it
+        remembers, what it copies.
+
+        Args:
+            files: what it reads meanwhile: one path or several; None: what its run held out, and a
+                sample; of a model file without a run only a sample.
+            text: a text to read instead of files.
+            against: another model, whose memory is compared with that of this one.
+            show: what to look for, some of `charrnn.insight.report.SHOWN`; None: all of it.
+            length: steps to read, at most; None: as many as take a few seconds.
+            seed: of the sample.
+            cell: layer and unit, from 0, whose states and gates are kept at each step.
+
+        Raises:
+            CharrnnError: there is nothing to read, or the other model cannot read it.
+        """
+        from charrnn.insight import report
+
+        shown = report.SHOWN if show is None else list(show)
+        if unknown := [name for name in shown if name not in report.SHOWN]:
+            raise UsageError(f"not shown: {', '.join(unknown)}; there is {', '.join(report.SHOWN)}")
+        _refuse_outside("seed", seed, 0, None)
+        if length is not None:
+            _refuse_outside("length", length, 2, None)
+        if files is not None and text is not None:
+            raise UsageError("insight reads either files or a text")
+        given = None
+        if text is not None:
+            given = self._from_start(self.codec.encode_text(text)[0])
+        elif files is not None:
+            given = self._from_start(self.corpus(files))
+        other = None
+        if against is not None:
+            other = against if isinstance(against, Model) else Model(load(against))
+        return report.look(
+            self.checkpoint,
+            self.runtime,
+            given,
+            against=None if other is None else (other.checkpoint, other.runtime),
+            shown=shown,
+            length=length,
+            seed=seed,
+            cell=cell,
+        )
+
+    def _from_start(self, steps: NDArray[Any]) -> NDArray[Any]:
+        """Steps after those that precede the beginning of a text; vectors as they are."""
+        import numpy as np
+
+        if not isinstance(self.codec.step, Discrete):
+            return steps
+        start = self.codec.start(np.random.default_rng(0))
+        if np.array_equal(steps[: len(start)], start):
+            return steps
+        return np.concatenate([start, steps])
+
+    def embed(
+        self, files: AnyPath | Iterable[AnyPath], *, average: bool = False
+    ) -> Iterator[tuple[Passage, NDArray[np.float32]]]:
+        """A vector for each line of text, in their order; of other media for each file.
+
+        Args:
+            files: one path or several.
+            average: the mean of the states after each step, not the state after the last one.
+
+        Returns:
+            The line, and the outputs of all layers, (L * H,).
+
+        Raises:
+            CharrnnError: the files cannot be read, or there are no lines in them.
+        """
+        from charrnn.insight.vectors import vectors
+
+        paths = [files] if isinstance(files, str | os.PathLike) else list(files)
+        sources, by = self._sources(paths), "line" if self.codec.primes_are_text else "file"
+        passages = self.codec.passages(sources, self._reading({}), by, sources.notices)
+        found = vectors(self.runtime, passages, average=average)
+        if (first := next(found, None)) is None:
+            raise CorpusError(f"{sources}: no {by}s to read")
+        return chain([first], found)
+
+    def vector(self, text: str, *, average: bool = False) -> NDArray[np.float32]:
+        """The vector of one text, (L * H,); as in `embed`.
+
+        Raises:
+            SamplingError: this is not a model of text, or it knows none of the text.
+        """
+        import numpy as np
+
+        from charrnn.insight.vectors import vectors
+
+        steps = self.codec.encode_text(text)[0]
+        if not len(steps):
+            raise SamplingError(f"{text!r:.40}: the model knows nothing of this text")
+        start = self.codec.start(np.random.default_rng(0))
+        passage = Passage(np.concatenate([start, steps]), len(start), partial(losses, self.codec))
+        [(_, vector)] = vectors(self.runtime, [passage], average=average)
+        return vector
 
     def save(self, path: AnyPath) -> None:
         """Copy the model file to `path`, atomically.

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import charrnn
-from charrnn.cli import evaluate, failures, info, inspect, sample, train
+from charrnn.cli import embed, evaluate, failures, info, insight, inspect, sample, train
 from charrnn.cli.options import only_documented
 from charrnn.cli.terminal import mute
 
@@ -20,6 +20,8 @@ COMMANDS: dict[str, Any] = {
     "train": train,
     "sample": sample,
     "evaluate": evaluate,
+    "insight": insight,
+    "embed": embed,
     "inspect": inspect,
     "info": info,
 }

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from charrnn.media.codec import Prime
     from charrnn.media.product import Sample
 
-BEAM = "Beam search"
+BEAM, CONSTRAINTS = "Beam search", "Constraints"
 REMEDY = "try another --seed or --temperature"
 
 
@@ -94,6 +94,24 @@ def command(
             metavar="MODEL:WEIGHT",
             help="Mix in another model of the same vocabulary: its probabilities count with this "
             "weight, e.g. runs/second:0.5. Can be given several times.",
+        ),
+    ] = None,
+    no_copy: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="N",
+            help="Never write N steps in a row that stand in the corpus of the run or in --corpus.",
+            rich_help_panel=CONSTRAINTS,
+        ),
+    ] = None,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="What --no-copy does not copy from: a file or a directory, in place of the corpus "
+            "of the run. Can be given several times.",
+            rich_help_panel=CONSTRAINTS,
         ),
     ] = None,
     out: Annotated[
@@ -176,7 +194,8 @@ def command(
 
     def continued() -> Iterator[Continued]:
         """All samples, those of each prime one after the other."""
-        index, shared = 0, {"num": num, **given}
+        copying = {"no_copy": no_copy or 0, "corpus": corpus or None}
+        index, shared = 0, {"num": num, **copying, **given}
         if beam is not None:  # of the environment: they have no effect
             shared = {k: v for k, v in shared.items() if k not in config.random_settings()}
         general = loaded.warnings(loaded.prime(), **given)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.terminal import amount, duration, note, printable, table
+from charrnn.cli.terminal import amount, duration, note, printable, sparkline, table
 from charrnn.data.corpus import held_out
 from charrnn.media.steps import Discrete
 from charrnn.model.cells import cell_of
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY_S = 10.0
 SAMPLE_LINES = 8
-_BARS = "▁▂▃▄▅▆▇█"
 
 
 class Screen:
@@ -172,15 +171,6 @@ class Live(Plain):
 
     def _sample_lines(self) -> list[str]:
         return printable(self._sample).strip("\n").split("\n")[:SAMPLE_LINES]
-
-
-def sparkline(values: list[float], encoding: str = "utf-8") -> str:
-    """Values as bars of eight heights; empty if the terminal cannot show them."""
-    if not values or "utf" not in encoding.lower():
-        return ""
-    low, high = min(values), max(values)
-    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_BARS[round((value - low) * scale)] for value in values)
 
 
 def describe_plan(plan: Plan, path: Path) -> str:

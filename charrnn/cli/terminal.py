@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TextIO
 
 _FLUSH_EVERY_S = 0.05
+_BARS = "▁▂▃▄▅▆▇█"
 # Characters that could move the cursor, ring the bell or change colours: C0 except tab and
 # newline, DEL, and C1.
 _CONTROLS = dict.fromkeys((*range(128, 160), 127), 65533)
@@ -100,6 +102,15 @@ def amount(number: float) -> str:
         if number >= limit:
             return f"{number / divisor:.3g} {prefix}"
     return f"{number:,.0f}"
+
+
+def sparkline(values: Sequence[float], encoding: str = "utf-8") -> str:
+    """Values as bars of eight heights; empty if the terminal cannot show them."""
+    if not values or "utf" not in encoding.lower():
+        return ""
+    low, high = min(values), max(values)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((value - low) * scale)] for value in values)
 
 
 def table(rows: list[tuple[str, str]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,6 +77,14 @@ def command(
             show_default=False,
         ),
     ] = "auto",
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Also write the metrics and samples as event files for TensorBoard, in the run "
+            "directory (needs: pip install tensorboard).",
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a run that is already there.")
     ] = False,
@@ -97,13 +106,15 @@ def command(
 
     settings["threads"] = _threads(settings["threads"])
     config.from_flags(settings, dashed=True)
+    if tensorboard and find_spec("tensorboard") is None:
+        raise UsageError("--tensorboard needs the package tensorboard: pip install tensorboard")
     if resume is not None:
         _refuse_with_resume(ctx)
         budget = {name: settings[name] for name in BUDGET if typed(ctx, name)}
     with StopSignals() as signals, ExitStack() as scratch:
         if resume is not None:
             run = scratch.enter_context(api.resume(resume, **budget))
-            _follow(run, signals, json_lines, quiet)
+            _follow(run, signals, json_lines, quiet, tensorboard)
             return
         if dry_run:
             if out is not None:
@@ -123,7 +134,7 @@ def command(
         )
         _describe_sources(run, quiet)
         if not dry_run:
-            _follow(run, signals, json_lines, quiet)
+            _follow(run, signals, json_lines, quiet, tensorboard)
             return
         from charrnn.cli.screen import screen_for
 
@@ -142,7 +153,7 @@ def _threads(value: str | None) -> int | None:
 
 def _refuse_with_resume(ctx: typer.Context) -> None:
     """Refuse flags that cannot be changed when a run is resumed."""
-    allowed = {*BUDGET, "resume", "json_lines", "quiet"}
+    allowed = {*BUDGET, "resume", "json_lines", "quiet", "tensorboard"}
     extra = [
         parameter.opts[0]
         for parameter in ctx.command.params
@@ -165,13 +176,17 @@ def _describe_sources(run: TrainingRun, quiet: bool) -> None:
     note(one_line(f"reading {', '.join(files[:3])}{more}"), quiet)
 
 
-def _follow(run: TrainingRun, signals: StopSignals, json_lines: bool, quiet: bool) -> None:
+def _follow(
+    run: TrainingRun, signals: StopSignals, json_lines: bool, quiet: bool, tensorboard: bool
+) -> None:
     """Train and show the run until it ends, a signal arrives, or the reader of our output is gone.
 
     The run is saved in any case.
     """
     from charrnn import api
+    from charrnn.cli.board import Board
     from charrnn.cli.screen import resume_hint, screen_for
+    from charrnn.run import Run
 
     api.keep_freed_memory()
     hint = resume_hint(run.path)
@@ -183,12 +198,15 @@ def _follow(run: TrainingRun, signals: StopSignals, json_lines: bool, quiet: boo
     signals.polling = True  # from here on, a signal saves the run
     _ = run.trainer  # saves the new run before the first update
     screen = screen_for(json_lines, quiet)
+    board = Board(Run(run.path).board, run.trainer.progress.update + 1) if tensorboard else None
     run.should_stop = lambda: bool(gone) or signals()
     try:
         with screen:
             _show(gone, lambda: _begin(screen, run))
             for event in run:
                 _show(gone, lambda event=event: screen.show(event))  # type: ignore[misc]
+                if board is not None:
+                    board.show(event)
     except SignalExit:
         note(aborted, quiet)
         raise

@@ -33,8 +33,8 @@ MEDIA: dict[str, Medium] = {
 RESERVED = (
     *("as_json", "beam", "by", "codec", "corpus", "debug", "device", "dry_run", "dynamic", "files"),
     *("first", "force", "ignorable", "init_from", "json_lines", "length", "length_penalty"),
-    *("mix", "model", "num", "out", "picture", "preset", "prime", "prime_file", "primes", "quiet"),
-    *("resume", "scored", "seed", "sort", "text", "top", "tune", "width"),
+    *("mix", "model", "no_copy", "num", "out", "picture", "preset", "prime", "prime_file"),
+    *("primes", "quiet", "resume", "scored", "seed", "sort", "text", "top", "tune", "width"),
 )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from charrnn.media.product import Critic, Drawn, Sample
     from charrnn.media.report import Passage, Reader
+    from charrnn.media.traits import Traits
 
     Steps = NDArray[Any]  # (N,) unsigned integers or (N, F) floats
 
@@ -314,6 +315,19 @@ class Codec(ABC):
     def symbol_label(self, symbol: str) -> str:
         """A symbol in readable form."""
         return symbol
+
+    def shown(self, steps: Steps) -> str:
+        """Steps, (N,), in readable form; of vectors nothing."""
+        if self.symbols is None:
+            return ""
+        return " · ".join(self.symbol_label(self.symbols[step]) for step in steps.tolist())
+
+    def traits(self, steps: Steps) -> Traits:
+        """What people can name about each of these steps, (N,) or (N, F), which `insight` looks for
+        in the network."""
+        from charrnn.media.traits import Traits
+
+        return Traits()
 
     def inherited(self) -> dict[str, Any]:
         """Settings, by name, that a run fine-tuning a model with this codec takes over from it."""

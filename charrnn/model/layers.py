@@ -62,6 +62,8 @@ class RecurrentLayer(nn.Module):
             if "cell_gain" in further:
                 self.get_parameter("cell_gain")[0] = 1
         weight_ih, weight_hh, bias_ih, bias_hh = self.weights
+        if weight_hh.is_meta:  # they are loaded
+            return
         bound = 3**0.5 * (0.5 if one_hot else hidden**-0.5)
         nn.init.uniform_(weight_ih, -bound, bound)
         for gate in weight_hh.chunk(cell.gates):

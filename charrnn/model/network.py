@@ -36,7 +36,12 @@ class Network(nn.Module):
         self.config, self.step = config, step
         is_discrete = isinstance(step, Discrete)
         width = config.embedding or step.size
-        self.embedding = nn.Embedding(step.size, width) if config.embedding else None
+        self.embedding = None
+        if config.embedding:
+            weight = torch.empty(step.size, width)
+            # On the meta device, drawing normal numbers would import PyTorch's compiler: 3 s.
+            weight = weight if weight.is_meta else weight.normal_()
+            self.embedding = nn.Embedding(step.size, width, _weight=weight)
         self.input_norm = None
         if config.input_norm != "none":
             self.input_norm = SequenceNorm(config.input_norm, step.size)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from charrnn.data.stretches import Following
 from charrnn.errors import SamplingError
 from charrnn.media.codec import Codec, Prime
 from charrnn.media.product import Drawn, Sample
@@ -43,6 +44,7 @@ def search(
     options: Any,
     length_penalty: float = 1.0,
     tune: bool = False,
+    corpus: Following | None = None,
 ) -> list[Hypothesis]:
     """The best continuations of `prime`, at most `width` of them, sorted by their score.
 
@@ -60,6 +62,7 @@ def search(
         options: of the medium; may end a hypothesis early.
         length_penalty: as in `Hypothesis.score`.
         tune: as in `sequences`.
+        corpus: as in `sequences`.
 
     Raises:
         SamplingError: the model's output is not finite, or all steps are banned.
@@ -72,7 +75,7 @@ def search(
         stream.tune_threads()
     live = [Hypothesis((), 0.0, False)]
     never = codec.never(settings)
-    histories = [History(config, never, map(int, read), codec.end, codec.rules())]
+    histories = [History(config, never, map(int, read), codec.end, codec.rules(), corpus)]
     done: list[Hypothesis] = []
     for _ in range(steps):
         chosen = _best(live, histories, stream.logits, width)

@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from charrnn.data.stretches import Following
 from charrnn.errors import SamplingError
 from charrnn.media.codec import Codec, Prime
 from charrnn.media.product import Drawn, Sample
@@ -237,6 +238,7 @@ def sequences(
     first: int = 0,
     scored: bool = False,
     tune: bool = False,
+    corpus: Following | None = None,
 ) -> Iterator[Iterator[Drawn]]:
     """Sampled sequences, each endless or up to the end of a document.
 
@@ -255,6 +257,7 @@ def sequences(
         first: index of the first sequence.
         scored: whether to compute `Drawn.nats`; without it sampling is faster.
         tune: measure which number of BLAS threads is fastest, and set it for the process.
+        corpus: what must not be copied; None: anything may be.
 
     Raises:
         SamplingError: all steps are banned; while iterating, the model's output is not finite.
@@ -267,7 +270,7 @@ def sequences(
     if not len(read):
         read = codec.start(generator_of(seed, 0))
     never = np.asarray(codec.never(settings), np.int64)
-    history = History(config, never, read.tolist(), codec.end, codec.rules())
+    history = History(config, never, read.tolist(), codec.end, codec.rules(), corpus)
     from_start = begins_as_corpus(model, codec, read)
     begun = None if from_start else model.begin(read)
     batch = min(MAX_BATCH, max(1, MAX_BUFFERED // max(1, steps)))
@@ -299,6 +302,7 @@ def samples(
     first: int = 0,
     scored: bool = True,
     tune: bool = False,
+    corpus: Following | None = None,
 ) -> Iterator[Sample]:
     """Samples of the medium, e.g. text or sound; see `sequences`.
 
@@ -321,6 +325,7 @@ def samples(
             first=begin,
             scored=scored,
             tune=tune,
+            corpus=corpus,
         )
         begin, start = begin + wanted, begin
         for index, sequence in enumerate(drawn, start):

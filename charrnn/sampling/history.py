@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.data.stretches import Following
 from charrnn.media.codec import Rules
 from charrnn.sampling import filters
 from charrnn.sampling.filters import Logits
@@ -24,6 +25,7 @@ class History:
         end: the step that ends a document; it is banned after itself, since no document is empty,
             and before the minimum length.
         rules: which steps may follow; None: there are none.
+        corpus: bans what would lengthen a stretch of the corpus; None: copying is allowed.
     """
 
     def __init__(
@@ -33,7 +35,10 @@ class History:
         steps: Iterable[int],
         end: int | None = None,
         rules: Rules | None = None,
+        corpus: Following | None = None,
     ) -> None:
+        self._corpus = corpus
+        self._stretch: deque[int] = deque(maxlen=0 if corpus is None else corpus.length)
         self._config, self._never, self._end, self._rules = config, never, end, rules
         self._latest: int | None = None
         self._count = 0
@@ -49,9 +54,11 @@ class History:
         n, self._latest, self._count = self._config.no_repeat_ngram, step, self._count + 1
         if self._rules is not None:
             self._rules.add(step)
-        if step == self._end:  # n-grams do not span documents
+        if step == self._end:  # n-grams and copies do not span documents
             self._last.clear()
+            self._stretch.clear()
             return
+        self._stretch.append(step)
         if n and len(self._last) == n - 1:
             self._after[tuple(self._last)].add(step)
         if n:
@@ -64,7 +71,7 @@ class History:
         """Whether `applied` never changes the logits."""
         config = self._config
         rules = config.no_repeat_ngram or config.repetition_penalty != 1
-        is_free = self._rules is None and self._end is None
+        is_free = self._rules is None and self._end is None and self._corpus is None
         return is_free and not rules and not len(self._never)
 
     def applied(self, logits: Logits) -> Logits:
@@ -84,12 +91,15 @@ class History:
             repeats = self._after.get(tuple(self._last))
             if repeats:
                 banned = np.union1d(banned, list(repeats))
+        if self._corpus is not None and len(self._stretch) == self._corpus.length:
+            banned = np.union1d(banned, self._corpus.after(np.array(self._stretch)))
         return filters.banned(logits, banned)
 
     def copy(self) -> History:
         """An independent copy."""
         rules = None if self._rules is None else self._rules.copy()
-        other = History(self._config, self._never, (), self._end, rules)
+        other = History(self._config, self._never, (), self._end, rules, self._corpus)
+        other._stretch = self._stretch.copy()
         other._latest, other._count = self._latest, self._count
         other._recent, other._last = self._recent.copy(), self._last.copy()
         other._after = defaultdict(set, {k: set(v) for k, v in self._after.items()})

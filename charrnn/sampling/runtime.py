@@ -16,7 +16,7 @@ For a single stream, a step consists of a few matrix-vector products and call ov
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from itertools import pairwise
 from statistics import median
@@ -118,6 +118,10 @@ class Runtime:
             stream.step(step)
         return stream
 
+    def zero(self, streams: int) -> Stream:
+        """So many streams that have read nothing and are in the zero state."""
+        return Stream(self, (streams,))
+
     def input_gates(self, steps: Any, *, several: bool) -> Array:
         """The input part of the first layer's gates: (G*H,) for a single step, or (G*H, S) for the
         steps of S streams, (S,) or (S, F)."""
@@ -190,6 +194,17 @@ class Stream:
             np.dot(weight, np.maximum(x, 0), self._logits)
             self._logits += per_stream(bias, self._logits)
         return self.logits
+
+    @property
+    def state(self) -> list[tuple[Array, ...]]:
+        """For each layer the parts of its state, (H,) or (H, S), which `step` overwrites."""
+        return [layer.state[1:] for layer in self._layers]
+
+    @property
+    def gates(self) -> list[Mapping[str, Array]]:
+        """For each layer its gates in the last step by name, (H,) or (H, S), which `step`
+        overwrites."""
+        return [layer.gates for layer in self._layers]
 
     def restore(self, state: Sequence[Sequence[Array]]) -> None:
         """Continue from a state: for each layer its parts, (H,) or (H, S)."""

@@ -338,7 +338,8 @@ class Trainer:
         }
         if verdict.figures is not None:
             measured["figures"] = verdict.figures
-        self.run.append_metrics(_metrics(stepped) | measured)
+        sample = {} if verdict.text is None else {"sample": verdict.text}
+        self.run.append_metrics(_metrics(stepped) | measured | sample)
         yield Evaluated(
             progress.update,
             epoch=stepped.epoch,

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from charrnn import checkpoint
-from charrnn.cli.screen import Plain, screen_for, sparkline
+from charrnn.cli.screen import Plain, screen_for
+from charrnn.cli.terminal import sparkline
 from charrnn.media.sources import corpora
 from charrnn.training.events import Stopped
 from tests.conftest import TEXT, TINY, Command, flags

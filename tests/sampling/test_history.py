@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.errors import SamplingError
+import charrnn
+from charrnn.errors import SamplingError, UsageError
 from charrnn.sampling.history import History
 from charrnn.settings import SamplingConfig
 
@@ -87,3 +90,37 @@ def test_a_document_does_not_end_before_its_minimum_length() -> None:
     copy.add(0)
     assert ruled_out(copy) == set()
     assert ruled_out(history) == {2}
+
+
+@pytest.mark.parametrize("length", [2, 5])
+def test_nothing_is_copied(run: Path, length: int) -> None:
+    model = charrnn.load(run)
+    whole = model.corpus()
+    text = model.codec.decode(whole.tolist())
+    free = [sample.text for sample in model.samples(400, num=2, seed=1)]
+    assert any(text.count(free[0][k : k + length]) for k in range(300))
+    for sample in model.samples(400, num=2, seed=1, no_copy=length, prime="The heron"):
+        written = "The heron" + sample.text
+        # The prime may be copied, but what follows lengthens no copy.
+        begins = range(max(0, len("The heron") - length + 1), len(written) - length + 1)
+        assert not [k for k in begins if written[k : k + length] in text]
+
+
+def test_a_beam_copies_nothing_either(run: Path) -> None:
+    model = charrnn.load(run)
+    text = model.codec.decode(model.corpus().tolist())
+    [sample] = model.beam(3, 60, no_copy=4)
+    assert not [k for k in range(57) if sample.text[k : k + 4] in text]
+
+
+def test_what_is_not_copied_from_can_be_given(run: Path, tmp_path: Path) -> None:
+    model = charrnn.load(run)
+    model.save(tmp_path / "alone.safetensors")
+    alone = charrnn.load(tmp_path / "alone.safetensors")
+    with pytest.raises(UsageError, match="no corpus beside it"):
+        alone.sample(10, no_copy=5)
+    (tmp_path / "other.txt").write_text("the river the river", encoding="utf-8")
+    with pytest.raises(UsageError, match="no effect without --no-copy"):
+        alone.sample(10, corpus=tmp_path / "other.txt")
+    sample = alone.sample(10, no_copy=9, corpus=tmp_path / "other.txt", prime="the rive", seed=2)
+    assert not sample.text.startswith("r")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from charrnn.media.notes.reading import TuneReader
     from charrnn.media.notes.writing import TuneSample
     from charrnn.media.sources import Sources
+    from charrnn.media.traits import Traits
 
 Steps = NDArray[np.integer]
 MAX_EVENTS = 20_000  # of a sample
@@ -236,6 +237,12 @@ class NotesCodec(Codec):
 
         tunes = [(name, self.decode(steps.tolist())) for name, steps in panels]
         draw(path, [(name, found[0]) for name, found in tunes if found])
+
+    def traits(self, steps: Steps) -> Traits:
+        """As in `Codec`."""
+        from charrnn.media.notes.traits import traits_of
+
+        return traits_of(self, steps)
 
     def describe(self) -> str:
         """As in `Codec`: how many events of each kind."""

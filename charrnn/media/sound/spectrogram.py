@@ -39,6 +39,7 @@ from charrnn.media.steps import Continuous
 if TYPE_CHECKING:
     from charrnn.media.sound.judging import SoundCritic
     from charrnn.media.sound.writing import SoundSample
+    from charrnn.media.traits import Traits
 
 Array = NDArray[np.float32]
 Frames = NDArray[np.float32]  # (N, F)
@@ -219,6 +220,12 @@ class SpectrogramCodec(Codec):
     def seconds(self, steps: int) -> float:
         """As in `Codec`."""
         return steps / self.steps_per_s
+
+    def traits(self, steps: Frames) -> Traits:
+        """As in `Codec`."""
+        from charrnn.media.sound.traits import traits_of
+
+        return traits_of(self, steps)
 
     def describe(self) -> str:
         """As in `Codec`."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from charrnn.media.report import Passage
     from charrnn.media.text.scoring import TextReader
     from charrnn.media.text.writing import TextCritic, TextSample
+    from charrnn.media.traits import Traits
 
 Steps = NDArray[np.integer]
 CODE_POINTS = 0x110000
@@ -338,6 +339,16 @@ class TextCodec(Codec):
     def symbol_label(self, symbol: str) -> str:
         """As in `Codec`."""
         return symbol_label(symbol)
+
+    def shown(self, steps: Steps) -> str:
+        """As in `Codec`: the text."""
+        return self.decode(steps.tolist())
+
+    def traits(self, steps: Steps) -> Traits:
+        """As in `Codec`."""
+        from charrnn.media.text.traits import traits_of
+
+        return traits_of(self, steps)
 
     def inherited(self) -> dict[str, Any]:
         """As in `Codec`."""

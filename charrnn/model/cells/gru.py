@@ -3,6 +3,7 @@ recurrent part of the candidate."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -38,6 +39,7 @@ class GruStep(NumpyStep):
 
     order: ClassVar = (0, 1, 2)
     sigmoids: ClassVar = 2
+    keeps: ClassVar = "update"
 
     def __init__(self, recurrent: Array, h: Array, parameters: Weights) -> None:
         super().__init__(recurrent, h, parameters)
@@ -47,6 +49,10 @@ class GruStep(NumpyStep):
         self._r, self._z = gates[:hidden], gates[hidden : 2 * hidden]
         self._recurrent_sigmoids = recurrent[: 2 * hidden]
         self._recurrent_n = recurrent[2 * hidden :]
+
+    @property
+    def gates(self) -> Mapping[str, Array]:
+        return {"reset": self._r, "update": self._z}
 
     def advance(self, gates_x: Array) -> None:
         split = len(self._sigmoids)

@@ -3,6 +3,7 @@ Schmidhuber and Cummins 2000)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -44,6 +45,7 @@ class LstmStep(NumpyStep):
 
     order: ClassVar = (3, 0, 1, 2)
     sigmoids: ClassVar = 3
+    keeps: ClassVar = "forget"
 
     def __init__(self, recurrent: Array, h: Array, parameters: Weights) -> None:
         super().__init__(recurrent, h, parameters)
@@ -59,6 +61,11 @@ class LstmStep(NumpyStep):
     @property
     def state(self) -> tuple[Array, ...]:
         return (self._c,)
+
+    @property
+    def gates(self) -> Mapping[str, Array]:
+        names = ("output", "input", "forget")
+        return dict(zip(names, np.split(self._sigmoids, 3), strict=True))
 
     def advance(self, gates_x: Array) -> None:
         add(gates_x, self._recurrent, self._gates)

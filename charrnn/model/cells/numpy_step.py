@@ -38,6 +38,7 @@ class NumpyStep(abc.ABC):
 
     order: ClassVar[tuple[int, ...]]  # indices of `torch_step`'s gates, sigmoid gates first
     sigmoids: ClassVar[int]  # number of sigmoid gates
+    keeps: ClassVar[str] = ""  # name of the gate that the old state is multiplied by
 
     def __init__(self, recurrent: Array, h: Array, parameters: Weights) -> None:
         self._recurrent, self._h = recurrent, h
@@ -46,6 +47,11 @@ class NumpyStep(abc.ABC):
     def state(self) -> tuple[Array, ...]:
         """The parts of the state other than h."""
         return ()
+
+    @property
+    def gates(self) -> Mapping[str, Array]:
+        """The gates by name, (H, ...), as `advance` leaves them; sigmoid gates from 0 to 1."""
+        return {}
 
     @abc.abstractmethod
     def advance(self, gates_x: Array) -> None:

@@ -1,0 +1,325 @@
+// The network in plain JavaScript: computes one step at a time, in a page or in a worker.
+//
+//   const network = await Network.load(text);   // what charrnn/export/packed.py writes
+//   const state = network.begin(-1);            // the zero state, or the index of a start
+//   const logits = network.step(state, symbol); // (V,); for frames the expected next one, (F,)
+//
+// The equations are those of charrnn/model/, and the names of the tensors those of its shapes.py.
+// A matrix, (R, C), is stored row by row.  H hidden units, G gates, V symbols, F numbers in a frame.
+
+"use strict";
+
+const EPSILON = 1e-5; // is added to every variance, as in PyTorch
+
+// What must be known of each cell: its number of gates, whether it has a cell state, and its step.
+// A step gets the two parts of the gates, x from the input and r from the state, (G*H,), each with
+// its bias, and the state, which it changes.
+const CELLS = {
+  lstm: { gates: 4, hasCell: true, advance: lstm },
+  peephole: { gates: 4, hasCell: true, advance: lstm },
+  gru: { gates: 3, hasCell: false, advance: gru },
+  rnn: { gates: 1, hasCell: false, advance: rnn },
+};
+
+class Network {
+  // From base64 of gzip, as a promise.
+  static async load(text) {
+    const zipped = Uint8Array.fromBase64
+      ? Uint8Array.fromBase64(text)
+      : Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    const unzipped = new Blob([zipped]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return Network.from(new Uint8Array(await new Response(unzipped).arrayBuffer()));
+  }
+
+  // From the bytes inside.
+  static from(bytes) {
+    const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+    const config = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
+    const tensors = {};
+    let at = 4 + length;
+    const take = (count) => {
+      at += 4 * count;
+      return new Float32Array(bytes.slice(at - 4 * count, at).buffer);
+    };
+    for (const [name, shape, storedAs] of config.tensors) {
+      const count = shape.reduce((product, size) => product * size, 1);
+      if (storedAs === "fp32") {
+        tensors[name] = take(count);
+        continue;
+      }
+      const scales = take(shape[0]);
+      const numbers = new Int8Array(bytes.buffer, bytes.byteOffset + at, count);
+      at += count;
+      tensors[name] = Float32Array.from(numbers);
+      tensors[name].forEach((number, place, all) => {
+        all[place] = number * scales[Math.floor(place / shape[1])];
+      });
+    }
+    return new Network(config, tensors);
+  }
+
+  constructor(config, tensors) {
+    const { hidden, size } = config;
+    this.config = config;
+    this.size = size; // V, or F
+    this.isDiscrete = config.head === "categorical";
+    this.starts = config.starts; // how many states there are in which samples may begin
+    this.cell = CELLS[config.cell];
+    this.tensors = tensors;
+    this.layers = [];
+    for (let index = 0; index < config.layers; index++) {
+      const kernel = `layers.${index}.kernel`;
+      this.layers.push({
+        inputWeight: tensors[`${kernel}.weight_ih_l0`],
+        recurrentWeight: tensors[`${kernel}.weight_hh_l0`],
+        inputBias: tensors[`${kernel}.bias_ih_l0`],
+        recurrentBias: tensors[`${kernel}.bias_hh_l0`],
+        gains: tensors[`layers.${index}.gains`], // (2, G, H); undefined without norm in the cell
+        cellGain: tensors[`layers.${index}.cell_gain`], // gain and bias, (2, H)
+        peephole: tensors[`layers.${index}.peephole`] || new Float32Array(3 * hidden),
+        norm: normOf(tensors, `norms.${index}.norm`),
+        output: new Float32Array(hidden),
+      });
+    }
+    this.inputNorm = normOf(tensors, "input_norm.norm");
+    this.input = new Float32Array(size); // a frame after its norm
+    const gates = this.cell.gates * hidden;
+    this.inputGates = new Float32Array(gates);
+    this.recurrentGates = new Float32Array(gates);
+    this.rows = []; // the input part of the first layer's gates, for each symbol that was read
+    this.joined = new Float32Array(config.skip ? config.layers * hidden : hidden);
+    this.dense = new Float32Array(config.dense);
+    this.scores = new Float32Array(size);
+  }
+
+  // The state before a text: the start with this index, or zeros for -1.
+  begin(start) {
+    const { hidden } = this.config;
+    const part = (layer, which) => {
+      if (start < 0) return new Float32Array(hidden);
+      return this.tensors[`start.${layer}.${which}`].slice(start * hidden, (start + 1) * hidden);
+    };
+    const state = { h: this.layers.map((_, layer) => part(layer, 0)) };
+    if (this.cell.hasCell) state.c = this.layers.map((_, layer) => part(layer, 1));
+    return state;
+  }
+
+  copy(state) {
+    const copied = { h: state.h.map((part) => part.slice()) };
+    if (state.c) copied.c = state.c.map((part) => part.slice());
+    return copied;
+  }
+
+  // Reads a symbol, or a frame, (F,), which changes the state; -1 is the mean of all symbols.
+  // Gives the logits of the next symbol, or the expected next frame; the next call overwrites them.
+  step(state, x) {
+    this.advance(state, x);
+    return this.logits(state);
+  }
+
+  // The first half of `step`: only the new state.
+  advance(state, x) {
+    this.layers.forEach((layer, index) => {
+      let input = this.inputGates;
+      if (index) {
+        const below = this.output(state, index - 1);
+        this.gates(layer, 0, layer.inputWeight, below, layer.inputBias, input);
+      } else if (this.isDiscrete) {
+        input = this.row(x);
+      } else {
+        normalize(this.inputNorm, x, this.input);
+        this.gates(layer, 0, layer.inputWeight, this.input, layer.inputBias, input);
+      }
+      const h = state.h[index];
+      const recurrent = this.recurrentGates;
+      this.gates(layer, 1, layer.recurrentWeight, h, layer.recurrentBias, recurrent);
+      this.cell.advance(input, recurrent, h, state.c && state.c[index], layer);
+    });
+  }
+
+  // The second half of `step`: what a state predicts.
+  logits(state) {
+    const { hidden, skip, dense } = this.config;
+    const last = this.layers.length - 1;
+    for (let layer = skip ? 0 : last; layer <= last; layer++) {
+      this.joined.set(this.output(state, layer), skip ? layer * hidden : 0);
+    }
+    let read = this.joined;
+    if (dense) {
+      multiply(this.tensors["dense.weight"], read, this.dense);
+      add(this.dense, this.tensors["dense.bias"]);
+      read = this.dense.map((value) => Math.max(value, 0));
+    }
+    multiply(this.tensors["head.linear.weight"], read, this.scores);
+    add(this.scores, this.tensors["head.linear.bias"]);
+    return this.scores;
+  }
+
+  // What the next layer reads of a layer, (H,): its h after the norm between the layers.
+  output(state, index) {
+    const { norm, output } = this.layers[index];
+    normalize(norm, state.h[index], output);
+    return output;
+  }
+
+  // One part of the gates, (G*H,): weight times values, with layer norm if there is one (0: the
+  // gain of the input part, 1: of the recurrent part), and its bias.
+  gates(layer, which, weight, values, bias, out) {
+    multiply(weight, values, out);
+    this.finish(layer, which, bias, out);
+  }
+
+  finish(layer, which, bias, out) {
+    if (layer.gains) {
+      const { hidden } = this.config;
+      for (let at = 0; at < out.length; at += hidden) {
+        standardize(out.subarray(at, at + hidden), out.subarray(at, at + hidden));
+      }
+      const from = which * out.length;
+      for (let k = 0; k < out.length; k++) out[k] *= layer.gains[from + k];
+    }
+    add(out, bias);
+  }
+
+  // The input part of the first layer's gates for a symbol, (G*H,), kept for the next time.
+  row(symbol) {
+    const kept = symbol < 0 ? this.size : symbol;
+    if (this.rows[kept]) return this.rows[kept];
+    const [layer] = this.layers;
+    const { size } = this;
+    const width = this.config.embedding;
+    const out = new Float32Array(this.inputGates.length);
+    const symbols = symbol < 0 ? [...Array(size).keys()] : [symbol];
+    if (width) {
+      const table = this.tensors["embedding.weight"];
+      const vector = new Float32Array(width);
+      for (const each of symbols) {
+        for (let k = 0; k < width; k++) vector[k] += table[each * width + k] / symbols.length;
+      }
+      multiply(layer.inputWeight, vector, out);
+    } else {
+      for (const each of symbols) {
+        for (let k = 0; k < out.length; k++) {
+          out[k] += layer.inputWeight[k * size + each] / symbols.length;
+        }
+      }
+    }
+    this.finish(layer, 0, layer.inputBias, out);
+    this.rows[kept] = out;
+    return out;
+  }
+}
+
+// Gates i, f, g, o; without peepholes, their weights are 0.
+function lstm(x, r, h, c, layer) {
+  const { peephole, cellGain } = layer;
+  const H = h.length;
+  for (let k = 0; k < H; k++) {
+    const i = sigmoid(x[k] + r[k] + peephole[k] * c[k]);
+    const f = sigmoid(x[H + k] + r[H + k] + peephole[H + k] * c[k]);
+    c[k] = f * c[k] + i * Math.tanh(x[2 * H + k] + r[2 * H + k]);
+  }
+  let read = c;
+  if (cellGain) {
+    read = new Float32Array(H);
+    standardize(c, read);
+    for (let k = 0; k < H; k++) read[k] = read[k] * cellGain[k] + cellGain[H + k];
+  }
+  for (let k = 0; k < H; k++) {
+    const o = sigmoid(x[3 * H + k] + r[3 * H + k] + peephole[2 * H + k] * c[k]);
+    h[k] = o * Math.tanh(read[k]);
+  }
+}
+
+// Gates r, z, n; the reset gate multiplies the recurrent part of n.
+function gru(x, r, h) {
+  const H = h.length;
+  for (let k = 0; k < H; k++) {
+    const reset = sigmoid(x[k] + r[k]);
+    const z = sigmoid(x[H + k] + r[H + k]);
+    const n = Math.tanh(x[2 * H + k] + reset * r[2 * H + k]);
+    h[k] = n + z * (h[k] - n);
+  }
+}
+
+function rnn(x, r, h) {
+  for (let k = 0; k < h.length; k++) h[k] = Math.tanh(x[k] + r[k]);
+}
+
+function sigmoid(x) {
+  return 1 / (1 + Math.exp(-x));
+}
+
+// out = weight times x, for a matrix (R, C), x (C,), out (R,).  Four rows at a time: each number of
+// x is read once for the four, which takes two thirds of the time.
+function multiply(weight, x, out) {
+  const rows = out.length;
+  const width = x.length;
+  let row = 0;
+  for (; row + 4 <= rows; row += 4) {
+    const a = row * width;
+    const b = a + width;
+    const c = b + width;
+    const d = c + width;
+    let toA = 0;
+    let toB = 0;
+    let toC = 0;
+    let toD = 0;
+    for (let k = 0; k < width; k++) {
+      const value = x[k];
+      toA += weight[a + k] * value;
+      toB += weight[b + k] * value;
+      toC += weight[c + k] * value;
+      toD += weight[d + k] * value;
+    }
+    out[row] = toA;
+    out[row + 1] = toB;
+    out[row + 2] = toC;
+    out[row + 3] = toD;
+  }
+  for (; row < rows; row++) {
+    let sum = 0;
+    for (let k = 0; k < width; k++) sum += weight[row * width + k] * x[k];
+    out[row] = sum;
+  }
+}
+
+function add(values, others) {
+  for (let k = 0; k < values.length; k++) values[k] += others[k];
+}
+
+// The tensors of a norm; null: there is none.
+function normOf(tensors, name) {
+  if (!tensors[`${name}.weight`]) return null;
+  return {
+    weight: tensors[`${name}.weight`],
+    bias: tensors[`${name}.bias`],
+    mean: tensors[`${name}.running_mean`], // undefined: a layer norm
+    variance: tensors[`${name}.running_var`],
+  };
+}
+
+// Values, (N,), after batch norm, layer norm or no norm, into out.
+function normalize(norm, values, out) {
+  if (!norm) {
+    out.set(values);
+    return;
+  }
+  const { weight, bias, mean, variance } = norm;
+  if (!mean) standardize(values, out);
+  for (let k = 0; k < out.length; k++) {
+    const x = mean ? (values[k] - mean[k]) / Math.sqrt(variance[k] + EPSILON) : out[k];
+    out[k] = x * weight[k] + bias[k];
+  }
+}
+
+// Values, shifted and scaled to mean 0 and variance 1, into out, which may be the same array.
+function standardize(values, out) {
+  const count = values.length;
+  let mean = 0;
+  for (let k = 0; k < count; k++) mean += values[k] / count;
+  let variance = 0;
+  for (let k = 0; k < count; k++) variance += (values[k] - mean) ** 2 / count;
+  const scale = 1 / Math.sqrt(variance + EPSILON);
+  for (let k = 0; k < count; k++) out[k] = (values[k] - mean) * scale;
+}

@@ -1,0 +1,1 @@
+"""What a model has learnt: its losses, units, memory and copies."""

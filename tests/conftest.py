@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +17,7 @@ import pytest
 import charrnn
 from charrnn.cli import failures
 from charrnn.cli.main import main
+from charrnn.model import device as devices
 from charrnn.model.network import Network
 from charrnn.sampling.runtime import Runtime
 from charrnn.training.events import Event
@@ -62,6 +63,14 @@ def runtime_of(network: Network) -> Runtime:
     """The same network for the sampler."""
     weights = {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()}
     return Runtime(network.config, weights)
+
+
+@pytest.fixture(autouse=True)
+def small_computations() -> Iterator[None]:
+    """What is computed here is too small for two threads, which would wait for those of the other
+    worker."""
+    with devices.one_thread():
+        yield
 
 
 @pytest.fixture

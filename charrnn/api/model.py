@@ -564,16 +564,21 @@ class Model:
         return np.concatenate([start, steps])
 
     def embed(
-        self, files: AnyPath | Iterable[AnyPath], *, average: bool = False
+        self,
+        files: AnyPath | Iterable[AnyPath],
+        by: str | None = None,
+        *,
+        average: bool = False,
     ) -> Iterator[tuple[Passage, NDArray[np.float32]]]:
-        """A vector for each line of text, in their order; of other media for each file.
+        """A vector for each line, document or file, in their order.
 
         Args:
             files: one path or several.
+            by: "line", "file" or "document"; None: lines of text, and of other media files.
             average: the mean of the states after each step, not the state after the last one.
 
         Returns:
-            The line, and the outputs of all layers, (L * H,).
+            The part of the files, and the outputs of all layers, (L * H,).
 
         Raises:
             CharrnnError: the files cannot be read, or there are no lines in them.
@@ -581,7 +586,10 @@ class Model:
         from charrnn.insight.vectors import vectors
 
         paths = [files] if isinstance(files, str | os.PathLike) else list(files)
-        sources, by = self._sources(paths), "line" if self.codec.primes_are_text else "file"
+        by = by or ("line" if self.codec.primes_are_text else "file")
+        if by not in BY:
+            raise UsageError(f"by must be one of {', '.join(BY)}, not {by!r:.40}")
+        sources = self._sources(paths)
         passages = self.codec.passages(sources, self._reading({}), by, sources.notices)
         found = vectors(self.runtime, passages, average=average)
         if (first := next(found, None)) is None:

@@ -13,7 +13,7 @@ import typer
 from charrnn.cli.terminal import note, one_line, printable
 from charrnn.errors import SamplingError, UsageError
 from charrnn.files import replaced
-from charrnn.media.report import Passage
+from charrnn.media.report import BY, Passage
 
 DIGITS = 5  # of a number in JSON
 
@@ -38,6 +38,14 @@ def command(
             help="Text with a line for each vector, or tunes, or recordings: files, directories, "
             "or - for standard input.",
             show_default="-",
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(BY),
+            help="A vector for each line, file or document. (default: line; for tunes and "
+            "recordings file)",
         ),
     ] = None,
     average: Annotated[
@@ -71,7 +79,7 @@ def command(
     if as_json and out is not None:
         raise UsageError("--json has no effect with --out")
     loaded = load(model)
-    found = loaded.embed(files or ["-"], average=average)
+    found = loaded.embed(files or ["-"], by, average=average)
     if similar is not None:
         own = loaded.vector(similar, average=average)
         _write_ranked(list(found), own, as_json)

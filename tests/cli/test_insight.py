@@ -178,9 +178,22 @@ def test_similar_lines(command: Command, run: Path) -> None:
     assert [v["similarity"] for v in values] == sorted(v["similarity"] for v in values)[::-1]
 
 
+def test_vectors_of_documents(command: Command, tmp_path: Path) -> None:
+    rows = "id,text\n" + "".join(f'{k},"a heron, {k % 7}"\n' for k in range(60))
+    (tmp_path / "rows.csv").write_text(rows, encoding="utf-8")
+    trained(tmp_path / "rows.csv", tmp_path / "run", steps=2, field="text")
+    outcome = command("embed", "run", "rows.csv", "--by", "document")
+    assert outcome.returncode == 0, outcome.stderr
+    lines = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert [line["text"] for line in lines[:2]] == ["a heron, 0", "a heron, 1"]
+    whole = command("embed", "run", "rows.csv", "--by", "file")
+    assert len(whole.stdout.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
+        (["--by", "word"], "by must be one of line"),
         (["-o", "x.txt"], "are written as .npy"),
         (["-o", "x.npy", "--similar", "a"], "drop it, or --out"),
         (["-o", "x.npy", "--json"], "no effect with --out"),

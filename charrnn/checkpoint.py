@@ -374,13 +374,13 @@ def _refuse_tensors(
 
 
 def compact(path: Path, source: Checkpoint, weights_as: str) -> None:
-    """Write a model file atomically whose matrices are stored in fewer bits, without the training
+    """Write a model file atomically whose matrices are stored in this way, without the training
     state.
 
     Args:
         path: the file to write.
         source: the model.
-        weights_as: "fp16" or "int8".
+        weights_as: "fp16" or "int8", in fewer bits; or "fp32".
 
     Raises:
         CheckpointError: the source is damaged, or the file cannot be written.
@@ -389,7 +389,7 @@ def compact(path: Path, source: Checkpoint, weights_as: str) -> None:
     for name, array in source.tensors().items():
         if name.partition(".")[0] not in ("model", "start"):
             continue
-        if not _is_matrix(name, array.shape):
+        if weights_as == "fp32" or not _is_matrix(name, array.shape):
             tensors[name] = array
         elif weights_as == "fp16":
             tensors[name] = array.astype(np.float16)

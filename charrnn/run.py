@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from charrnn import hub
 from charrnn.checkpoint import Checkpoint, read
 from charrnn.data import corpus
 from charrnn.data.corpus import Steps
@@ -318,11 +319,14 @@ def _model_of(run: Run) -> Path:
 
 
 def load(target: str | os.PathLike[str] | None = None) -> Checkpoint:
-    """Read the model that `model_file` finds.
+    """Read the model that `model_file` finds, or one on the hub, `hf://USER/NAME`.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
+        UsageError: an address of the hub is wrong, or its package is missing.
     """
     if target is not None and not os.fspath(target):
         raise CheckpointError("the name of a model is empty; is a shell variable unset?")
+    if target is not None and hub.is_address(os.fspath(target)):
+        return read(hub.fetched(os.fspath(target)))
     return read(model_file(None if target is None else Path(target)))

@@ -26,6 +26,7 @@ ROOMS = [
     "data",
     "model",
     "checkpoint",
+    "hub",
     "run",
     "sampling",
     "training",

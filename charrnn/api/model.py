@@ -251,14 +251,24 @@ class Model:
             UsageError: the model file is not in the directory of its run.
             CharrnnError: the corpus cannot be read.
         """
+        return corpus_of(self.checkpoint) if files is None else self._encoded(files)[0]
+
+    def _encoded(self, files: AnyPath | Iterable[AnyPath]) -> tuple[NDArray[Any], list[str]]:
+        """The steps of files, (N,) or (N, F), and what the user should know about them.
+
+        Raises:
+            CorpusError: there is nothing in them that the model knows.
+        """
         import numpy as np
 
-        if files is None:
-            return corpus_of(self.checkpoint)
         paths = [files] if isinstance(files, str | os.PathLike) else list(files)
-        blocks = list(self.codec.reader(self._sources(paths), self._reading({})))
+        sources = self._sources(paths)
+        reader = self.codec.reader(sources, self._reading({}))
+        blocks = [block for block in reader if len(block)]
+        if not blocks:
+            raise CorpusError(f"{sources}: 0 {self.codec.unit}s that the model knows")
         steps: NDArray[Any] = np.concatenate(blocks)
-        return steps
+        return steps, sources.notices + reader.report(steps, len(steps), None).notes
 
     def _not_copied(
         self, length: int, files: AnyPath | Iterable[AnyPath] | None
@@ -523,6 +533,8 @@ class Model:
         Raises:
             CharrnnError: there is nothing to read, or the other model cannot read it.
         """
+        import numpy as np
+
         from charrnn.insight import report
 
         shown = report.SHOWN if show is None else list(show)
@@ -533,35 +545,35 @@ class Model:
             _refuse_outside("length", length, 2, None)
         if files is not None and text is not None:
             raise UsageError("insight reads either files or a text")
-        given = None
+        given, notes = None, list[str]()
         if text is not None:
-            given = self._from_start(self.codec.encode_text(text)[0])
+            given = self.codec.encode_text(text)[0]
+            if not len(given):
+                raise CorpusError(f"{text!r:.40}: 0 {self.codec.unit}s that the model knows")
         elif files is not None:
-            given = self._from_start(self.corpus(files))
+            given, notes = self._encoded(files)
+        read = 1
+        if given is not None and isinstance(self.codec.step, Discrete):
+            start = self.codec.start(np.random.default_rng(0))
+            read = len(start)
+            if not np.array_equal(given[:read], start):
+                given = np.concatenate([start, given])
         other = None
         if against is not None:
             other = against if isinstance(against, Model) else Model(load(against))
-        return report.look(
+        found = report.look(
             self.checkpoint,
             self.runtime,
             given,
+            read=read,
             against=None if other is None else (other.checkpoint, other.runtime),
             shown=shown,
             length=length,
             seed=seed,
             cell=cell,
         )
-
-    def _from_start(self, steps: NDArray[Any]) -> NDArray[Any]:
-        """Steps after those that precede the beginning of a text; vectors as they are."""
-        import numpy as np
-
-        if not isinstance(self.codec.step, Discrete):
-            return steps
-        start = self.codec.start(np.random.default_rng(0))
-        if np.array_equal(steps[: len(start)], start):
-            return steps
-        return np.concatenate([start, steps])
+        found.notes[:0] = notes
+        return found
 
     def embed(
         self,
@@ -569,6 +581,7 @@ class Model:
         by: str | None = None,
         *,
         average: bool = False,
+        notices: list[str] | None = None,
     ) -> Iterator[tuple[Passage, NDArray[np.float32]]]:
         """A vector for each line, document or file, in their order.
 
@@ -576,6 +589,7 @@ class Model:
             files: one path or several.
             by: "line", "file" or "document"; None: lines of text, and of other media files.
             average: the mean of the states after each step, not the state after the last one.
+            notices: gets what the user should know about the files, once all is read.
 
         Returns:
             The part of the files, and the outputs of all layers, (L * H,).
@@ -590,7 +604,9 @@ class Model:
         if by not in BY:
             raise UsageError(f"by must be one of {', '.join(BY)}, not {by!r:.40}")
         sources = self._sources(paths)
-        passages = self.codec.passages(sources, self._reading({}), by, sources.notices)
+        notices = [] if notices is None else notices
+        notices += sources.notices
+        passages = self.codec.passages(sources, self._reading({}), by, notices)
         found = vectors(self.runtime, passages, average=average)
         if (first := next(found, None)) is None:
             raise CorpusError(f"{sources}: no {by}s to read")
@@ -613,6 +629,66 @@ class Model:
         passage = Passage(np.concatenate([start, steps]), len(start), partial(losses, self.codec))
         [(_, vector)] = vectors(self.runtime, [passage], average=average)
         return vector
+
+    def export(
+        self,
+        path: AnyPath,
+        *,
+        weights: str | None = None,
+        title: str = "",
+        about: str = "",
+        seed: int = 0,
+    ) -> None:
+        """Write the model in the format of the file's ending: a web page (.html), ONNX (.onnx),
+        arrays (.npz), a smaller model file (.safetensors) or a page about it (.md).
+
+        Args:
+            path: the file to write, atomically.
+            weights: how matrices are stored: "int8", "fp16" or "fp32".
+            title: of a page.
+            about: what the model was trained on, and its licence: for a page.
+            seed: of the sample on a page about the model.
+
+        Raises:
+            UsageError: there is no such format, or it does not suit the model.
+            CharrnnError: the model is damaged, or the file cannot be written.
+        """
+        from charrnn.api.exporting import export
+
+        export(self, Path(path), weights=weights, title=title, about=about, seed=seed)
+
+    def push(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        title: str = "",
+        about: str = "",
+        licence: str = "",
+        seed: int = 0,
+    ) -> str:
+        """Publish the model on the Hugging Face Hub: the file, a page about it, its config, a
+        sample, and a web page if it writes text.
+
+        Args:
+            name: USER/NAME.
+            private: whether a new repository is private.
+            title: as in `export`.
+            about: as in `export`.
+            licence: its short name on the hub, e.g. "cc0-1.0".
+            seed: as in `export`.
+
+        Returns:
+            The address of the commit in a browser.
+
+        Raises:
+            CharrnnError: the package huggingface_hub is missing, or the model cannot be uploaded.
+        """
+        from charrnn.api.exporting import push
+
+        return push(
+            self, name, private=private, title=title, about=about, licence=licence, seed=seed
+        )
 
     def save(self, path: AnyPath) -> None:
         """Copy the model file to `path`, atomically.

@@ -79,23 +79,33 @@ def command(
     if as_json and out is not None:
         raise UsageError("--json has no effect with --out")
     loaded = load(model)
-    found = loaded.embed(files or ["-"], by, average=average)
+    notices: list[str] = []
+    found = loaded.embed(files or ["-"], by, average=average, notices=notices)
     if similar is not None:
         own = loaded.vector(similar, average=average)
         _write_ranked(list(found), own, as_json)
-        return
-    if out is None:
+    elif out is None:
         for passage, vector in found:
             values = _about(passage) | {"vector": [round(float(x), DIGITS) for x in vector]}
             sys.stdout.write(json.dumps(values, ensure_ascii=False) + "\n")
         sys.stdout.flush()
-        return
+    else:
+        _write_array(out, list(found), quiet)
+    for text in notices:
+        note(one_line(text))
+
+
+def _write_array(out: Path, found: list[tuple[Passage, Any]], quiet: bool) -> None:
+    """Write the vectors as an array; say so if its rows are not those of the file."""
     import numpy as np
 
-    rows = [vector for _, vector in found]
+    rows = np.stack([vector for _, vector in found])
     with replaced(out, SamplingError) as stream:
-        np.save(stream, np.stack(rows))
-    note(f"{out}: {len(rows):,} vectors of {len(rows[0]):,} numbers", quiet)
+        np.save(stream, rows)
+    note(f"{out}: {len(rows):,} vectors of {rows.shape[1]:,} numbers", quiet)
+    last = found[-1][0].number or len(rows)
+    if last > len(rows):
+        note(f"{last - len(rows):,} lines are empty or unknown, and have no row", quiet)
 
 
 def _about(passage: Passage) -> dict[str, Any]:

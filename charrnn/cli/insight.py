@@ -12,10 +12,11 @@ import typer
 
 from charrnn.cli.terminal import note, one_line, printable
 from charrnn.errors import SamplingError, UsageError
-from charrnn.files import cannot_write, replacing
+from charrnn.files import replaced
 
 DEFAULT = "verdict,losses,cells,memory,copies"
 WIDTH = 100  # of a line where there is no terminal
+LONGEST = 20  # characters of --cell
 
 
 def build() -> Callable[..., None]:
@@ -53,13 +54,14 @@ def command(
         typer.Option(metavar="RUN|FILE", help="Another model: shows its memory beside this one."),
     ] = None,
     show: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="WHAT,...",
             help="What to print: verdict, surprise (coloured text), losses, cells, gates, memory, "
-            " saliency, map, copies, learning; or all.",
+            f"saliency, map, copies, learning; or all. (default: {DEFAULT})",
+            show_default=False,
         ),
-    ] = DEFAULT,
+    ] = None,
     cell: Annotated[
         str | None,
         typer.Option(
@@ -89,12 +91,10 @@ def command(
     from charrnn.insight.report import SHOWN
     from charrnn.insight.values import by_step, for_page, values
 
-    wanted = _wanted(show, SHOWN)
+    wanted = _wanted(show or DEFAULT, SHOWN)
     chosen = None if cell is None else _cell(cell)
     if chosen is not None:
-        wanted = (
-            [*dict.fromkeys([*wanted, "surprise"])] if show != DEFAULT else ["surprise", "gates"]
-        )
+        wanted = list(dict.fromkeys([*wanted, "surprise"])) if show else ["surprise", "gates"]
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: a page ends in .html")
     loaded = load(model)
@@ -111,19 +111,20 @@ def command(
     if out is not None:
         from charrnn.insight.page import page
 
-        with cannot_write(out, SamplingError), replacing(out) as temporary:
-            temporary.write_text(page(loaded.checkpoint, for_page(found)), encoding="utf-8")
+        html = page(loaded.checkpoint, for_page(found))
+        with replaced(out, SamplingError) as stream:
+            stream.write(html.encode())
         note(f"{out}: contains the model, and parts of its corpus", quiet)
+    found.shown = wanted  # not all that the page has
     if as_json:
         sys.stdout.write(json.dumps(values(found) | by_step(found), ensure_ascii=False) + "\n")
         return
-    from rich.console import Console
+    from charrnn.cli.insight_text import Out, Shown
 
-    from charrnn.cli.insight_text import Shown
-
-    console = Console(soft_wrap=True, highlight=False)
+    console = Out(soft_wrap=True, highlight=False, emoji=False)
     width = console.width if console.is_terminal else WIDTH
-    shown = Shown(found, values(found), width, has_colours=console.color_system is not None)
+    has_colours = console.color_system is not None and not console.no_color
+    shown = Shown(found, values(found), width, has_colours=has_colours)
     for index, name in enumerate(each for each in SHOWN if each in wanted):
         if index:
             console.print()
@@ -142,8 +143,9 @@ def _wanted(show: str, known: Sequence[str]) -> list[str]:
     names = [name.strip() for name in show.split(",") if name.strip()]
     if names == ["all"]:
         return list(known)
-    if unknown := [name for name in names if name not in known] or not names:
-        first = unknown[0] if isinstance(unknown, list) else show
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        first = unknown[0] if unknown else show
         raise UsageError(f"--show {first}: there is {', '.join(known)}, and all")
     return names
 
@@ -155,6 +157,6 @@ def _cell(value: str) -> tuple[int, int]:
         UsageError: the value is no such pair.
     """
     layer, _, unit = value.partition(":")
-    if not (layer.isdecimal() and unit.isdecimal()):
+    if not (layer.isdecimal() and unit.isdecimal()) or len(value) > LONGEST:
         raise UsageError(f"--cell {value}: give LAYER:UNIT, e.g. 1:17")
     return int(layer) - 1, int(unit)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 from rich.text import Text as Coloured
 
 from charrnn.cli.terminal import one_line, printable, sparkline
-from charrnn.insight.report import HELD_OUT, SAMPLED, Insight, Text
-from charrnn.insight.surprise import costly
+from charrnn.insight.report import HELD_OUT, SAMPLED, Insight, Text, costly_parts
 from charrnn.insight.values import copied
 from charrnn.insight.verdict import verdict
 
@@ -20,6 +20,8 @@ SHOWN_STEPS = 1_000  # of the text that is coloured or listed
 LINE = 60  # steps of a line, if the medium has no lines
 POINTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # of context, in the table
 LAGS = (0, 1, 2, 4, 8, 16, 32, 64, 128)
+COPY = 400  # characters of a copy
+CLOSED, OPEN = 0.1, 0.9  # as in Karpathy, Johnson and Fei-Fei 2015
 SALIENT = 40  # steps before the last one in the list
 SAMPLES, SAMPLE_LINES = 4, 8
 MAP_WIDTH, MAP_HEIGHT = 78, 22
@@ -42,6 +44,14 @@ REASONS = {
 }
 
 Lines = Iterator[str | Coloured]
+
+
+class Out(Console):
+    """A console whose closed pipe is the error that it is everywhere."""
+
+    def on_broken_pipe(self) -> None:
+        """As in `Console`, which would end the process with an exit code of 1."""
+        raise BrokenPipeError
 
 
 class Shown:
@@ -93,6 +103,8 @@ class Shown:
         surprise, unit = self._values["surprise"], self._codec.unit
         for group in surprise["groups"]:
             heading = (group["name"], f"of the {unit}s", "nats", "learnt", "of the loss")
+            if not group["rows"]:  # e.g. of places in words, of a text without any
+                continue
             rows = [list(heading)]
             for row in group["rows"]:
                 learnt = "" if row["learnt"] is None else f"{row['learnt']:.3f}"
@@ -103,7 +115,7 @@ class Shown:
         text = self._found.text
         for parts in text.traits.parts:
             rows = [[f"dearest {parts.name}", "nats", "times"]]
-            for part in costly(text.trace.nats, parts):
+            for part in costly_parts(text, parts):
                 named = _cut(part.text, max(20, self._width - 20))
                 rows.append([named, f"{part.nats:.1f}", str(part.count)])
             yield from _table(rows)
@@ -132,13 +144,13 @@ class Shown:
 
     def _gates(self) -> Lines:
         trace = self._found.text.trace
-        if not trace.gates:
-            return
-        rows = [["gate", "layer", "mean", "below 0.1", "above 0.9"]]
+        rows = [["gate", "layer", "mean", f"below {CLOSED}", f"above {OPEN}"]]
         for name, values in trace.gates.items():
-            for layer, (mean, closed, opened) in enumerate(values.mean(2).T.tolist(), 1):
-                rows.append([name, str(layer), f"{mean:.2f}", f"{closed:.1%}", f"{opened:.1%}"])
-        yield from _table(rows)
+            for layer, own in enumerate(np.moveaxis(values, 1, 0), 1):
+                shares = (own < CLOSED).mean(), (own > OPEN).mean()
+                rows.append([name, str(layer), f"{own.mean():.2f}", *(f"{x:.1%}" for x in shares)])
+        if trace.gates:
+            yield from _table(rows)
         if self._found.cell is None:
             return
         yield ""
@@ -167,7 +179,8 @@ class Shown:
             yield from _table(rows)
             for each in curves:
                 time = f" ({each['used_as']})" if each["used_as"] else ""
-                yield f"{each['name']} uses {each['used']} {unit}s{time}"
+                more = "more than " if each["rest"] else ""
+                yield f"{each['name']} uses {more}{each['used']} {unit}s{time}"
         if slopes := memory["gradients"]:
             yield ""
             places = [place for place in LAGS if place <= max(slopes[0]["x"])]
@@ -218,7 +231,8 @@ class Shown:
         for name, found in zip((SAMPLED, HELD_OUT), self._found.copies, strict=True):
             if found is not None:
                 own = copied(self._found, name, found)
-                yield from self._hanging(name, f"{own.longest} {unit}s, {own.place}: {own.text!r}")
+                said = _cut(repr(own.text), COPY)
+                yield from self._hanging(name, f"{own.longest} {unit}s, {own.place}: {said}")
         rows = [[f"in such stretches of so many {unit}s", SAMPLED, HELD_OUT]]
         for row in copies["histogram"]:
             held = "" if row["held_out"] is None else f"{row['held_out']:.0%}"
@@ -279,8 +293,9 @@ class Shown:
         codec, trace, values = self._codec, text.trace, self._shown_values(text)
         end = min(len(trace.steps), SHOWN_STEPS)
         spans: Sequence[tuple[int, int]] = [(k, k + LINE) for k in range(0, end, LINE)]
-        if text.traits.parts:
-            spans = text.traits.parts[-1].spans
+        parts = text.traits.parts
+        if parts and sum(b - a for a, b in parts[-1].spans) > len(trace.steps) / 2:
+            spans = parts[-1].spans
         for begin, stop in spans:
             if begin >= end:
                 return

@@ -10,7 +10,18 @@ from typing import Annotated, Any
 import typer
 
 import charrnn
-from charrnn.cli import embed, evaluate, failures, info, insight, inspect, sample, train
+from charrnn.cli import (
+    embed,
+    evaluate,
+    export,
+    failures,
+    info,
+    insight,
+    inspect,
+    push,
+    sample,
+    train,
+)
 from charrnn.cli.options import only_documented
 from charrnn.cli.terminal import mute
 
@@ -22,6 +33,8 @@ COMMANDS: dict[str, Any] = {
     "evaluate": evaluate,
     "insight": insight,
     "embed": embed,
+    "export": export,
+    "push": push,
     "inspect": inspect,
     "info": info,
 }

@@ -16,6 +16,7 @@ Hashes = NDArray[np.uint64]
 BASE, MIX = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
 BLOCK = 1 << 20  # hashes of a corpus that are held at once
 FILTER_BITS = 20
+AT_ONCE = 1 << 16  # places of a stretch that are compared at once
 LENGTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
@@ -138,7 +139,11 @@ class Following:
             np.searchsorted(self._sorted, wanted),
             np.searchsorted(self._sorted, wanted, "right"),
         )
-        places = self._order[first:end]
-        offsets = np.arange(self.length)
-        is_equal = (self._corpus[places[:, np.newaxis] + offsets] == steps).all(1)
-        return np.unique(self._corpus[places[is_equal] + self.length])
+        found: list[NDArray[np.integer]] = [self._corpus[:0]]
+        for begin in range(int(first), int(end), AT_ONCE):  # a run of blanks has a million places
+            places = self._order[begin : min(begin + AT_ONCE, int(end))]
+            is_equal = np.ones(len(places), bool)
+            for offset, step in enumerate(steps.tolist()):
+                is_equal &= self._corpus[places + offset] == step
+            found.append(np.unique(self._corpus[places[is_equal] + self.length]))
+        return np.unique(np.concatenate(found))

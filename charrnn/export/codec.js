@@ -1,4 +1,4 @@
-// What a codec makes of text: symbols, and back.
+// What a codec makes of text: steps, and back.
 
 const CLOSING = new Set([..."),.;:!?]…"]);
 const SINGLE = "\\u3040-\\u30ff\\u3400-\\u9fff\\uf900-\\ufaff\\u{20000}-\\u{3ffff}";
@@ -6,8 +6,10 @@ const LETTER = `(?![${SINGLE}])[\\p{L}\\p{N}_]`;
 const MORE = `(?:${LETTER}|[\\p{M}\\u200c\\u200d]){0,64}`;
 const TOKEN = `( ?)(${LETTER}${MORE}(?:['’]${LETTER}${MORE})?)|(.)`;
 
+const BEGINS_WORD = new RegExp(`^${LETTER}`, "u");
+
 function isWord(token) {
-  return token === "<unk>" || new RegExp(`^${LETTER}`, "u").test(token);
+  return token === "<unk>" || BEGINS_WORD.test(token);
 }
 
 function impliesSpace(token) {
@@ -28,64 +30,68 @@ function* tokens(text) {
 }
 
 class Codec {
-  constructor({ name, symbols, labels, end, start, can_type: canType }) {
-    Object.assign(this, { name, symbols, labels, end, start });
-    this.index = new Map(symbols.map((symbol, step) => [symbol, step]));
-    this.canType = canType || name === "word";
+  constructor({ name, symbols, end, start, normalize = "none" }) {
+    Object.assign(this, { name, symbols, end, start, normalize });
+    this.index = new Map(symbols.map((symbol, step) => [step === end ? null : symbol, step]));
   }
 
-  // The steps of a typed text, and what is not in the vocabulary.
+  // The steps of a text, and what is not in the vocabulary.
   encode(text) {
     if (this.name === "byte") return { steps: [...new TextEncoder().encode(text)], unknown: [] };
+    return this.lookUp(this.symbolsOf(text));
+  }
+
+  symbolsOf(text) {
+    return this.name === "word" ? [...tokens(text)] : [...text];
+  }
+
+  lookUp(symbols) {
     const [steps, unknown] = [[], new Set()];
-    for (const symbol of this.name === "word" ? tokens(text) : text) {
-      const isEnd = symbol === "\n" && this.end !== null && !this.index.has("\n");
-      const step = isEnd ? this.end : this.index.get(symbol);
+    for (const symbol of symbols) {
+      const step = this.index.get(symbol);
       if (step === undefined) unknown.add(symbol);
       if (step !== undefined || this.name === "word") steps.push(step ?? 0);
     }
     return { steps, unknown: [...unknown] };
   }
 
-  label(step) {
-    return visible(this.labels[step] ?? step);
-  }
-
-  // What stands in the text for each step.
-  written(steps) {
-    if (this.name === "byte") return this.characters(steps);
-    let before = "";
-    return steps.map((step) => {
-      const symbol = this.symbols[step];
-      const space = this.name === "word" && isWord(symbol) && impliesSpace(before) ? " " : "";
-      before = symbol;
-      if (step === this.end) return `${this.label(step)}\n`;
-      if (this.name !== "word" && this.name !== "char") return `${this.label(step)} `;
-      return space + shown(symbol);
-    });
-  }
-
-  // Bytes: the first of a character stands for it, the others are dots.
-  characters(steps) {
-    const written = steps.map((step) => (step === this.end ? `${this.label(step)}\n` : "·"));
-    const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-    for (let at = 0; at < steps.length; at++) {
-      const lead = steps[at];
-      if (lead === this.end) continue;
-      const length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-      const bytes = steps.slice(at, at + length);
-      try {
-        written[at] = shown(decoder.decode(Uint8Array.from(bytes)));
-        at += length - 1;
-      } catch {
-        written[at] = "\ufffd";
+  // What the network reads to continue a text, what of it is not in the vocabulary, and a decoder
+  // for what follows; as `primed` in charrnn/media/text/.
+  primed(text) {
+    const normal = this.normalize === "none" ? text : text.normalize(this.normalize);
+    const decoder = new Decoder(this);
+    let read = null;
+    if (this.name === "word") {
+      const found = this.symbolsOf(normal);
+      if (found.length > 1 && found.at(-1) === " " && impliesSpace(found.at(-2))) {
+        found.pop();
+        decoder.isSpaced = true; // this space is the one before the next word
       }
+      decoder.before = found.at(-1) ?? "";
+      read = this.lookUp(found);
     }
-    return written;
+    read ??= this.encode(normal);
+    const begins = !read.steps.length || this.end !== null;
+    return { ...read, steps: begins ? [...this.start, ...read.steps] : read.steps, decoder };
   }
 }
 
-function shown(symbol) {
-  if (symbol === "\n") return "↵\n";
-  return symbol === "" ? "‿" : visible(symbol);
+// Turns steps into text; `push` gives what a step completes, which may be nothing.
+class Decoder {
+  constructor(codec) {
+    this.codec = codec;
+    this.before = "";
+    this.isSpaced = false;
+    this.utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+  }
+
+  push(step) {
+    const { name, symbols } = this.codec;
+    if (name === "byte") return this.utf8.decode(Uint8Array.of(step), { stream: true });
+    const symbol = symbols[step];
+    if (name !== "word") return symbol;
+    const space = !this.isSpaced && isWord(symbol) && impliesSpace(this.before) ? " " : "";
+    [this.before, this.isSpaced] = [symbol, false];
+    return space + symbol;
+  }
 }

@@ -288,6 +288,15 @@ function add(values, others) {
   for (let k = 0; k < values.length; k++) values[k] += others[k];
 }
 
+// The logarithm of the sum of the exponentials of some logits.
+function logSum(logits) {
+  let most = -Infinity;
+  for (const value of logits) most = Math.max(most, value);
+  let sum = 0;
+  for (const value of logits) sum += Math.exp(value - most);
+  return most + Math.log(sum);
+}
+
 // The tensors of a norm; null: there is none.
 function normOf(tensors, name) {
   if (!tensors[`${name}.weight`]) return null;

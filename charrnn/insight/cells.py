@@ -18,7 +18,7 @@ from charrnn.insight.trace import Steps, Trace
 from charrnn.media.traits import Trait
 
 Numbers = NDArray[np.float32]
-LEAST = 0.5  # correlation beyond the table from which a unit is said to follow a trait
+LEAST = 0.5  # correlation, with and beyond the table, from which a unit follows a trait
 ABOVE_CHANCE = 0.1  # and so much more than the best of the shuffled traits
 NEARLY = 0.8  # of the best correlation beyond the table
 SHUFFLES = 5  # times that each trait is shuffled
@@ -139,13 +139,16 @@ def find(trace: Trace, traits: Sequence[Trait]) -> Cells:
     for index in np.flatnonzero(beyond >= least).tolist():
         layer, part, unit = np.unravel_index(chosen[index], (layers, parts, hidden))
         own, its = units[half:, chosen[index]], wanted[half:, index]
+        score = float(_correlations(own[:, np.newaxis], its[:, np.newaxis])[0, 0])
+        if abs(score) < LEAST:  # also of a trait that does not change there
+            continue
         found.append(
             Cell(
                 int(layer),
                 int(unit),
                 int(part),
                 names[index],
-                float(_correlations(own[:, np.newaxis], its[:, np.newaxis])[0, 0]),
+                score,
                 float(_correlations(expected[half:, [index]], its[:, np.newaxis])[0, 0]),
                 float(beyond[index]),
             )

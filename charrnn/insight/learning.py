@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 MOST_POINTS = 400  # of a curve
+LARGEST = 1e100  # no figure of a run is larger
 # Key in `metrics.jsonl`, name of the curve, chart, unit, and whether its axis is logarithmic.
 CURVES = (
     ("train_nats_per_step", "training", "loss", "nats", False),
@@ -77,20 +77,25 @@ def learning(lines: Sequence[Mapping[str, Any]]) -> Learning:
     """The curves of a run, from the lines of its `metrics.jsonl`; what is no number is left out."""
     curves = []
     for key, name, chart, unit, is_log in CURVES:
-        points = [(line["step"], line[key]) for line in lines if _is_number(line.get(key))]
+        points = [
+            (line["step"], line[key])
+            for line in lines
+            if _is_number(line["step"]) and _is_number(line.get(key))
+        ]
         every = -(-len(points) // MOST_POINTS) or 1
         points = points[::-1][::every][::-1]  # with the last one
         if len(points) > 1:
             updates, values = zip(*points, strict=True)
             curves.append(Curve(key, name, chart, unit, is_log, updates, values))
     samples = [
-        Preview(line["step"], line["sample"])
+        Preview(line["step"], line["sample"].encode(errors="replace").decode())
         for line in lines
-        if isinstance(line.get("sample"), str)
+        if _is_number(line["step"]) and isinstance(line.get("sample"), str)
     ]
     seconds = [line["elapsed_s"] for line in lines if _is_number(line.get("elapsed_s"))]
     return Learning(curves, samples, float(seconds[-1]) if seconds else 0.0)
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    """Whether a value can be drawn: metrics may have been written by anybody."""
+    return type(value) in (int, float) and -LARGEST < value < LARGEST

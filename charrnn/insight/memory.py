@@ -33,6 +33,8 @@ class Memory:
         full: the loss with all of it.
         used: beyond this many steps, context is worth less than `least` nats a step.
         least: BETTER, for vectors times the size of one.
+        rest: what context beyond `used` steps is worth where that is as far as was measured and it
+            still is more than `least`; otherwise 0.
     """
 
     context: NDArray[np.int64]
@@ -41,6 +43,7 @@ class Memory:
     full: float
     used: int
     least: float
+    rest: float = 0.0
 
 
 def memory(runtime: Runtime, trace: Trace) -> Memory:
@@ -73,7 +76,8 @@ def memory(runtime: Runtime, trace: Trace) -> Memory:
     least = BETTER * (1 if trace.steps.ndim == 1 else trace.steps.shape[1])
     above = np.flatnonzero(means > least)
     used = 0 if not len(above) else int(context[min(above[-1] + 1, len(context) - 1)])
-    return Memory(context, full + means, errors, full, used, least)
+    rest = float(means[-1]) if means[-1] > least else 0.0
+    return Memory(context, full + means, errors, full, used, least, rest)
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,8 @@ def gradients(network: Network, steps: Steps) -> Gradients:
     windows = np.stack([steps[end - lags : end] for end in ends])
     slopes = _input_gradients(network, windows, steps[ends])[1]
     norms = slopes.double().norm(dim=-1).mean(0).flip(0).numpy()
-    share = np.cumsum(norms) / max(norms.sum(), 1e-300)
-    return Gradients(np.arange(lags), norms, int(np.searchsorted(share, 0.9)) + 1)
+    within = int(np.searchsorted(np.cumsum(norms), 0.9 * norms.sum())) + 1
+    return Gradients(np.arange(lags), norms, within if norms.any() else 0)
 
 
 def saliency(network: Network, steps: Steps) -> NDArray[np.float64]:

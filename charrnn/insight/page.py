@@ -1,17 +1,8 @@
-"""The page of `charrnn insight`: one HTML file that carries the report and the model.
-
-A Content-Security-Policy lets it run only its own script and ask for nothing.  Everything that
-comes from a corpus or a model is in blocks of data that a browser does not run; the script puts it
-into the page as text.
-"""
+"""The page of `charrnn insight`: one HTML file that carries the report and the model."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from charrnn.checkpoint import Checkpoint
+from charrnn.export import html
 from charrnn.export.packed import codec, engine, packed
 from charrnn.model.cells import cell_of
 
 WEB = Path(__file__).resolve().parent / "web"
-SCRIPTS = ("text.js", "page.js")  # after the others
-ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}  # "</script" would end a block of data
+SCRIPTS = ("reader.js", "draw.js", "steps.js", "text.js", "page.js")
 
 
 def page(checkpoint: Checkpoint, data: Mapping[str, Any]) -> str:
@@ -40,44 +31,22 @@ def page(checkpoint: Checkpoint, data: Mapping[str, Any]) -> str:
     Raises:
         CheckpointError: as in `Checkpoint.tensors`.
     """
-    style, model = _read("page.css"), checkpoint.config.model
-    script = "\n".join([_read("reader.js"), _read("draw.js"), codec(), *map(_read, SCRIPTS)])
+    model = checkpoint.config.model
+    scripts = [codec(), *map(_read, SCRIPTS)]
     parts = ["h", "c"][: cell_of(model.cell).state_parts]
     network = {"layers": model.layers, "hidden": model.hidden, "parts": parts}
-    report = json.dumps(_plain({**data, "network": network}), separators=(",", ":"))
-    blocks = {
-        "policy": _policy(style, script),
-        "style": style,
-        "script": script,
-        "engine": engine(),
-        "data": report.translate(ESCAPES),
-        "model": packed(checkpoint) if data.get("codec") else "",
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: blocks[match[1]], _read("page.html"))
+    return html.filled(
+        _read("page.html"),
+        style=_read("page.css"),
+        script="\n".join(scripts),
+        engine=engine(),
+        data=html.data(_plain({**data, "network": network})),
+        model=packed(checkpoint) if data.get("codec") else "",
+    )
 
 
 def _read(name: str) -> str:
     return (WEB / name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """The page may run this style and this script, start a worker from a part of itself, and show
-    pictures that it contains; nothing else."""
-    allowed = {
-        "default-src": "'none'",
-        "script-src": _hash(script),
-        "style-src": _hash(style),
-        "img-src": "data:",
-        "worker-src": "blob:",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-    }
-    return "; ".join(f"{kind} {source}" for kind, source in allowed.items())
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 
@@ -21,10 +21,11 @@ from charrnn.insight import cells, maps, memory
 from charrnn.insight.cells import Cells
 from charrnn.insight.learning import Learning, learning
 from charrnn.insight.memory import Gradients, Memory
+from charrnn.insight.surprise import CostlyPart, KindLoss, by_kind, costly
 from charrnn.insight.trace import Steps, Trace, trace
 from charrnn.media.codec import Codec
 from charrnn.media.steps import Discrete
-from charrnn.media.traits import Traits
+from charrnn.media.traits import Kinds, Parts, Traits
 from charrnn.model.cells import cell_of
 from charrnn.model.shapes import shapes
 from charrnn.run import corpus_of, run_of
@@ -41,6 +42,8 @@ HELD_OUT, LEARNT, SAMPLED, GIVEN = "held-out part", "learnt part", "sample", "in
 MULTIPLICATIONS = 4e10  # that reading a text may take: a few seconds on one core
 MOST, LEAST = 20_000, 400  # steps of a text that are read
 ENOUGH = 2_000  # steps from which units and the curve of memory mean something
+PIECES = 10  # of the held-out part, if it is long, and as many of what was learnt
+KEPT_BYTES = 1 << 30  # of states, at most
 SAMPLE = 3_000  # steps of the model's own sample
 DOCUMENTS = 64  # of it that are drawn side by side
 ALONE = 6_000  # the same, if there is no other text
@@ -56,11 +59,13 @@ class Text:
         name: one of the names above.
         trace: of the model.
         traits: of its steps.
+        joints: where a piece from another place of the corpus begins.
     """
 
     name: str
     trace: Trace
     traits: Traits
+    joints: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,7 @@ def look(
     runtime: Runtime,
     given: Steps | None = None,
     *,
+    read: int = 1,
     against: tuple[Checkpoint, Runtime] | None = None,
     shown: Collection[str] = SHOWN,
     length: int | None = None,
@@ -151,6 +157,7 @@ def look(
         checkpoint: the model.
         runtime: its network.
         given: the steps to read, (N,) or (N, F); None: those that its run held out, and a sample.
+        read: how many of those at the beginning are only read, not predicted.
         against: another model, whose memory is shown beside it.
         shown: what to look for, some of SHOWN.
         length: steps of the text to read, at most; None: as many as take a few seconds.
@@ -169,15 +176,16 @@ def look(
             f"--cell {cell[0] + 1}:{cell[1]}: layers are 1 to {model.layers}, units 0 to "
             f"{model.hidden - 1}"
         )
+    _refuse_much(checkpoint, length)
     # Several BLAS threads wait for each other on a busy machine.
     with threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
-        _read(insight, runtime, given, length, seed)
+        _read(insight, runtime, given, read, length, seed)
         _look_at_states(insight, runtime)
         _look_at_memory(insight, checkpoint, runtime)
         if against is not None:
             other, its_runtime = against
             _look_at_memory(insight, other, its_runtime)
-        if "copies" in shown:
+        if not {"copies", "verdict"}.isdisjoint(shown):
             _look_for_copies(insight)
     if "learning" in shown or "verdict" in shown:
         run = run_of(checkpoint)
@@ -186,29 +194,50 @@ def look(
     return insight
 
 
+def _refuse_much(checkpoint: Checkpoint, length: int | None) -> None:
+    """Raise if the states of so many steps need much memory.
+
+    Raises:
+        UsageError: says how many steps can be read.
+    """
+    model = checkpoint.config.model
+    size = model.layers * model.hidden * cell_of(model.cell).state_parts * 4
+    if length is not None and length > (most := KEPT_BYTES // size):
+        raise UsageError(
+            f"--length {length:,}: the states of so many steps need {length * size / 1e9:,.1f} GB; "
+            f"give at most {most:,}"
+        )
+
+
 def _read(
-    insight: Insight, runtime: Runtime, given: Steps | None, length: int | None, seed: int
+    insight: Insight,
+    runtime: Runtime,
+    given: Steps | None,
+    read: int,
+    length: int | None,
+    seed: int,
 ) -> None:
     """Read the texts."""
     checkpoint, codec = insight.checkpoint, insight.checkpoint.codec
     most = affordable(checkpoint) if length is None else length
     corpus = None if given is not None else _corpus(checkpoint)
-    needs_states = not {"cells", "map"}.isdisjoint(insight.shown) or insight.cell is not None
+    joints: Sequence[int] = ()
+    wants = not {"cells", "map", "verdict"}.isdisjoint(insight.shown)
+    needs_states = wants or insight.cell is not None
     if given is not None:
-        named = [(GIVEN, given[:most])]
+        named = [(GIVEN, given[: most + read])]
     elif corpus is not None:
         train, held = corpora.split(corpus, checkpoint.config.data.val_fraction)
-        held = held[:most]
+        if len(held) > most:
+            held, joints = _pieces(held, most, PIECES)
         is_short = len(held) < ENOUGH
         size = min(len(train), most if is_short else len(held))
-        # From the middle: the beginning of a corpus is often of another kind.
-        begin = (len(train) - size) // 2
         named = [(HELD_OUT, np.asarray(held))]
         insight.learnt = _text(
             LEARNT,
             runtime,
             codec,
-            np.asarray(train[begin : begin + size]),
+            _pieces(train, size, 1 if is_short else PIECES)[0],
             states=needs_states and is_short,
         )
     else:
@@ -231,8 +260,20 @@ def _read(
                 steps,
                 states=needs_states and not insight.texts,
                 cell=insight.cell,
+                read=read,
+                joints=joints if name == HELD_OUT else (),
             )
         )
+
+
+def _pieces(steps: Steps, size: int, count: int) -> tuple[Steps, Sequence[int]]:
+    """So many steps, in pieces that are spread over all of them, and where each but the first
+    begins: one place in a large corpus says little about the others.  A single piece is from the
+    middle, since the beginning of a corpus is often of another kind."""
+    lengths = np.diff(np.linspace(0, size, count + 1).astype(int))
+    begins = np.linspace(0, len(steps) - lengths.max(), count + 2).astype(int)[1:-1]
+    pieces = [np.asarray(steps[a : a + n]) for a, n in zip(begins, lengths, strict=True)]
+    return np.concatenate(pieces), np.cumsum(lengths)[:-1].tolist()
 
 
 def _text(
@@ -243,8 +284,28 @@ def _text(
     *,
     states: bool = False,
     cell: tuple[int, int] | None = None,
+    read: int = 1,
+    joints: Sequence[int] = (),
 ) -> Text:
-    return Text(name, trace(runtime, steps, states=states, cell=cell), codec.traits(steps))
+    traced = trace(runtime, steps, states=states, cell=cell, read=read)
+    return Text(name, traced, codec.traits(steps), joints)
+
+
+def costly_parts(text: Text, parts: Parts) -> list[CostlyPart]:
+    """The parts that cost most, of those that lie in one piece."""
+    whole = [
+        index
+        for index, (begin, end) in enumerate(parts.spans)
+        if not any(begin <= joint < end for joint in text.joints)
+    ]
+    spans, texts = [parts.spans[k] for k in whole], [parts.texts[k] for k in whole]
+    return costly(text.trace.nats, Parts(parts.name, spans, texts))
+
+
+def kind_losses(text: Text, kinds: Kinds) -> list[KindLoss]:
+    """The loss of each kind among the steps that were predicted."""
+    read = text.trace.read
+    return by_kind(text.trace.nats[read:], replace(kinds, of=kinds.of[read:]))
 
 
 def affordable(checkpoint: Checkpoint) -> int:
@@ -274,7 +335,7 @@ def _sample(insight: Insight, runtime: Runtime, count: int, seed: int) -> Steps:
 def _look_at_states(insight: Insight, runtime: Runtime) -> None:
     """Units that follow something, and maps."""
     text, codec = insight.studied, insight.checkpoint.codec
-    if "cells" in insight.shown and len(text.trace.steps) >= ENOUGH:
+    if not {"cells", "verdict"}.isdisjoint(insight.shown) and len(text.trace.steps) >= ENOUGH:
         insight.cells = cells.find(text.trace, text.traits.numbers)
     if "map" in insight.shown:
         insight.units = maps.of_units(text.trace)
@@ -284,7 +345,7 @@ def _look_at_states(insight: Insight, runtime: Runtime) -> None:
 
 def _look_at_memory(insight: Insight, checkpoint: Checkpoint, runtime: Runtime) -> None:
     """The memory of a model on the first text."""
-    if {"memory", "saliency", "verdict", "gates"}.isdisjoint(insight.shown):
+    if {"cells", "gates", "memory", "saliency", "verdict"}.isdisjoint(insight.shown):
         return
     is_first = checkpoint is insight.checkpoint
     own = insight.studied.trace
@@ -306,11 +367,13 @@ def _look_at_memory(insight: Insight, checkpoint: Checkpoint, runtime: Runtime) 
 
 def _half_lives(runtime: Runtime, own: Trace) -> list[tuple[float, float]]:
     """For each layer, the median and longest time in which what a unit keeps is halved, in steps,
-    from the mean of the gate that keeps it."""
+    from the median of the gate that keeps it over time."""
     gate = runtime.layers[0].cell.numpy_step.keeps
     if not gate:
         return []
-    halves = np.log(0.5) / np.log(np.clip(own.gates[gate][0], 1e-6, 1 - 1e-6))
+    # The median: a unit that counts keeps everything, except where it begins anew.
+    usual = np.median(own.gates[gate], 0)
+    halves = np.log(0.5) / np.log(np.clip(usual, 1e-6, 1 - 1e-6))
     return [(float(np.median(layer)), float(layer.max())) for layer in halves]
 
 

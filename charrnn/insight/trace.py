@@ -17,7 +17,8 @@ LANE = 1024  # steps of a lane, at least
 LANES = 64  # at most
 WARM_UP = 256  # steps that a lane reads before its own
 ALTERNATIVES = 5  # likeliest steps that are kept
-CLOSED, OPEN = 0.1, 0.9  # as in Karpathy, Johnson and Fei-Fei 2015
+BLOCKS = 20
+GATES_EVERY = 16  # steps at which the gates of all units are kept
 LEAST_VARIANCE = 1e-10  # as in the head
 
 
@@ -27,14 +28,14 @@ class Trace:
 
     Attributes:
         steps: (N,) or (N, F).
-        nats: -log p of each, (N,); that of the first is 0: it is only read.
+        nats: -log p of each, (N,); 0 for those that are only read.
         likely: the likeliest steps at each place, best first, (N, K); of vectors none, (N, 0).
         likely_nats: their -log p, (N, K).
         states: after each step, the P parts of the state of L layers, (N, L, P, H); empty if they
             are not kept.
-        gates: of each gate by name, for each unit, its mean and the shares of the steps at which it
-            is nearly closed, below CLOSED, and nearly open, above OPEN, (3, L, H).
+        gates: of each gate by name, its values at some steps, K of them, (K, L, H).
         cell_gates: of the chosen unit, each gate by name at each step, (N,).
+        read: how many steps at the beginning are only read, not predicted.
     """
 
     steps: Steps
@@ -42,13 +43,27 @@ class Trace:
     likely: NDArray[np.int64]
     likely_nats: NDArray[np.float64]
     states: Array
-    gates: Mapping[str, NDArray[np.float64]]
+    gates: Mapping[str, Array]
     cell_gates: Mapping[str, Array]
+    read: int = 1
 
     @property
     def nats_per_step(self) -> float:
         """The mean loss of the steps that were predicted."""
-        return float(self.nats[1:].mean())
+        return float(self.nats[self.read :].mean())
+
+    @property
+    def error(self) -> float:
+        """The standard error of that mean, from the means of BLOCKS parts of the sequence."""
+        means = [
+            part.mean() for part in np.array_split(self.nats[self.read :], BLOCKS) if len(part)
+        ]
+        return float(np.std(means) / len(means) ** 0.5)
+
+    @property
+    def predicted(self) -> int:
+        """The number of steps that were predicted."""
+        return len(self.nats) - self.read
 
 
 def trace(
@@ -57,6 +72,7 @@ def trace(
     *,
     states: bool = False,
     cell: tuple[int, int] | None = None,
+    read: int = 1,
 ) -> Trace:
     """Read steps, (N,) or (N, F), N at least 2, in a few lanes side by side.
 
@@ -68,6 +84,7 @@ def trace(
         steps: what it reads.
         states: whether to keep the states.
         cell: layer and unit, whose gates are kept at each step.
+        read: how many steps at the beginning are not predicted, at least 1.
     """
     count = len(steps)
     lanes = max(1, min(LANES, count // LANE))
@@ -78,18 +95,18 @@ def trace(
     nats, likely, likely_nats = np.zeros(count), np.zeros((count, few), int), np.zeros((count, few))
     hidden, shape = runtime.layers[0].hidden, (len(stream.state), len(stream.state[0]))
     kept = np.zeros((count if states else 0, *shape, hidden), np.float32)
-    sums = {name: np.zeros((3, shape[0], hidden)) for name in stream.gates[0]}
-    cell_gates = {name: np.zeros(count if cell else 0, np.float32) for name in sums}
+    some: dict[str, list[Array]] = {name: [] for name in stream.gates[0]}
+    cell_gates = {name: np.zeros(count if cell else 0, np.float32) for name in some}
     for place in range(size):
         at = begins + place
         stream.step(steps[np.minimum(at, count - 1)])
-        for layer, gates in enumerate(stream.gates):
-            for name, values in gates.items():
-                means = values.mean(1), (values < CLOSED).mean(1), (values > OPEN).mean(1)
-                sums[name][:, layer] += means
         # Later lanes read first what belongs to the lane before them.
         own = np.arange(lanes) if place >= WARM_UP else np.arange(1)
         own = own[at[own] < count]
+        if place % GATES_EVERY == 0 and len(own):
+            for name, all_kept in some.items():
+                layers = [gates[name].T[own] for gates in stream.gates]
+                all_kept.append(np.stack(layers, 1))
         if states:
             for layer, parts in enumerate(stream.state):
                 for part, values in enumerate(parts):
@@ -111,8 +128,9 @@ def trace(
         order = np.take_along_axis(-logs, best, 1).argsort(1, kind="stable")
         likely[following] = np.take_along_axis(best, order, 1)
         likely_nats[following] = -np.take_along_axis(logs, likely[following], 1)
-    shares = {name: each / size for name, each in sums.items()}
-    return Trace(steps, nats, likely, likely_nats, kept, shares, cell_gates)
+    nats[:read] = 0
+    gates = {name: np.concatenate(values) for name, values in some.items()}
+    return Trace(steps, nats, likely, likely_nats, kept, gates, cell_gates, read)
 
 
 def fresh_nats(

@@ -12,8 +12,15 @@ import numpy as np
 
 from charrnn.data.stretches import Copies
 from charrnn.insight.learning import Learning
-from charrnn.insight.report import HELD_OUT, SAMPLED, Insight, Text, name_of
-from charrnn.insight.surprise import by_kind, costly
+from charrnn.insight.report import (
+    HELD_OUT,
+    SAMPLED,
+    Insight,
+    Text,
+    costly_parts,
+    kind_losses,
+    name_of,
+)
 from charrnn.insight.verdict import duration_of, verdict
 
 PARTS = "hc"  # names of the parts of a state
@@ -140,8 +147,9 @@ def _pictures(insight: Insight) -> list[dict[str, Any]]:
 def _about(text: Text) -> dict[str, Any]:
     return {
         "name": text.name,
-        "steps": len(text.trace.steps),
+        "steps": text.trace.predicted,
         "nats_per_step": text.trace.nats_per_step,
+        "error": text.trace.error,
     }
 
 
@@ -149,10 +157,10 @@ def _surprise(insight: Insight) -> dict[str, Any]:
     text, learnt = insight.text, insight.learnt
     groups = []
     for index, kinds in enumerate(text.traits.kinds):
-        rows = by_kind(text.trace.nats[1:], _after_first(kinds))
+        rows = kind_losses(text, kinds)
         known = {}
         if learnt is not None and index < len(learnt.traits.kinds):
-            own = by_kind(learnt.trace.nats[1:], _after_first(learnt.traits.kinds[index]))
+            own = kind_losses(learnt, learnt.traits.kinds[index])
             known = {row.kind: row.nats for row in own if row.share}
         groups.append(
             {
@@ -174,7 +182,7 @@ def _surprise(insight: Insight) -> dict[str, Any]:
         "nats_per_step": text.trace.nats_per_step,
         "groups": groups,
         "costly": [
-            {"name": parts.name, "rows": [vars(part) for part in costly(text.trace.nats, parts)]}
+            {"name": parts.name, "rows": [vars(part) for part in costly_parts(text, parts)]}
             for parts in text.traits.parts
         ],
     }
@@ -183,17 +191,10 @@ def _surprise(insight: Insight) -> dict[str, Any]:
         found["over_time"] = {
             "x_label": text.traits.time_unit,
             "y_label": f"nats per {insight.checkpoint.codec.unit}",
-            "x": time[1:MOST].tolist(),
-            "y": text.trace.nats[1:MOST].tolist(),
+            "x": time[text.trace.read : MOST].tolist(),
+            "y": text.trace.nats[text.trace.read : MOST].tolist(),
         }
     return found
-
-
-def _after_first(kinds: Any) -> Any:
-    """The kinds of the steps that were predicted."""
-    import dataclasses
-
-    return dataclasses.replace(kinds, of=kinds.of[1:])
 
 
 def _cells(insight: Insight) -> dict[str, Any]:
@@ -238,6 +239,7 @@ def _memory(insight: Insight) -> dict[str, Any]:
                     "error": each.memory.error.tolist(),
                     "full": each.memory.full,
                     "used": each.memory.used,
+                    "rest": each.memory.rest,
                     "used_as": duration_of(insight, each.memory.used).strip(" ()"),
                 }
             )

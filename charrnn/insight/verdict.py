@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from charrnn.insight.report import Insight
-from charrnn.insight.surprise import by_kind
+from charrnn.insight.report import Insight, kind_losses
 from charrnn.media.codec import first_of
 from charrnn.media.steps import Discrete
 
-LARGE_GAP, SMALL_GAP = 0.15, 0.03  # of the loss on held-out text
+LARGE_GAP, SMALL_GAP = 0.2, 0.03  # of the loss on held-out text
 MUCH_DROPOUT = 0.4
+LEAST_PREDICTED = 1_000  # steps that a verdict on the fit needs
 LEAST_SHARE = 0.01  # of the steps: rarer kinds are not named
 ROSE = 0.01  # nats above the best evaluation: the loss rose again
 STILL_FALLS = 0.02  # of the loss: what the last fifth of a run gains; annealing alone gains 0.01
@@ -45,15 +46,24 @@ def verdict(insight: Insight) -> list[Finding]:
 def _fit(insight: Insight) -> Iterator[Finding]:
     """Whether the model fits, overfits or underfits."""
     codec, model = insight.checkpoint.codec, insight.checkpoint.config.model
-    text, held = insight.text, insight.text.trace.nats_per_step
-    said = f"{held:.4f} nats per {codec.unit} on {len(text.trace.steps):,} of the {text.name}"
-    if insight.learnt is None:
+    text, learnt = insight.text.trace, insight.learnt
+    held = text.nats_per_step
+    said = f"{held:.4f} (± {text.error:.3f}) nats per {codec.unit} on {text.predicted:,} of the "
+    said += insight.text.name
+    if learnt is None:
         yield Finding("loss", said)
         return
-    gap = held - insight.learnt.trace.nats_per_step
+    gap = held - learnt.trace.nats_per_step
+    error = math.hypot(text.error, learnt.trace.error)
     said += f", {abs(gap):.4f} {'more' if gap > 0 else 'less'} than on what it has learnt"
     if not isinstance(codec.step, Discrete):
         yield Finding("loss", f"{said}; free runs matter more: see charrnn evaluate")
+        return
+    if min(text.predicted, learnt.trace.predicted) < LEAST_PREDICTED:
+        yield Finding("loss", f"{said}; that is too little to judge by")
+        return
+    if gap < -2 * error:
+        yield Finding("loss", f"{said}: the {insight.text.name} is the easier one")
         return
     advice = "more text"
     if model.dropout < MUCH_DROPOUT:
@@ -66,7 +76,7 @@ def _fit(insight: Insight) -> Iterator[Finding]:
             f"rose by {course.rose:.3f}",
             advice,
         )
-    elif gap > LARGE_GAP * held:
+    elif gap > max(LARGE_GAP * held, 2 * error):
         yield Finding("by heart", f"{said}: {gap / held:.0%} of the loss", advice)
     elif course is not None and course.fell > STILL_FALLS * held:
         yield Finding(
@@ -95,7 +105,7 @@ class _Course:
 def _course(insight: Insight) -> _Course | None:
     """None: the run has no validation losses."""
     curve = insight.learning and insight.learning.curve("val_nats_per_step")
-    if insight.learning is None or not curve:
+    if insight.learning is None or not curve or curve.updates[-1] <= 0:
         return None
     end, lowest = curve.updates[-1], min(curve.values)
     pairs = list(zip(curve.updates, curve.values, strict=True))
@@ -113,10 +123,13 @@ def _gap(insight: Insight) -> Iterator[Finding]:
         return
     rows = []
     own, other = insight.text, insight.learnt
-    for kinds, learnt in zip(own.traits.kinds[-1:], other.traits.kinds[-1:], strict=True):
-        pairs = zip(by_kind(own.trace.nats, kinds), by_kind(other.trace.nats, learnt), strict=True)
-        rows = [(held.nats - known.nats, held) for held, known in pairs]
-        rows = [row for row in rows if row[1].share > LEAST_SHARE]
+    for kinds in own.traits.kinds[-1:]:
+        # The kinds that a short text has may be others.
+        same = [each for each in other.traits.kinds if each.name == kinds.name]
+        known = {row.kind: row for each in same for row in kind_losses(other, each)}
+        for held in kind_losses(own, kinds):
+            if held.share > LEAST_SHARE and held.kind in known and known[held.kind].share:
+                rows.append((held.nats - known[held.kind].nats, held))
     if len(rows) < 2:
         return
     most = max(rows, key=lambda row: row[0] * row[1].share)
@@ -132,7 +145,7 @@ def _surprise(insight: Insight) -> Iterator[Finding]:
     """Which kind of step costs more than its share."""
     text, unit = insight.text, insight.checkpoint.codec.unit
     for kinds in text.traits.kinds[-1:]:
-        rows = [row for row in by_kind(text.trace.nats, kinds) if row.share > LEAST_SHARE]
+        rows = [row for row in kind_losses(text, kinds) if row.share > LEAST_SHARE]
         if len(rows) > 1:
             most = max(rows, key=lambda row: row.part - row.share)
             yield Finding(
@@ -150,9 +163,10 @@ def _memory(insight: Insight) -> Iterator[Finding]:
     length = config.data.seq_length
     more = duration_of(insight, own.used)
     where = "" if insight.studied is insight.text else f" (in the {insight.studied.name})"
+    worth = f"still worth {own.rest:.2g}" if own.rest else f"worth less than {own.least:g}"
     text = (
-        f"context beyond {own.used} {unit}s{more} is worth less than {own.least:g} nats per "
-        f"{unit}{where}; segments are {length} long"
+        f"context beyond {own.used} {unit}s{more} is {worth} nats per {unit}{where}; segments are "
+        f"{length} long"
     )
     advice = ""
     if own.used < 16 and config.model.cell == "rnn":
@@ -186,11 +200,14 @@ def _units(insight: Insight) -> Iterator[Finding]:
             f"the last two {insight.checkpoint.codec.unit}s say",
         )
         return
-    named = [f"{cell.follows} {abs(cell.score):.2f} ({cell.table:.2f})" for cell in found.found]
+    # Of several things that one unit follows, the one that it follows best.
+    best = {(cell.layer, cell.unit): cell for cell in reversed(found.found)}
+    order = sorted(best.values(), key=lambda cell: -cell.beyond)
+    named = [f"{cell.follows} {cell.beyond:.2f}" for cell in order]
     yield Finding(
         "units",
-        f"follow {first_of(named, NAMED)}; in brackets: what a table of the last two "
-        f"{insight.checkpoint.codec.unit}s scores",
+        f"follow {first_of(named, NAMED)}: correlations beyond what the last two "
+        f"{insight.checkpoint.codec.unit}s say",
     )
 
 

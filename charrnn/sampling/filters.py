@@ -50,8 +50,8 @@ def banned(logits: Logits, steps: Sequence[int] | NDArray[np.integer]) -> Logits
     lowered[np.asarray(steps, dtype=np.int64)] = -np.inf
     if np.isneginf(lowered).all():
         raise SamplingError(
-            "no step is left to draw: --no-repeat-ngram, --min-length, --allow and --forbid rule "
-            "out all of them"
+            "no step is left to draw: --no-copy, --no-repeat-ngram, --min-length, --allow and "
+            "--forbid rule out all of them"
         )
     return lowered
 

@@ -50,7 +50,7 @@ def test_a_unit_over_the_text(command: Command, run: Path) -> None:
     assert "forget" in outcome.stdout
     assert "cell state" in outcome.stdout
     values = json.loads(command("insight", run, "--cell", "2:3", "--json").stdout)
-    count = values["texts"][0]["steps"]
+    count = values["texts"][0]["steps"] + 1  # the first step is only read
     assert len(values["by_step"][0]["nats"]) == count
     assert {len(each) for each in values["cell"]["states"].values()} == {count}
     assert {len(each) for each in values["cell"]["gates"].values()} == {count}
@@ -74,6 +74,8 @@ def test_a_unit_over_the_text(command: Command, run: Path) -> None:
         (["--against", "nowhere"], "no such file or run"),
         (["-n", "1"], "--length"),
         (["missing.txt"], "missing.txt"),
+        (["-"], "0 characters that the model knows"),
+        (["--cell", "9" * 5000 + ":1"], "give LAYER:UNIT"),
     ],
 )
 def test_bad_arguments(command: Command, run: Path, arguments: list[str], problem: str) -> None:
@@ -83,11 +85,20 @@ def test_bad_arguments(command: Command, run: Path, arguments: list[str], proble
     assert outcome.stdout == ""
 
 
+def test_says_what_it_left_out(command: Command, run: Path) -> None:
+    outcome = command("insight", run, "-", "--show", "surprise", stdin="Ωe Ω\n" * 20)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "characters that are not in the vocabulary" in outcome.stderr
+    half_lives = command("insight", run, "--show", "cells")
+    assert "forgets half within" in half_lives.stdout
+
+
 def test_colours_only_on_a_terminal(child: Command, run: Path) -> None:
     forced = child("insight", run, "--show", "surprise", FORCE_COLOR="1")
     assert "\x1b[" in forced.stdout
     plain = child("insight", run, "--show", "surprise", FORCE_COLOR="1", NO_COLOR="1")
     assert "48;" not in plain.stdout
+    assert "likelier: " in plain.stdout  # figures, not a text without them
 
 
 def test_writes_a_page(command: Command, run: Path, tmp_path: Path) -> None:

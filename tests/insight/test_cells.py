@@ -114,3 +114,14 @@ def test_vectors_have_a_linear_table() -> None:
 def test_no_traits_no_cells(planted: tuple[CharCodec, Trace]) -> None:
     _, read = planted
     assert cells.find(read, []).sought == ()
+
+
+def test_a_trait_that_does_not_change_where_it_is_scored(
+    planted: tuple[CharCodec, Trace],
+) -> None:
+    codec, read = planted
+    [place, *_] = codec.traits(read.steps).numbers
+    half = len(read.steps) // 2
+    values = np.minimum(np.arange(len(read.steps)), half // 2).astype(float)
+    assert place.name == "place in the line"
+    assert not cells.find(read, [Trait("place in the sentence", values)]).found

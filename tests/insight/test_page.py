@@ -22,12 +22,11 @@ from charrnn.media.text.char import CharCodec
 from charrnn.sampling.filters import softmax
 from charrnn.sampling.runtime import Runtime, Stream
 from tests.conftest import TEXT, trained
-from tests.export import browser
+from tests.export import WAIT_S, Opened, browser
 
 pytestmark = pytest.mark.browser
 HOSTILE = "</script><img src=x onerror='window.pwned=1'>\u202e\u2066<b>&amp;\0\ud800"
 OWN_BYTES = 50_000  # of the page's own script, style and HTML
-WAIT_S = 20
 
 
 def report_of(text: str = "text") -> dict[str, Any]:
@@ -117,32 +116,8 @@ def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return checkpoints.read(path)
 
 
-class Opened:
-    """A page that was opened from a file, and what went wrong in it."""
-
-    def __init__(self, context: Any, path: Path) -> None:
-        self.problems: list[str] = []
-        self.page = context.new_page()
-        self.page.set_default_timeout(1000 * WAIT_S)
-        self.page.on("console", lambda message: self.problems.append(message.text))
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("request", self._requested)
-        self.page.add_init_script(
-            "addEventListener('securitypolicyviolation', (event) => console.log(event.blockedURI))"
-        )
-        self.page.goto(path.as_uri())
-
-    def _requested(self, request: Any) -> None:
-        if not request.url.startswith(("file:", "blob:", "data:")):
-            self.problems.append(request.url)
-
-    def wait(self, condition: str) -> None:
-        """Wait until an expression is true.  Playwright's own way is an eval in the page, which its
-        policy refuses."""
-        until = time.monotonic() + WAIT_S
-        while not self.page.evaluate(condition):
-            assert time.monotonic() < until, condition
-            self.page.wait_for_timeout(20)
+class Read(Opened):
+    """A page that was opened, and what its text looks like."""
 
     def wait_until_read(self) -> None:
         """Wait until every step is painted, and nothing is left to read."""
@@ -170,12 +145,12 @@ class Opened:
 class Opener:
     def __init__(self, chromium: Any, folder: Path) -> None:
         self._chromium, self._folder = chromium, folder
-        self.opened: list[Opened] = []
+        self.opened: list[Read] = []
 
-    def __call__(self, model: Checkpoint, data: dict[str, Any], **context: Any) -> Opened:
+    def __call__(self, model: Checkpoint, data: dict[str, Any], **context: Any) -> Read:
         path = self._folder / f"page{len(self.opened)}.html"
         path.write_text(page_of(model, data), encoding="utf-8")
-        self.opened.append(Opened(self._chromium.new_context(offline=True, **context), path))
+        self.opened.append(Read(self._chromium.new_context(offline=True, **context), path.as_uri()))
         return self.opened[-1]
 
 
@@ -202,7 +177,7 @@ def surprises(model: Checkpoint, steps: list[int]) -> tuple[np.ndarray, np.ndarr
 
 def test_its_size() -> None:
     own = list((Path(page_module.__file__).parent / "web").iterdir())
-    assert len(own) == 6
+    assert len(own) == 7
     assert sum(path.stat().st_size for path in own) < OWN_BYTES
 
 

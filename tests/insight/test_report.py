@@ -12,12 +12,13 @@ import charrnn
 from charrnn.errors import CorpusError, UsageError
 from charrnn.insight.learning import learning
 from charrnn.insight.maps import plane
-from charrnn.insight.report import SHOWN, Insight
+from charrnn.insight.report import SHOWN, Insight, Text
 from charrnn.insight.surprise import by_kind, costly
 from charrnn.insight.values import for_page, values
 from charrnn.insight.vectors import similarities
 from charrnn.insight.verdict import verdict
-from charrnn.media.traits import Kinds, Parts
+from charrnn.media.steps import Discrete
+from charrnn.media.traits import Kinds, Parts, Traits
 from charrnn.run import Run
 from tests.conftest import TEXT, trained
 
@@ -77,7 +78,7 @@ def test_advice_has_its_figure(found: Insight) -> None:
         if finding.advice:
             assert any(character.isdigit() for character in finding.text)
     titles = {finding.title for finding in verdict(found)}
-    assert titles & {"fits", "overfits", "underfits", "still learns"}
+    assert titles & {"fits", "overfits", "underfits", "still learns", "by heart", "loss"}
     assert {"memory", "units", "copies", "surprise"} <= titles
 
 
@@ -92,7 +93,7 @@ def test_only_what_is_asked_for(longer: Path) -> None:
         model.insight(show=["gates"], cell=(2, 0))
     with pytest.raises(UsageError, match="either files or a text"):
         model.insight("file.txt", text="text")
-    with pytest.raises(CorpusError, match="at least 2"):
+    with pytest.raises(CorpusError, match="0 characters that the model knows"):
         model.insight(text="")
     assert set(SHOWN) >= {"verdict", "surprise"}
 
@@ -183,3 +184,76 @@ def test_vectors_do_not_depend_on_their_neighbours(run: Path, tmp_path: Path) ->
     (tmp_path / "blank.txt").write_text("\n\n", encoding="utf-8")
     with pytest.raises(CorpusError, match="no lines to read"):
         model.embed(tmp_path / "blank.txt")
+
+
+def test_kinds_that_a_short_text_lacks_are_not_compared(longer: Path) -> None:
+    found = charrnn.load(longer).insight(show=["verdict"])
+    assert found.learnt is not None
+    [kinds, *_], [known, *_] = found.text.traits.kinds, found.learnt.traits.kinds
+    fewer = Kinds(known.name, known.labels[:2], np.minimum(known.of, 1))
+    learnt = Text("learnt part", found.learnt.trace, Traits(kinds=[fewer]))
+    learnt.trace.nats[:] *= 0.1
+    found.learnt, found.texts[0] = (
+        learnt,
+        Text("held-out part", found.text.trace, Traits(kinds=[kinds])),
+    )
+    [where] = [finding for finding in verdict(found) if finding.title == "where"]
+    assert all(label not in where.text for label in kinds.labels[2:])
+
+
+def test_metrics_by_anybody() -> None:
+    """What cannot be drawn is left out."""
+    key = "val_nats_per_step"
+    junk = [
+        {"step": True, key: 2.0, "sample": "x"},
+        {"step": 10**400, key: 2.0},
+        {"step": 1, key: 10**400},
+        {"step": 2, key: 1e308, "elapsed_s": float("inf")},
+        {"step": 3, key: 2.0, "sample": "half a pair: \ud800"},
+        {"step": 4, key: 1.0},
+    ]
+    found = learning(junk)
+    assert [list(curve.updates) for curve in found.curves] == [[3, 4]]
+    assert [sample.text for sample in found.samples] == ["half a pair: ?"]
+    assert found.seconds == 0
+
+
+def told(held: np.ndarray, learnt: np.ndarray, **curve: object) -> list[str]:
+    """The titles of a verdict on these losses."""
+    from types import SimpleNamespace
+
+    from charrnn.insight.learning import Curve, Learning
+    from charrnn.insight.report import HELD_OUT, LEARNT, Text
+    from charrnn.insight.trace import Trace
+    from charrnn.media.traits import Traits
+
+    def text(name: str, nats: np.ndarray) -> Text:
+        nothing = np.zeros((0, 0))
+        return Text(name, Trace(nats, nats, nothing, nothing, nothing, {}, {}), Traits())
+
+    step = SimpleNamespace(unit="character", step=Discrete(5))
+    config = SimpleNamespace(model=SimpleNamespace(dropout=0.2, hidden=64))
+    checkpoint = SimpleNamespace(codec=step, config=config)
+    insight = Insight(checkpoint, ["verdict"])  # type: ignore[arg-type]
+    insight.texts, insight.learnt = [text(HELD_OUT, held)], text(LEARNT, learnt)
+    if curve:
+        own = Curve("val_nats_per_step", "", "", "", False, **curve)  # type: ignore[arg-type]
+        insight.learning = Learning([own], [], 60.0)
+    return [finding.title for finding in verdict(insight)]
+
+
+def test_verdicts_on_the_fit() -> None:
+    random = np.random.default_rng(0)
+    losses = {mean: random.normal(mean, 0.5, 20_000) for mean in (1.0, 1.1, 1.5)}
+    updates = [100, 200, 300, 400, 500]
+    assert told(losses[1.1], losses[1.0]) == ["fits"]
+    assert told(losses[1.5], losses[1.0]) == ["by heart"]
+    assert told(losses[1.0], losses[1.0]) == ["underfits"]
+    assert told(losses[1.0], losses[1.5]) == ["loss"]  # the held-out part is easier
+    assert told(losses[1.5][:500], losses[1.0]) == ["loss"]  # too little to judge by
+    rises = [1.5, 1.2, 1.1, 1.2, 1.3]
+    assert told(losses[1.1], losses[1.0], updates=updates, values=rises) == ["overfits"]
+    falls = [1.5, 1.4, 1.3, 1.2, 1.1]
+    assert told(losses[1.1], losses[1.0], updates=updates, values=falls) == ["still learns"]
+    settles = [1.5, 1.2, 1.11, 1.105, 1.1]
+    assert told(losses[1.1], losses[1.0], updates=updates, values=settles) == ["fits"]

@@ -151,15 +151,6 @@ function learning({ curves = [], samples = [] } = {}) {
 
 // --- the page
 
-function workerOf(model, start) {
-  const engine = document.getElementById("engine").textContent;
-  const source = new Blob([engine, `\n(${reader})();`], { type: "text/javascript" });
-  const worker = new Worker(URL.createObjectURL(source));
-  worker.onerror = (event) => worker.onmessage({ data: { kind: "failed", why: event.message } });
-  worker.postMessage({ kind: "model", model, start });
-  return worker;
-}
-
 function main() {
   const [source, model, title, note, contents, place] = [
     "data",
@@ -175,8 +166,11 @@ function main() {
   title.replaceChildren(foreign(data.title));
   note.replaceChildren(foreign(data.note));
   let text = null;
-  if (codec && (data.passages?.length || new Codec(codec).canType)) {
-    text = textSection(data, report.cells?.found || [], workerOf(model.textContent, codec.start));
+  if (codec && (data.passages?.length || new StepCodec(codec).canType)) {
+    const engine = document.getElementById("engine").textContent;
+    const worker = workerOf(`${engine}\n(${reader})();`);
+    worker.postMessage({ kind: "model", model: model.textContent, start: codec.start });
+    text = textSection(data, report.cells?.found || [], worker);
   }
   const watch =
     text &&

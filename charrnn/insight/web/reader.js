@@ -1,8 +1,6 @@
 // The page of `charrnn insight`.  Strings of the report come from a corpus or from a stranger's
 // model: they get into the page only as text nodes and attributes that hold text.
 
-"use strict";
-
 // The worker.  It reads texts with the network (charrnn/export/engine.js, which stands before it)
 // and keeps the state after every step: the values of all units, and where reading can go on.
 function reader() {
@@ -113,11 +111,7 @@ function reader() {
 
   // -log p of a symbol, and the likeliest symbols with their probabilities.
   function prediction(logits, symbol) {
-    let most = -Infinity;
-    for (const value of logits) most = Math.max(most, value);
-    let sum = 0;
-    for (const value of logits) sum += Math.exp(value - most);
-    const log = most + Math.log(sum);
+    const log = logSum(logits);
     const best = [];
     for (let each = 0; each < logits.length; each++) {
       if (best.length === LIKELIEST && logits[each] <= logits[best.at(-1)]) continue;

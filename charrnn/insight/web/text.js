@@ -5,7 +5,7 @@ const MOST = 5000; // steps of a text
 // Gives the content of the section, and a function that colours the text by a unit.
 // found: units, as in the report; network: its sizes.
 function textSection({ codec: given, passages = [], unit, network }, found, worker) {
-  const codec = new Codec(given);
+  const codec = new StepCodec(given);
   const full = Math.ceil(1.3 * Math.log(codec.symbols.length + 1)); // nats of the full colour
   const texts = passages.map((each) => ({ ...each, steps: each.steps.slice(0, MOST) }));
   const own = { name: "Your own text", steps: [] };

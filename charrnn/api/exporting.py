@@ -1,0 +1,137 @@
+"""Writes a model in other formats."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charrnn import checkpoint as checkpoints
+from charrnn import hub
+from charrnn.errors import SamplingError, UsageError
+from charrnn.files import replaced
+
+if TYPE_CHECKING:
+    from charrnn.api.model import Model
+
+# The endings of files, and what they hold.
+FORMATS = {
+    ".html": "a web page that generates, offline",
+    ".onnx": "the network for ONNX runtimes",
+    ".npz": "all arrays, for NumPy",
+    ".safetensors": "a model file of this program, smaller with --weights",
+    ".md": "a page about the model",
+}
+WEIGHTS = ("fp32", "fp16", "int8")
+SAMPLE_STEPS = 600  # of the sample on a page about the model
+
+
+def export(
+    model: Model,
+    path: Path,
+    *,
+    weights: str | None = None,
+    title: str = "",
+    about: str = "",
+    seed: int = 0,
+) -> None:
+    """Write a model in the format of the file's ending, atomically.
+
+    Args:
+        model: the model.
+        path: the file to write.
+        weights: how matrices are stored, one of WEIGHTS: of a web page int8 or fp32; of a model
+            file any; None: int8 for a page, and as they are for a model file.
+        title: of a page.
+        about: what the model was trained on, and its licence: for a page.
+        seed: of the sample on a page about the model.
+
+    Raises:
+        UsageError: there is no such format, the format does not have this, or a package is missing.
+        CheckpointError: the model is damaged.
+        SamplingError: the file cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise UsageError(f"{path}: the ending says the format; there is {known}")
+    if weights is not None and weights not in WEIGHTS:
+        raise UsageError(f"--weights {weights}: there is {', '.join(WEIGHTS)}")
+    if weights is not None and suffix not in (".html", ".safetensors"):
+        raise UsageError(f"--weights has no effect on {suffix}: its weights are fp32")
+    if weights == "fp16" and suffix == ".html":
+        raise UsageError("--weights fp16: a page has int8 or fp32")
+    if (title or about) and suffix not in (".html", ".md"):
+        raise UsageError(f"--title and --about are for pages, not for {suffix}")
+    source = model.checkpoint
+    if suffix == ".safetensors":
+        _write_model(model, path, weights)
+        return
+    if suffix == ".npz":
+        import numpy as np
+
+        from charrnn.export.arrays import arrays
+
+        found = arrays(source)
+        with replaced(path, SamplingError) as stream:
+            np.savez(stream, **found)  # type: ignore[arg-type]
+        return
+    if suffix == ".onnx":
+        from charrnn.export.onnx import onnx_model
+
+        data = onnx_model(source).SerializeToString()
+    elif suffix == ".md":
+        data = _card(model, title, about, seed).encode()
+    else:
+        from charrnn.export.page import page
+
+        data = page(source, title=title, about=about, weights=weights or "int8").encode()
+    with replaced(path, SamplingError) as stream:
+        stream.write(data)
+
+
+def push(
+    model: Model,
+    name: str,
+    *,
+    private: bool,
+    title: str,
+    about: str,
+    licence: str,
+    seed: int,
+) -> str:
+    """As `Model.push`."""
+    with tempfile.TemporaryDirectory(prefix="charrnn-") as scratch:
+        folder = Path(scratch)
+        _write_model(model, folder / hub.MODEL_FILE, None)
+        text = _card(model, title, about, seed, licence)
+        (folder / "README.md").write_text(text, encoding="utf-8")
+        config = {"codec": model.codec.name, **model.config.to_dict()}
+        (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+        if model.codec.primes_are_text:
+            export(model, folder / "index.html", title=title, about=about)
+        else:
+            model.sample(seed=seed).save(folder / f"sample{model.codec.suffixes[0]}")
+        return hub.published(folder, name, private=private, message=f"charrnn push {name}")
+
+
+def _write_model(model: Model, path: Path, weights: str | None) -> None:
+    """Write a model file, without the state of training."""
+    source = model.checkpoint
+    if weights in (None, source.weights_as):
+        model.save(path)
+        return
+    checkpoints.compact(path, source, str(weights))
+
+
+def _card(model: Model, title: str, about: str, seed: int, licence: str = "") -> str:
+    """The page about a model, with a sample if it writes text."""
+    from charrnn.export.card import card
+
+    sample = ""
+    if not model.codec.suffixes:
+        sample = model.sample(SAMPLE_STEPS, seed=seed).text
+    return card(
+        model.checkpoint, title=title, about=about, sample=sample, seed=seed, licence=licence
+    )

@@ -61,7 +61,7 @@ def replaced(path: Path, kind: type[CharrnnError]) -> Iterator[BinaryIO]:
         kind: the error to raise if it cannot be written.
     """
     with cannot_write(path, kind):
-        path = path.resolve()
+        path = Path(os.path.realpath(path))  # which, unlike `resolve`, raises nothing for a loop
         if path.exists() and not path.is_file():
             with open(path, "wb") as stream:
                 yield stream

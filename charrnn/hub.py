@@ -17,7 +17,7 @@ from charrnn.errors import CharrnnError, CheckpointError, SamplingError, UsageEr
 
 SCHEME = "hf:/"  # of an address; a second slash may have been lost, as in a path
 MODEL_FILE = "model.safetensors"
-ADDRESS = re.compile(r"hf:/{1,2}([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+ADDRESS = re.compile(r"hf:/{1,2}([\w.-]+/[\w.-]+)(?:@(\w[\w.-]*(?:/\w[\w.-]*)*))?")
 FORM = "hf://USER/NAME, or with a revision hf://USER/NAME@REVISION"
 
 
@@ -41,6 +41,16 @@ def fetched(address: str) -> Path:
         return Path(hub.hf_hub_download(name, MODEL_FILE, revision=revision))
 
 
+def refuse_name(name: str) -> None:
+    """Raise unless this is the name of a repository.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if ADDRESS.fullmatch(f"{SCHEME}/{name}") is None or "@" in name:
+        raise UsageError(f"{name}: no name of a repository; write USER/NAME")
+
+
 def published(folder: Path, name: str, *, private: bool, message: str) -> str:
     """Upload a folder as the repository of a model, which is created if it is not there.
 
@@ -57,8 +67,7 @@ def published(folder: Path, name: str, *, private: bool, message: str) -> str:
         UsageError: the package huggingface_hub is missing, or it is no such name.
         SamplingError: it cannot be uploaded.
     """
-    if ADDRESS.fullmatch(f"hf://{name}") is None or "@" in name:
-        raise UsageError(f"{name}: no name of a repository; write USER/NAME")
+    refuse_name(name)
     with _told(f"hf://{name}", SamplingError) as hub:
         hub.create_repo(name, private=private, exist_ok=True)
         info = hub.upload_folder(folder_path=folder, repo_id=name, commit_message=message)
@@ -87,12 +96,21 @@ def _told(address: str, kind: type[CharrnnError]) -> Iterator[ModuleType]:
         reason = "no such repository, or it is private; log in with: hf auth login"
     except errors.RevisionNotFoundError:
         reason = "has no such revision"
-    except errors.LocalEntryNotFoundError:
-        reason = "is not in the cache, and the hub cannot be reached"
+    except errors.LocalEntryNotFoundError as error:
+        reason = "is not in the cache, and cannot be fetched"
+        if error.__cause__ is not None:
+            reason += f": {_in_short(error.__cause__)}"
     except errors.EntryNotFoundError:
         reason = f"has no {MODEL_FILE}, so it is no model of this program"
     except Exception as error:  # of the network and the server there are many
-        reason = " ".join(str(error).split())[:300]
+        reason = _in_short(error)
+        if getattr(getattr(error, "response", None), "status_code", None) == 401:
+            reason = "the hub does not know you; log in with: hf auth login"
     else:
         return
     raise kind(f"{address}: {reason}") from None
+
+
+def _in_short(error: BaseException) -> str:
+    """What an error of others says, on one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

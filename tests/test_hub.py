@@ -49,7 +49,8 @@ def test_published_and_fetched(reaching: Command, hub: Hub, run: Path, tmp_path:
     assert {"model.safetensors", "README.md", "config.json", "index.html"} <= files.keys()
     assert files["model.safetensors"] == (run / "best.safetensors").read_bytes()
     card = files["README.md"].decode()
-    assert "license: cc0-1.0" in card
+    assert 'license: "cc0-1.0"' in card
+    assert "    charrnn sample hf://user/herons\n" in card
     assert "# Herons" in card
     assert json.loads(files["config.json"])["codec"] == "char"
     sampled = ("-n", "60", "--seed", "1", "-q")
@@ -88,6 +89,7 @@ def test_what_cannot_be_fetched(reaching: Command, hub: Hub, run: Path) -> None:
         ("hf://user/bad", "not a charrnn model"),
         ("hf://user", "write hf://USER/NAME"),
         ("hf://user/name/more", "write hf://USER/NAME"),
+        ("hf://user/name@../more", "write hf://USER/NAME"),
     ):
         outcome = reaching("sample", address)
         assert outcome.returncode in (1, 2), address
@@ -97,5 +99,7 @@ def test_what_cannot_be_fetched(reaching: Command, hub: Hub, run: Path) -> None:
     assert "is not in the cache" in outcome.stderr
     outcome = reaching("push", run, "user/name", HF_TOKEN="hf_wrong")
     assert outcome.returncode == 1
-    assert outcome.stderr.startswith("charrnn: hf://user/name: ")
+    assert outcome.stderr == (
+        "charrnn: hf://user/name: the hub does not know you; log in with: hf auth login\n"
+    )
     assert reaching("push", run, "name").returncode == 2

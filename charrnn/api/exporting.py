@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from charrnn import checkpoint as checkpoints
 from charrnn import hub
 from charrnn.errors import SamplingError, UsageError
 from charrnn.files import replaced
+from charrnn.run import run_of
 
 if TYPE_CHECKING:
     from charrnn.api.model import Model
@@ -34,7 +36,7 @@ def export(
     weights: str | None = None,
     title: str = "",
     about: str = "",
-    seed: int = 0,
+    seed: int | None = None,
 ) -> None:
     """Write a model in the format of the file's ending, atomically.
 
@@ -45,7 +47,7 @@ def export(
             file any; None: int8 for a page, and as they are for a model file.
         title: of a page.
         about: what the model was trained on, and its licence: for a page.
-        seed: of the sample on a page about the model.
+        seed: of the sample on a page about the model; None: 0.
 
     Raises:
         UsageError: there is no such format, the format does not have this, or a package is missing.
@@ -64,7 +66,13 @@ def export(
         raise UsageError("--weights fp16: a page has int8 or fp32")
     if (title or about) and suffix not in (".html", ".md"):
         raise UsageError(f"--title and --about are for pages, not for {suffix}")
-    source = model.checkpoint
+    if seed is not None and (suffix != ".md" or model.codec.suffixes):
+        raise UsageError("--seed has no effect: it is of the sample of text in a .md")
+    source, title = model.checkpoint, title.strip()
+    run = run_of(source)
+    own = [source.path] if run is None else [run.best, run.last]
+    if os.path.realpath(path) in map(os.path.realpath, own):
+        raise UsageError(f"{path}: is the model itself, which would be lost; choose another --out")
     if suffix == ".safetensors":
         _write_model(model, path, weights)
         return
@@ -82,7 +90,7 @@ def export(
 
         data = onnx_model(source).SerializeToString()
     elif suffix == ".md":
-        data = _card(model, title, about, seed).encode()
+        data = _card(model, title, about, seed or 0).encode(errors="replace")
     else:
         from charrnn.export.page import page
 
@@ -102,11 +110,12 @@ def push(
     seed: int,
 ) -> str:
     """As `Model.push`."""
+    hub.refuse_name(name)
     with tempfile.TemporaryDirectory(prefix="charrnn-") as scratch:
         folder = Path(scratch)
         _write_model(model, folder / hub.MODEL_FILE, None)
-        text = _card(model, title, about, seed, licence)
-        (folder / "README.md").write_text(text, encoding="utf-8")
+        text = _card(model, title, about, seed, licence, f"{hub.SCHEME}/{name}")
+        (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
         config = {"codec": model.codec.name, **model.config.to_dict()}
         (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
         if model.codec.primes_are_text:
@@ -119,13 +128,18 @@ def push(
 def _write_model(model: Model, path: Path, weights: str | None) -> None:
     """Write a model file, without the state of training."""
     source = model.checkpoint
-    if weights in (None, source.weights_as):
+    if path.exists() and not path.is_file():
+        raise SamplingError(f"{path}: is there already, and is not a file")
+    path = Path(os.path.realpath(path))  # a link stays a link
+    if weights in (None, source.weights_as) and source.progress is None:
         model.save(path)
         return
-    checkpoints.compact(path, source, str(weights))
+    checkpoints.compact(path, source, weights or source.weights_as)
 
 
-def _card(model: Model, title: str, about: str, seed: int, licence: str = "") -> str:
+def _card(
+    model: Model, title: str, about: str, seed: int, licence: str = "", address: str = ""
+) -> str:
     """The page about a model, with a sample if it writes text."""
     from charrnn.export.card import card
 
@@ -133,5 +147,11 @@ def _card(model: Model, title: str, about: str, seed: int, licence: str = "") ->
     if not model.codec.suffixes:
         sample = model.sample(SAMPLE_STEPS, seed=seed).text
     return card(
-        model.checkpoint, title=title, about=about, sample=sample, seed=seed, licence=licence
+        model.checkpoint,
+        title=title,
+        about=about,
+        sample=sample,
+        seed=seed,
+        licence=licence,
+        address=address,
     )

@@ -637,7 +637,7 @@ class Model:
         weights: str | None = None,
         title: str = "",
         about: str = "",
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         """Write the model in the format of the file's ending: a web page (.html), ONNX (.onnx),
         arrays (.npz), a smaller model file (.safetensors) or a page about it (.md).
@@ -647,7 +647,7 @@ class Model:
             weights: how matrices are stored: "int8", "fp16" or "fp32".
             title: of a page.
             about: what the model was trained on, and its licence: for a page.
-            seed: of the sample on a page about the model.
+            seed: of the sample on a page about the model; None: 0.
 
         Raises:
             UsageError: there is no such format, or it does not suit the model.
@@ -746,6 +746,22 @@ class _Mixed(Model):
             UsageError: always.
         """
         raise UsageError("models that are mixed cannot be saved in one file; save each of them")
+
+    def export(self, path: AnyPath, **_: Any) -> None:
+        """As `save`.
+
+        Raises:
+            UsageError: always.
+        """
+        self.save(path)
+
+    def push(self, name: str, **_: Any) -> str:
+        """Models that are mixed are several files.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("models that are mixed cannot be published as one; push each of them")
 
 
 def _weight(value: Any) -> float:

@@ -54,7 +54,10 @@ def command(
             help="What the model was trained on, and its licence: for a page.", show_default=False
         ),
     ] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample in a .md.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of the sample in a .md. (default: 0)", show_default=False),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
 ) -> None:
     """Write a model in another format: charrnn export RUN -o page.html

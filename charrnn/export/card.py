@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 from charrnn.checkpoint import MODEL, Checkpoint
@@ -22,6 +27,7 @@ def card(
     sample: str = "",
     seed: int = 0,
     licence: str = "",
+    address: str = "",
 ) -> str:
     """The page.
 
@@ -32,6 +38,7 @@ def card(
         sample: text that it wrote; may be empty.
         seed: of the sample.
         licence: its short name on the Hugging Face Hub; empty: none is stated.
+        address: what `charrnn sample` finds it by; empty: its file.
     """
     config, codec = checkpoint.config, checkpoint.codec
     label = cell_of(config.model.cell).label
@@ -40,9 +47,9 @@ def card(
         "---",
         "library_name: charrnn",
         f"tags: [charrnn, {label.lower().replace(' ', '-')}, {medium}]",
-        *([f"license: {one_line(licence)}"] if licence else []),
+        *([f"license: {json.dumps(licence)}"] if licence else []),
         "---",
-        f"# {one_line(name)}",
+        f"# {_plain(one_line(name))}",
         "",
         f"A recurrent network ({label}) that learnt {medium} and generates more like it, made with "
         "charrnn.",
@@ -50,8 +57,9 @@ def card(
     if about:
         lines += ["", about]
     lines += ["", "| | |", "| --- | --- |"]
-    lines += [f"| {key} | {one_line(value)} |" for key, value in _figures(checkpoint)]
-    lines += ["", "## Use", "", f"    charrnn sample {checkpoint.path.name}"]
+    lines += [f"| {key} | {_plain(one_line(value))} |" for key, value in _figures(checkpoint)]
+    target = address or shlex.quote(checkpoint.path.name)
+    lines += ["", "## Use", "", f"    charrnn sample {target}"]
     if sample:
         lines += ["", f"## A sample (seed {seed})", "", *_block(sample)]
     lines += ["", "## Settings", ""]
@@ -59,7 +67,7 @@ def card(
         shown = ", ".join(
             f"{key} {_shown(value)}" for key, value in values.items() if value not in (None, "")
         )
-        lines.append(f"- {section}: {one_line(shown)}")
+        lines.append(f"- {section}: {shown}")
     lines += [
         "",
         "## Limits",
@@ -73,7 +81,7 @@ def card(
 
 def name_of(checkpoint: Checkpoint) -> str:
     """The name of the run that a model belongs to, or of its file."""
-    path = checkpoint.path.resolve()
+    path = Path(os.path.abspath(checkpoint.path))  # a link keeps its name
     return path.stem if run_of(checkpoint) is None else path.parent.name
 
 
@@ -113,7 +121,9 @@ def _time(checkpoint: Checkpoint) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ",".join(f"{each:g}" for each in value)
-    return repr(value) if isinstance(value, str) and not value.strip() else str(value)
+    if not isinstance(value, str):
+        return str(value)
+    return _plain(" ".join(value.split()) if value.strip() else repr(value))
 
 
 def _block(text: str) -> list[str]:
@@ -122,5 +132,10 @@ def _block(text: str) -> list[str]:
 
 
 def one_line(text: str) -> str:
-    """A text that fits in a cell of a table: without line ends and bars."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """A text without line ends."""
+    return " ".join(text.split())
+
+
+def _plain(text: str) -> str:
+    """A text in which Markdown finds nothing to do: with a backslash before its marks."""
+    return re.sub(r"[\\`*_\[\]<>#|~&$]", r"\\\g<0>", text)

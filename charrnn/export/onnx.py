@@ -1,7 +1,7 @@
 """A network as an ONNX model, written from the arrays of its file.
 
 The graph reads T steps of B sequences and the state before them, and gives T predictions and the
-state after them, for any T and B.
+state after them, for any T and B from 1 up.
 """
 
 from __future__ import annotations
@@ -156,8 +156,9 @@ class _Graph:
             return self.add("Gather", [self.constant("embedding.weight"), "steps"])
         if is_discrete:
             size = self._weights["layers.0.kernel.weight_ih_l0"].shape[1]
-            rows = self.constant("one-hot", np.eye(size, dtype=np.float32))
-            return self.add("Gather", [rows, "steps"])
+            depth = self.constant("vocabulary", np.array(size, np.int64))
+            values = self.constant("off-and-on", np.array([0, 1], np.float32))
+            return self.add("OneHot", ["steps", depth, values])
         if "input_norm.norm.weight" in self._weights:
             return self.norm("steps", "input_norm.norm")
         return "steps"

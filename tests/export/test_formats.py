@@ -13,7 +13,9 @@ import pytest
 import torch
 
 import charrnn
+from charrnn.api.exporting import FORMATS
 from charrnn.errors import UsageError
+from charrnn.export.card import card
 from charrnn.export.onnx import onnx_model
 from charrnn.media.steps import Continuous, Discrete, Step
 from charrnn.settings import CELLS
@@ -136,6 +138,16 @@ def test_smaller_files(command: Command, run: Path, tmp_path: Path, weights: str
     np.testing.assert_array_equal(whole.nats(text), small.nats(text))
 
 
+def test_the_model_itself_is_not_replaced(command: Command, tmp_path: Path, corpus: Path) -> None:
+    trained(corpus, tmp_path / "run", steps=2)
+    (tmp_path / "link.safetensors").symlink_to(tmp_path / "run" / "best.safetensors")
+    for out in ("run/best.safetensors", "run/last.safetensors", "link.safetensors"):
+        outcome = command("export", "run", "-o", out, "--weights", "int8")
+        assert outcome.returncode == 2
+        assert "is the model itself" in outcome.stderr
+    assert charrnn.load(tmp_path / "run").checkpoint.weights_as == "fp32"
+
+
 def test_a_page_about_a_model(command: Command, run: Path, tmp_path: Path) -> None:
     named = ("--title", "Herons | and rivers", "--about", "A tale, CC0.", "--seed", "3")
     outcome = command("export", run, "-o", "README.md", *named)
@@ -150,6 +162,56 @@ def test_a_page_about_a_model(command: Command, run: Path, tmp_path: Path) -> No
     assert f"    {first}" in page
 
 
+def test_nothing_in_a_page_about_a_model_is_markup(run: Path, tmp_path: Path) -> None:
+    model = charrnn.load(run)
+    model.export(tmp_path / "page.md", title="<b>*x*</b> [y](z)\n# \udcff")
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "# \\<b\\>\\*x\\*\\</b\\> \\[y\\](z) \\# ?\n" in page
+    licence = "no: [x"
+    text = card(model.checkpoint, licence=licence, address="hf://user/name")
+    [stated] = [line for line in text.splitlines() if line.startswith("license: ")]
+    assert json.loads(stated.removeprefix("license: ")) == licence  # JSON is YAML, too
+    assert "    charrnn sample hf://user/name\n" in text
+
+
+def test_a_model_file_without_the_state_of_training(run: Path, tmp_path: Path) -> None:
+    last = charrnn.load(run / "last.safetensors")
+    assert last.checkpoint.progress is not None
+    for weights in (None, "fp32"):
+        last.export(tmp_path / "model.safetensors", weights=weights)
+        found = charrnn.load(tmp_path / "model.safetensors").checkpoint
+        assert found.progress is None
+        assert {name.partition(".")[0] for name in found.shapes} <= {"model", "start", "codec"}
+        for name, array in last.checkpoint.weights().items():
+            np.testing.assert_array_equal(found.weights()[name], array)
+
+
+@pytest.mark.parametrize("name", ["x.md", "x.safetensors"])
+def test_links_stay_links(run: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("target")
+    charrnn.load(run).export(tmp_path / name)
+    assert (tmp_path / name).is_symlink()
+    assert (tmp_path / "target").stat().st_size
+
+
+def test_a_name_is_that_of_the_link(run: Path, tmp_path: Path) -> None:
+    """The cache of the hub has links to files named by their digest."""
+    (tmp_path / "herons.safetensors").symlink_to(run / "best.safetensors")
+    charrnn.load(tmp_path / "herons.safetensors").export(tmp_path / "page.md")
+    assert "\n# herons\n" in (tmp_path / "page.md").read_text(encoding="utf-8")
+
+
+def test_models_that_are_mixed(run: Path, tmp_path: Path) -> None:
+    charrnn.load(run).export(tmp_path / "other.safetensors", weights="int8")
+    mixed = charrnn.load(run).mixed({tmp_path / "other.safetensors": 0.5})
+    for suffix in FORMATS:
+        with pytest.raises(UsageError, match="models that are mixed"):
+            mixed.export(tmp_path / f"mixed{suffix}")
+    with pytest.raises(UsageError, match="models that are mixed"):
+        mixed.push("user/name")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -160,6 +222,7 @@ def test_a_page_about_a_model(command: Command, run: Path, tmp_path: Path) -> No
         (["-o", "model.html", "--weights", "fp16"], "a page has int8 or fp32"),
         (["-o", "model.onnx", "--title", "x"], "are for pages"),
         (["-o", "nowhere/model.npz"], "nowhere/model.npz"),
+        (["-o", "model.html", "--seed", "1"], "--seed has no effect"),
         ([], "--out"),
     ],
 )

@@ -394,11 +394,15 @@ def compact(path: Path, source: Checkpoint, weights_as: str) -> None:
         elif weights_as == "fp16":
             tensors[name] = array.astype(np.float16)
         else:
-            scale = np.abs(array).max(1) / np.float32(MOST_INT8)
-            scale[scale == 0] = 1
-            tensors[name] = np.rint(array / scale[:, np.newaxis]).astype(np.int8)
-            tensors[_scale_of(name)] = scale
+            tensors[name], tensors[_scale_of(name)] = quantized(array)
     save(path, config=source.config, codec=source.codec, training=source.training, tensors=tensors)
+
+
+def quantized(matrix: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """A matrix, (R, C), as int8, and the scale of each row, (R,)."""
+    scale = np.abs(matrix).max(1) / np.float32(MOST_INT8)
+    scale[scale == 0] = 1
+    return np.rint(matrix / scale[:, np.newaxis]).astype(np.int8), scale
 
 
 def _expanded(tensors: Tensors) -> Tensors:

@@ -51,6 +51,7 @@ class Model:
         self.checkpoint = checkpoint
         self.path, self.config, self.codec = checkpoint.path, checkpoint.config, checkpoint.codec
         self._runtime: Any = None
+        self._following: tuple[Any, Following] | None = None  # of the last call, and what it asked
 
     def __repr__(self) -> str:
         from charrnn.model.cells import cell_of
@@ -152,7 +153,7 @@ class Model:
             scored: whether to compute `nats_per_step`; without it sampling is faster.
             tune: measure which number of BLAS threads is fastest, and set it for the process.
             no_copy: never this many steps in a row that stand in the corpus; 0: they may.
-            corpus: the files of that corpus; None: that of the model's run.
+            corpus: the files of that corpus, which are read once; None: that of the model's run.
             settings: any setting of `charrnn sample --help` by name, e.g. `temperature=0.7`.
 
         Raises:
@@ -287,7 +288,10 @@ class Model:
         _refuse_outside("no_copy", length, 2, None)
         if not isinstance(self.codec.step, Discrete):
             raise UsageError(f"--no-copy: no two {self.codec.unit}s are equal; drop it")
-        return Following(self.corpus(files), length - 1)
+        paths = files if files is None or isinstance(files, str | os.PathLike) else tuple(files)
+        if self._following is None or self._following[0] != (length, paths):
+            self._following = (length, paths), Following(self.corpus(paths), length - 1)
+        return self._following[1]
 
     def mixed(self, others: Mapping[Any, float]) -> Model:
         """This model, mixed with others of the same vocabulary: a model whose samples are drawn

@@ -229,14 +229,13 @@ class Shown:
             return
         assert self._found.copies is not None
         for name, found in zip((SAMPLED, HELD_OUT), self._found.copies, strict=True):
-            if found is not None:
-                own = copied(self._found, name, found)
-                said = _cut(repr(own.text), COPY)
-                yield from self._hanging(name, f"{own.longest} {unit}s, {own.place}: {said}")
+            own = copied(self._found, name, found)
+            said = _cut(repr(own.text), COPY)
+            yield from self._hanging(name, f"{own.longest} {unit}s, {own.place}: {said}")
         rows = [[f"in such stretches of so many {unit}s", SAMPLED, HELD_OUT]]
         for row in copies["histogram"]:
-            held = "" if row["held_out"] is None else f"{row['held_out']:.0%}"
-            rows.append([f"{row['length']} or more", f"{row['sample']:.0%}", held])
+            shares = (f"{row[key]:.0%}" for key in ("sample", "held_out"))
+            rows.append([f"{row['length']} or more", *shares])
         yield from _table(rows)
 
     def _learning(self) -> Lines:

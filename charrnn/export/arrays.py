@@ -27,6 +27,10 @@ def arrays(checkpoint: Checkpoint) -> dict[str, NDArray[Any]]:
     for layer, parts in enumerate(starts or ()):
         found |= {f"{START}{layer}.{part}": array for part, array in enumerate(parts)}
     found |= {f"codec.{name}": array for name, array in checkpoint.codec.arrays.items()}
-    about = {"codec": checkpoint.codec.to_dict(), "config": checkpoint.config.to_dict()}
-    about |= {"training": checkpoint.training}
-    return found | {"charrnn": np.array(json.dumps(about))}
+    return found | {"charrnn": np.array(json.dumps(about(checkpoint)))}
+
+
+def about(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What must be known besides the tensors: the codec, the config and the summary of training."""
+    codec, config = checkpoint.codec.to_dict(), checkpoint.config.to_dict()
+    return {"codec": codec, "config": config, "training": checkpoint.training}

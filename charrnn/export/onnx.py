@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.errors import UsageError
+from charrnn.export.arrays import about
 from charrnn.media.steps import Discrete
 from charrnn.model.cells.numpy_step import EPSILON
 
@@ -111,11 +112,10 @@ def onnx_model(checkpoint: Checkpoint) -> ModelProto:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    about = {"codec": codec.to_dict(), "config": checkpoint.config.to_dict()}
-    about |= {"training": checkpoint.training}
+    metadata = about(checkpoint)
     if "head.variance" in weights:
-        about["deviation"] = np.sqrt(weights["head.variance"]).tolist()
-    helper.set_model_props(made, {"charrnn": json.dumps(about)})
+        metadata["deviation"] = np.sqrt(weights["head.variance"]).tolist()
+    helper.set_model_props(made, {"charrnn": json.dumps(metadata)})
     checker.check_model(made)
     return made
 

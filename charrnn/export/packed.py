@@ -16,10 +16,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.checkpoint import MOST_INT8, START, Checkpoint
+from charrnn.checkpoint import START, Checkpoint, quantized
 from charrnn.model.shapes import COUNTER
 
 FIELDS = (
@@ -78,7 +77,5 @@ def _fp32(array: NDArray[Any]) -> bytes:
 
 def _int8(array: NDArray[Any]) -> bytes:
     """The scales of the rows of a matrix, and its numbers divided by them."""
-    scale = np.abs(array).max(1) / np.float32(MOST_INT8)
-    scale[scale == 0] = 1
-    numbers = np.rint(array / scale[:, np.newaxis]).astype(np.int8)
+    numbers, scale = quantized(array)
     return _fp32(scale) + bytes(numbers)

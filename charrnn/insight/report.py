@@ -17,6 +17,7 @@ from charrnn.data import corpus as corpora
 from charrnn.data import stretches
 from charrnn.data.stretches import Copies
 from charrnn.errors import CorpusError, UsageError
+from charrnn.export import card
 from charrnn.insight import cells, maps, memory
 from charrnn.insight.cells import Cells
 from charrnn.insight.learning import Learning, learning
@@ -74,7 +75,6 @@ class Remembers:
 
     Attributes:
         name: of the model.
-        nats: its loss on the text.
         memory: its loss against the length of context; None: the text is too short.
         gradients: against the lag; None: the head has no loss to differentiate.
         half_lives: for each layer the steps after which half of what a unit keeps is left: the
@@ -82,7 +82,6 @@ class Remembers:
     """
 
     name: str
-    nats: float
     memory: Memory | None
     gradients: Gradients | None
     half_lives: Sequence[tuple[float, float]]
@@ -100,7 +99,7 @@ class Insight:
         learnt: text that it was trained on.
         memories: of the model, and of the one it is compared with.
         cells: units that follow something.
-        copies: of the sample; and of the held-out text, if there is any.
+        copies: of the sample, and of as much held-out text.
         saliency: of the last step of the first text, for each step before it, (N - 1,).
         symbols: a map of the symbols: their indices, and the points.
         units: a map of the units.
@@ -115,7 +114,7 @@ class Insight:
     learnt: Text | None = None
     memories: list[Remembers] = field(default_factory=list)
     cells: Cells | None = None
-    copies: tuple[Copies, Copies | None] | None = None
+    copies: tuple[Copies, Copies] | None = None
     saliency: NDArray[np.float64] | None = None
     symbols: tuple[NDArray[np.int64], maps.Map] | None = None
     units: maps.Map | None = None
@@ -179,14 +178,15 @@ def look(
     _refuse_much(checkpoint, length)
     # Several BLAS threads wait for each other on a busy machine.
     with threadpool_limits(1, user_api="blas"), np.errstate(all="ignore"):
-        _read(insight, runtime, given, read, length, seed)
+        corpus = None if given is not None else _corpus(checkpoint)
+        _read(insight, runtime, given, corpus, read, length, seed)
         _look_at_states(insight, runtime)
         _look_at_memory(insight, checkpoint, runtime)
         if against is not None:
             other, its_runtime = against
             _look_at_memory(insight, other, its_runtime)
-        if not {"copies", "verdict"}.isdisjoint(shown):
-            _look_for_copies(insight)
+        if corpus is not None and not {"copies", "verdict"}.isdisjoint(shown):
+            _look_for_copies(insight, corpus)
     if "learning" in shown or "verdict" in shown:
         run = run_of(checkpoint)
         lines = [] if run is None else run.read_metrics()
@@ -213,6 +213,7 @@ def _read(
     insight: Insight,
     runtime: Runtime,
     given: Steps | None,
+    corpus: Steps | None,
     read: int,
     length: int | None,
     seed: int,
@@ -220,7 +221,6 @@ def _read(
     """Read the texts."""
     checkpoint, codec = insight.checkpoint, insight.checkpoint.codec
     most = affordable(checkpoint) if length is None else length
-    corpus = None if given is not None else _corpus(checkpoint)
     joints: Sequence[int] = ()
     wants = not {"cells", "map", "verdict"}.isdisjoint(insight.shown)
     needs_states = wants or insight.cell is not None
@@ -361,7 +361,7 @@ def _look_at_memory(insight: Insight, checkpoint: Checkpoint, runtime: Runtime) 
         if "saliency" in insight.shown and is_first:
             insight.saliency = memory.saliency(network, insight.text.trace.steps[-SALIENT - 1 :])
     insight.memories.append(
-        Remembers(name_of(checkpoint), own.nats_per_step, found, slopes, _half_lives(runtime, own))
+        Remembers(name_of(checkpoint), found, slopes, _half_lives(runtime, own))
     )
 
 
@@ -380,9 +380,8 @@ def _half_lives(runtime: Runtime, own: Trace) -> list[tuple[float, float]]:
 def name_of(checkpoint: Checkpoint) -> str:
     """The cell and size of a model, and the name of its run or file."""
     model = checkpoint.config.model
-    folder = checkpoint.path.resolve().parent.name
-    own = checkpoint.path.stem if run_of(checkpoint) is None else folder
-    return f"{cell_of(model.cell).label} {model.layers}x{model.hidden}, {own}"
+    shape = f"{cell_of(model.cell).label} {model.layers}x{model.hidden}"
+    return f"{shape}, {card.name_of(checkpoint)}"
 
 
 def _translated(insight: Insight, other: Checkpoint, steps: Steps) -> Steps:
@@ -414,20 +413,14 @@ def _translated(insight: Insight, other: Checkpoint, steps: Steps) -> Steps:
     return found[found >= 0]
 
 
-def _look_for_copies(insight: Insight) -> None:
+def _look_for_copies(insight: Insight, corpus: Steps) -> None:
     """The longest stretches that sample and held-out text share with the corpus."""
     checkpoint = insight.checkpoint
-    corpus = _corpus(checkpoint)
-    if corpus is None or not isinstance(checkpoint.codec.step, Discrete):
+    if not isinstance(checkpoint.codec.step, Discrete):
         return
     named = {text.name: text.trace.steps for text in insight.texts}
-    if SAMPLED not in named:
-        return
     train, _ = corpora.split(corpus, checkpoint.config.data.val_fraction)
     train = train[:COMPARED]
-    sample, held = named[SAMPLED], named.get(HELD_OUT)
-    held = None if held is None else held[: len(sample)]
-    insight.copies = (
-        stretches.copies(sample, train),
-        None if held is None else stretches.copies(held, train),
-    )
+    sample = named[SAMPLED]
+    held = named[HELD_OUT][: len(sample)]
+    insight.copies = stretches.copies(sample, train), stretches.copies(held, train)

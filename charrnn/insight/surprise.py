@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,9 +74,3 @@ def costly(nats: NDArray[np.float64], parts: Parts) -> list[CostlyPart]:
         losses[text].append(float(sums[end] - sums[begin]))
     found = [CostlyPart(text, len(each), float(np.mean(each))) for text, each in losses.items()]
     return sorted(found, key=lambda part: -part.nats)[:COSTLY]
-
-
-def dearest(nats: NDArray[np.float64], count: int) -> Sequence[int]:
-    """The steps with the highest loss, best first."""
-    found: list[int] = np.argsort(-nats, kind="stable")[:count].tolist()
-    return found

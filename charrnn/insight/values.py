@@ -320,17 +320,15 @@ def copied(insight: Insight, name: str, own: Copies) -> Copied:
 def _copies(insight: Insight) -> dict[str, Any]:
     assert insight.copies is not None
     sample, held = insight.copies
-    found: dict[str, Any] = {}
-    for key, name, own in (("sample", SAMPLED, sample), ("held_out", HELD_OUT, held)):
-        if own is not None:
-            found[key] = vars(copied(insight, name, own))
-    lengths = sorted(set(sample.shares) | set(held.shares if held else ()))
-    found["histogram"] = [
-        {
-            "length": length,
-            "sample": sample.shares.get(length, 0.0),
-            "held_out": None if held is None else held.shares.get(length, 0.0),
-        }
-        for length in lengths
-    ]
-    return found
+    return {
+        "sample": vars(copied(insight, SAMPLED, sample)),
+        "held_out": vars(copied(insight, HELD_OUT, held)),
+        "histogram": [
+            {
+                "length": length,
+                "sample": sample.shares.get(length, 0.0),
+                "held_out": held.shares.get(length, 0.0),
+            }
+            for length in sorted(sample.shares.keys() | held.shares.keys())
+        ],
+    }

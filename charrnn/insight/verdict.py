@@ -216,10 +216,9 @@ def _copies(insight: Insight) -> Iterator[Finding]:
     if insight.copies is None:
         return
     unit, (sample, held) = insight.checkpoint.codec.unit, insight.copies
-    text = f"the longest stretch of the sample that stands in the corpus: {sample.length} {unit}s"
-    if held is None:
-        yield Finding("copies", text)
-        return
-    text += f"; of as much of the held-out part: {held.length}"
+    text = (
+        f"the longest stretch of the sample that stands in the corpus: {sample.length} {unit}s; of "
+        f"as much of the held-out part: {held.length}"
+    )
     is_long = sample.length > max(LEAST_COPY, COPIED * held.length)
     yield Finding("copies", text, f"sample --no-copy {held.length + 1}" if is_long else "")

@@ -162,7 +162,7 @@ class LayerStream:
         h[:] = 0
         step = layer.cell.numpy_step(self._recurrent, h, layer.parameters)
         self._advance = step.advance
-        self.gates = step.gates
+        self.step_of_cell = step
         self.state = (self._recurrent, h, *step.state)  # all that the next step depends on
 
     def restore(self, parts: Sequence[Array]) -> None:

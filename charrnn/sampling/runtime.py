@@ -204,7 +204,7 @@ class Stream:
     def gates(self) -> list[Mapping[str, Array]]:
         """For each layer its gates in the last step by name, (H,) or (H, S), which `step`
         overwrites."""
-        return [layer.gates for layer in self._layers]
+        return [layer.step_of_cell.gates for layer in self._layers]
 
     def restore(self, state: Sequence[Sequence[Array]]) -> None:
         """Continue from a state: for each layer its parts, (H,) or (H, S)."""

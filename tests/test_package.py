@@ -64,8 +64,9 @@ def test_the_wheel_carries_what_it_needs(built: Path) -> None:
     for folder in ("configs", "corpora"):
         for path in (ROOT / folder).iterdir():
             assert f"charrnn/{folder}/{path.name}" in names
-    for path in (ROOT / "charrnn").rglob("*.py"):
-        assert path.relative_to(ROOT).as_posix() in names
+    for path in (ROOT / "charrnn").rglob("*.*"):
+        if path.suffix in (".py", ".js", ".css", ".html", ".wasm"):
+            assert path.relative_to(ROOT).as_posix() in names
     assert "charrnn/py.typed" in names
     models = {name for name in names if name.endswith(".safetensors")}
     assert models == {f"charrnn/checkpoints/{path.name}" for path in general_models().values()}

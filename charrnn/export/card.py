@@ -7,6 +7,7 @@ import math
 import os
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def card(
     seed: int = 0,
     licence: str = "",
     address: str = "",
+    files: Mapping[str, str] | None = None,
 ) -> str:
     """The page.
 
@@ -39,6 +41,7 @@ def card(
         seed: of the sample.
         licence: its short name on the Hugging Face Hub; empty: none is stated.
         address: what `charrnn sample` finds it by; empty: its file.
+        files: names of files beside it, and what they are.
     """
     config, codec = checkpoint.config, checkpoint.codec
     label = cell_of(config.model.cell).label
@@ -60,6 +63,8 @@ def card(
     lines += [f"| {key} | {_plain(one_line(value))} |" for key, value in _figures(checkpoint)]
     target = address or shlex.quote(checkpoint.path.name)
     lines += ["", "## Use", "", f"    charrnn sample {target}"]
+    if files:
+        lines += ["", *(f"- [{name}]({name}): {what}" for name, what in files.items())]
     if sample:
         lines += ["", f"## A sample (seed {seed})", "", *_block(sample)]
     lines += ["", "## Settings", ""]

@@ -10,6 +10,7 @@
 "use strict";
 
 const EPSILON = 1e-5; // is added to every variance, as in PyTorch
+const KERNEL = "{{kernel}}"; // kernel.wasm in base64
 
 // What must be known of each cell: its number of gates, whether it has a cell state, and its step.
 // A step gets the two parts of the gates, x from the input and r from the state, (G*H,), each with
@@ -24,10 +25,7 @@ const CELLS = {
 class Network {
   // From base64 of gzip, as a promise.
   static async load(text) {
-    const zipped = Uint8Array.fromBase64
-      ? Uint8Array.fromBase64(text)
-      : Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-    const unzipped = new Blob([zipped]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const unzipped = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
     return Network.from(new Uint8Array(await new Response(unzipped).arrayBuffer()));
   }
 
@@ -41,26 +39,28 @@ class Network {
       at += 4 * count;
       return new Float32Array(bytes.slice(at - 4 * count, at).buffer);
     };
+    const memory = new Memory(config.tensors.map(([, shape]) => shape));
     for (const [name, shape, storedAs] of config.tensors) {
-      const count = shape.reduce((product, size) => product * size, 1);
+      const tensor = memory.take(sizeOf(shape));
+      tensors[name] = tensor;
       if (storedAs === "fp32") {
-        tensors[name] = take(count);
+        tensor.set(take(tensor.length));
         continue;
       }
       const scales = take(shape[0]);
-      const numbers = new Int8Array(bytes.buffer, bytes.byteOffset + at, count);
-      at += count;
-      tensors[name] = Float32Array.from(numbers);
-      tensors[name].forEach((number, place, all) => {
-        all[place] = number * scales[Math.floor(place / shape[1])];
-      });
+      const numbers = new Int8Array(bytes.buffer, bytes.byteOffset + at, tensor.length);
+      at += tensor.length;
+      for (let k = 0; k < tensor.length; k++) {
+        tensor[k] = numbers[k] * scales[Math.floor(k / shape[1])];
+      }
     }
-    return new Network(config, tensors);
+    return new Network(config, tensors, memory);
   }
 
-  constructor(config, tensors) {
+  constructor(config, tensors, memory) {
     const { hidden, size } = config;
     this.config = config;
+    this.memory = memory;
     this.size = size; // V, or F
     this.isDiscrete = config.head === "categorical";
     this.starts = config.starts; // how many states there are in which samples may begin
@@ -146,11 +146,11 @@ class Network {
     }
     let read = this.joined;
     if (dense) {
-      multiply(this.tensors["dense.weight"], read, this.dense);
+      this.memory.multiply(this.tensors["dense.weight"], read, this.dense);
       add(this.dense, this.tensors["dense.bias"]);
       read = this.dense.map((value) => Math.max(value, 0));
     }
-    multiply(this.tensors["head.linear.weight"], read, this.scores);
+    this.memory.multiply(this.tensors["head.linear.weight"], read, this.scores);
     add(this.scores, this.tensors["head.linear.bias"]);
     return this.scores;
   }
@@ -165,7 +165,7 @@ class Network {
   // One part of the gates, (G*H,): weight times values, with layer norm if there is one (0: the
   // gain of the input part, 1: of the recurrent part), and its bias.
   gates(layer, which, weight, values, bias, out) {
-    multiply(weight, values, out);
+    this.memory.multiply(weight, values, out);
     this.finish(layer, which, bias, out);
   }
 
@@ -196,7 +196,7 @@ class Network {
       for (const each of symbols) {
         for (let k = 0; k < width; k++) vector[k] += table[each * width + k] / symbols.length;
       }
-      multiply(layer.inputWeight, vector, out);
+      this.memory.multiply(layer.inputWeight, vector, out);
     } else {
       for (const each of symbols) {
         for (let k = 0; k < out.length; k++) {
@@ -208,6 +208,57 @@ class Network {
     this.rows[kept] = out;
     return out;
   }
+}
+
+// The memory in which tensors are, where the kernel can read them, if the browser runs it.
+class Memory {
+  constructor(shapes) {
+    const most = shapes.reduce((size, shape) => Math.max(size, ...shape), 0); // of a vector
+    const numbers = shapes.reduce((total, shape) => total + sizeOf(shape), 2 * most);
+    this.used = 0; // bytes
+    try {
+      const memory = new WebAssembly.Memory({ initial: Math.ceil((4 * numbers) / 65536) });
+      const module = new WebAssembly.Module(bytesOf(KERNEL));
+      this.kernel = new WebAssembly.Instance(module, { page: { memory } }).exports.multiply;
+      this.buffer = memory.buffer;
+    } catch {
+      this.buffer = new ArrayBuffer(4 * numbers);
+    }
+    this.x = this.take(most);
+    this.out = this.take(most);
+  }
+
+  // Room for so many numbers.
+  take(count) {
+    this.used += 4 * count;
+    return new Float32Array(this.buffer, this.used - 4 * count, count);
+  }
+
+  // out = weight times x, for a matrix (R, C) in this memory, x (C,), out (R,).
+  multiply(weight, x, out) {
+    const [rows, width] = [out.length, x.length];
+    if (this.kernel) {
+      this.x.set(x);
+      this.kernel(weight.byteOffset, this.x.byteOffset, this.out.byteOffset, rows, width);
+      out.set(this.out.subarray(0, rows));
+      return;
+    }
+    for (let row = 0; row < rows; row++) {
+      let sum = 0;
+      for (let k = 0; k < width; k++) sum += weight[row * width + k] * x[k];
+      out[row] = sum;
+    }
+  }
+}
+
+// Bytes from base64.
+function bytesOf(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}
+
+function sizeOf(shape) {
+  return shape.reduce((product, size) => product * size, 1);
 }
 
 // Gates i, f, g, o; without peepholes, their weights are 0.
@@ -248,40 +299,6 @@ function rnn(x, r, h) {
 
 function sigmoid(x) {
   return 1 / (1 + Math.exp(-x));
-}
-
-// out = weight times x, for a matrix (R, C), x (C,), out (R,).  Four rows at a time: each number of
-// x is read once for the four, which takes two thirds of the time.
-function multiply(weight, x, out) {
-  const rows = out.length;
-  const width = x.length;
-  let row = 0;
-  for (; row + 4 <= rows; row += 4) {
-    const a = row * width;
-    const b = a + width;
-    const c = b + width;
-    const d = c + width;
-    let toA = 0;
-    let toB = 0;
-    let toC = 0;
-    let toD = 0;
-    for (let k = 0; k < width; k++) {
-      const value = x[k];
-      toA += weight[a + k] * value;
-      toB += weight[b + k] * value;
-      toC += weight[c + k] * value;
-      toD += weight[d + k] * value;
-    }
-    out[row] = toA;
-    out[row + 1] = toB;
-    out[row + 2] = toC;
-    out[row + 3] = toD;
-  }
-  for (; row < rows; row++) {
-    let sum = 0;
-    for (let k = 0; k < width; k++) sum += weight[row * width + k] * x[k];
-    out[row] = sum;
-  }
 }
 
 function add(values, others) {

@@ -42,11 +42,11 @@ def data(value: Any) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """The page may run this style and this script, start a worker from a part of itself, and show
-    pictures that it contains; nothing else."""
+    """The page may run this style and this script, start a worker from a part of itself, compile
+    WebAssembly, and show pictures that it contains; nothing else."""
     allowed = {
         "default-src": "'none'",
-        "script-src": _hash(script),
+        "script-src": f"{_hash(script)} 'wasm-unsafe-eval'",
         "style-src": _hash(style),
         "img-src": "data:",
         "worker-src": "blob:",

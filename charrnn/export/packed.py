@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 from charrnn.checkpoint import START, Checkpoint, quantized
 from charrnn.model.shapes import COUNTER
 
+KERNEL = Path(__file__).with_name("kernel.wasm")  # made from kernel.wat, see CONTRIBUTING.md
+CODEC = "codec."  # the names of a codec's arrays begin with it
 FIELDS = (
     *("cell", "hidden", "layers", "embedding", "head", "skip", "dense"),
     *("input_norm", "norm", "cell_norm"),
@@ -28,8 +31,10 @@ FIELDS = (
 
 
 def engine() -> str:
-    """The source of the network in JavaScript."""
-    return Path(__file__).with_name("engine.js").read_text(encoding="utf-8")
+    """The source of the network in JavaScript, with its kernel in WebAssembly."""
+    kernel = base64.b64encode(KERNEL.read_bytes()).decode("ascii")
+    source = Path(__file__).with_name("engine.js").read_text(encoding="utf-8")
+    return source.replace("{{kernel}}", kernel)
 
 
 def codec() -> str:
@@ -37,12 +42,17 @@ def codec() -> str:
     return Path(__file__).with_name("codec.js").read_text(encoding="utf-8")
 
 
-def packed(checkpoint: Checkpoint, weights: str = "int8") -> str:
+def packed(
+    checkpoint: Checkpoint,
+    weights: str = "int8",
+    arrays: Mapping[str, NDArray[Any]] | None = None,
+) -> str:
     """The network of a model file as one string.
 
     Args:
         checkpoint: the model.
         weights: how matrices are stored: "int8", with a scale for each row, or "fp32".
+        arrays: others, of one or two dimensions, that become tensors whose names begin with CODEC.
 
     Raises:
         CheckpointError: as in `Checkpoint.tensors`.
@@ -52,6 +62,7 @@ def packed(checkpoint: Checkpoint, weights: str = "int8") -> str:
     for layer, parts in enumerate(starts or ()):
         tensors |= {f"{START}{layer}.{part}": array for part, array in enumerate(parts)}
     tensors = {n: array for n, array in tensors.items() if not n.endswith(COUNTER)}
+    tensors |= {CODEC + name: array for name, array in (arrays or {}).items()}
     named: list[tuple[str, tuple[int, ...], str]] = []
     data: list[bytes] = []
     for name, array in tensors.items():
@@ -66,9 +77,9 @@ def packed(checkpoint: Checkpoint, weights: str = "int8") -> str:
 
 
 def _is_large(name: str) -> bool:
-    """Whether a tensor of two dimensions is a weight matrix or a table of states, rather than a
-    few rows that every unit depends on, such as gains."""
-    return name.startswith(START) or name.rpartition(".")[2].startswith("weight")
+    """Whether a tensor of two dimensions is a weight matrix or a table, rather than a few rows that
+    every unit depends on, such as gains."""
+    return name.startswith((START, CODEC)) or name.rpartition(".")[2].startswith("weight")
 
 
 def _fp32(array: NDArray[Any]) -> bytes:

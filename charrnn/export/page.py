@@ -1,25 +1,20 @@
-"""The page of `charrnn export`: one HTML file with which anybody can write with a model of text."""
+"""The page of `charrnn export`: one HTML file with which anybody can generate with a model."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.errors import UsageError
 from charrnn.export import html
 from charrnn.export.card import name_of
 from charrnn.export.packed import codec, engine, packed
 from charrnn.model.cells import cell_of
+from charrnn.model.shapes import is_learnt
 from charrnn.settings import SamplingConfig
 
 WEB = Path(__file__).resolve().parent / "web"
-CHARACTERS = 500  # written at a time, until another length is given
-WORDS = 150  # the same for long steps
 SHOWN = ("temperature", "top_p")  # settings that have fields in the page
 
 
@@ -27,72 +22,54 @@ def page(checkpoint: Checkpoint, *, title: str = "", about: str = "", weights: s
     """The page as HTML.
 
     Args:
-        checkpoint: a model of text.
+        checkpoint: the model.
         title: the heading; empty: the name of the model's run or file.
         about: a line about the model, e.g. what it has learnt from, and the licence.
         weights: how its matrices are stored: "int8", or "fp32", with which a seed gives the same
             text as `charrnn sample`.
 
     Raises:
-        UsageError: it is no model of text.
+        UsageError: there are no pages for models of this kind.
         CheckpointError: as in `Checkpoint.tensors`.
     """
-    own = checkpoint.codec
-    if not own.primes_are_text or own.symbols is None:
-        raise UsageError(
-            f"{checkpoint.path}: its steps are {own.unit}s; a page is for models of text"
-        )
+    own = checkpoint.codec.web_page(checkpoint.config.codec_settings)
     sampling = checkpoint.config.sampling
-    stored = own.to_dict()
     data = {
         "title": title or name_of(checkpoint),
         "about": about,
         "network": _network(checkpoint),
-        "unit": own.unit,
-        "codec": {
-            "name": own.name,
-            "symbols": ["" if step == own.end else text for step, text in enumerate(own.symbols)],
-            "end": own.end,
-            "start": own.start(np.random.default_rng(0)).tolist(),
-            "normalize": stored.get("normalize", "none"),
-        },
-        "documents": own.end is not None,
-        "is_fixed_width": _is_fixed_width(own.symbols, stored.get("documents", "")),
-        "length": CHARACTERS if stored.get("characters_per_step", 1) < 2 else WORDS,
+        "note": own.note,
+        "unit": checkpoint.codec.unit,
+        "documents": checkpoint.codec.end is not None,
         "sampling": dataclasses.asdict(sampling),
         "also": _also(sampling),
-        "never": own.never(checkpoint.config.codec_settings).tolist(),
-    }
-    scripts = [codec(), *map(_read, ("settings.js", "paper.js", "play.js"))]
+    } | own.data
+    computing = [engine(), _read(WEB / "sampler.js")]
+    computing += [_read(WEB / "player.js")] if own.draws_symbols else []
+    scripts = [codec()] if checkpoint.codec.primes_are_text else [_read(WEB / "files.js")]
+    scripts += [_read(WEB / "settings.js"), _read(WEB / "page.js")]
     return html.filled(
-        _read("play.html"),
-        style=_read("play.css"),
-        script="\n".join(scripts),
-        worker="\n".join([engine(), _read("sampler.js"), _read("player.js")]),
+        _read(WEB / "page.html"),
+        style=_read(WEB / "page.css") + _read(own.folder / own.style),
+        script="\n".join([*scripts, *(_read(own.folder / name) for name in own.scripts)]),
+        worker="\n".join([*computing, *(_read(own.folder / name) for name in own.worker)]),
         data=html.data(data),
-        model=packed(checkpoint, weights),
+        model=packed(checkpoint, weights, own.arrays),
     )
 
 
-def _read(name: str) -> str:
-    return (WEB / name).read_text(encoding="utf-8")
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _network(checkpoint: Checkpoint) -> str:
     """A sentence about the network."""
     model, weights = checkpoint.config.model, 0
     for name, shape in checkpoint.shapes.items():
-        weights += math.prod(shape) if name.startswith("model.") else 0
+        weights += math.prod(shape) if name.startswith("model.") and is_learnt(name) else 0
     layers = f"{model.layers} layer{'s' * (model.layers > 1)} of {model.hidden} units"
     kind = cell_of(model.cell).label
     return f"{kind}, {layers}, {weights:,} numbers that it has learnt."
-
-
-def _is_fixed_width(symbols: Any, documents: str) -> bool:
-    """Whether the text is to be shown in a font whose characters are of equal width: tunes in ABC
-    notation and programs, i.e. what has braces, but not bytes, which have everything."""
-    has_braces = "{" in symbols and "}" in symbols and "\x01" not in symbols
-    return has_braces or documents == "tune"
 
 
 def _also(sampling: SamplingConfig) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from charrnn.media.product import Critic, Drawn, Sample
     from charrnn.media.report import Passage, Reader
     from charrnn.media.traits import Traits
+    from charrnn.media.web import WebPage
 
     Steps = NDArray[Any]  # (N,) unsigned integers or (N, F) floats
 
@@ -328,6 +329,17 @@ class Codec(ABC):
         from charrnn.media.traits import Traits
 
         return Traits()
+
+    def web_page(self, settings: Any) -> WebPage:
+        """What a page has of its own that generates with a model in a browser.
+
+        Args:
+            settings: the medium's settings as the model stores them.
+
+        Raises:
+            UsageError: there are no pages for models with this codec.
+        """
+        raise UsageError(f"there are no web pages that generate {self.unit}s")
 
     def inherited(self) -> dict[str, Any]:
         """Settings, by name, that a run fine-tuning a model with this codec takes over from it."""

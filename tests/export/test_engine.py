@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import wasmtime
 
 import charrnn
-from charrnn.export.packed import engine, packed
+from charrnn.export.packed import KERNEL, engine, packed
 from charrnn.media.steps import Continuous, Discrete, Step
 from charrnn.model.network import Network
 from charrnn.sampling.filters import softmax
@@ -72,11 +73,51 @@ def model_of(step: Step, **settings: Any) -> Model:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    with browser() as chromium:
-        page = chromium.new_page()
-        page.add_script_tag(content=engine())
-        yield page
+def chromium() -> Iterator[Any]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def page(chromium: Any) -> Any:
+    page = chromium.new_page()
+    page.add_script_tag(content=engine())
+    return page
+
+
+def test_the_kernel_is_that_of_its_source() -> None:
+    source = KERNEL.with_suffix(".wat").read_text(encoding="utf-8")
+    assert bytes(wasmtime.wat2wasm(source)) == KERNEL.read_bytes()
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 9, 16, 27])
+def test_the_kernel(page: Any, width: int) -> None:
+    found = page.evaluate(
+        """(width) => {
+            const memory = new Memory([[5, width]]);
+            const weight = memory.take(5 * width).map((_, k) => k + 1);
+            const inside = memory.take(5 * width);
+            inside.set(weight);
+            const [x, out] = [new Float32Array(width).map((_, k) => k - 3), new Float32Array(5)];
+            memory.multiply(inside, x, out);
+            return { isThere: Boolean(memory.kernel), out: [...out] };
+        }""",
+        width,
+    )
+    weight = np.arange(1.0, 5 * width + 1).reshape(5, width)
+    assert found == {"isThere": True, "out": (weight @ (np.arange(width) - 3)).tolist()}
+
+
+def test_without_the_kernel(page: Any, chromium: Any) -> None:
+    plain = chromium.new_page()
+    plain.add_script_tag(content="delete globalThis.WebAssembly")
+    plain.add_script_tag(content=engine())
+    model = model_of(Discrete(V), layers=2, embedding=5, dense=6)
+    steps = np.random.default_rng(0).integers(V, size=40)
+    text = packed(model, "fp32")  # type: ignore[arg-type]
+    slow, fast = (in_page(each, text, steps)["all"] for each in (plain, page))
+    assert slow != fast
+    np.testing.assert_allclose(slow, fast, atol=1e-4)
 
 
 def in_page(page: Any, text: str, steps: np.ndarray, start: int = -1) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-// The worker: writes texts, a few milliseconds at a time, so that it can be stopped.
+// The worker: draws texts, or what else consists of symbols, a few milliseconds at a time, so that it can be stopped.
 
 const SLICE_MS = 50; // then messages are looked at
 let network;
-let codec; // the start, the end, and what is never written
+let codec; // the start, the end, what is never written, and what rules need
 let job = null; // what is written, or was: it can go on
 let isWriting = false;
 let timer = null;

@@ -87,6 +87,10 @@ function seeded(entropy) {
   return [joined(1, 0, 3, 2), joined(5, 4, 7, 6)];
 }
 
+// Which steps may follow, for a new sequence: an object with add(step) and allowed(), (V,); scripts
+// of a medium may replace this.
+let newRules = () => null;
+
 // --- filters on probabilities, (V,), in the order in which they are applied
 
 // Probabilities after temperature; their sum need not be 1.
@@ -163,10 +167,11 @@ function draw(chances, part) {
   return step < 0 ? chances.findLastIndex((chance) => chance > 0) : step;
 }
 
-// What depends on earlier steps: the repetition penalty, bans of n-grams and of the end.
+// What depends on earlier steps: the repetition penalty, rules, bans of n-grams and of the end.
 class History {
-  constructor(settings, never, end, prime) {
-    Object.assign(this, { settings, never, end });
+  constructor(settings, codec, prime) {
+    const { never, end } = codec;
+    Object.assign(this, { settings, never, end, rules: newRules(codec) });
     this.recent = [];
     this.last = []; // the steps before the next one that are part of an n-gram with it
     this.after = new Map(); // what has followed such steps
@@ -179,6 +184,7 @@ class History {
       this.settings;
     this.latest = step;
     this.count++;
+    this.rules?.add(step);
     if (step === this.end) {
       this.last = [];
       return;
@@ -203,6 +209,7 @@ class History {
     const ban = (step) => {
       lowered[step] = -Infinity;
     };
+    this.rules?.allowed().forEach((isAllowed, step) => isAllowed || ban(step));
     this.never.forEach(ban);
     if (this.end !== null && (this.count < least || this.latest === this.end)) ban(this.end);
     if (n && this.last.length === n - 1) this.after.get(this.last.join())?.forEach(ban);
@@ -215,7 +222,8 @@ class History {
 
 // Draws the steps of one text, each with its surprise in nats, to the end of a document or without
 // end.  Yields undefined while it reads what the text continues.
-function* sampled(network, { start, end, never }, settings, prime, seed, index) {
+function* sampled(network, codec, settings, prime, seed, index) {
+  const { start, end } = codec;
   const random = new Random(seed, index);
   const isBeginning = network.starts > 0 && start.every((step, place) => prime[place] === step);
   const state = network.begin(isBeginning ? random.integers(network.starts) : -1);
@@ -223,7 +231,7 @@ function* sampled(network, { start, end, never }, settings, prime, seed, index) 
     network.advance(state, step);
     yield undefined;
   }
-  const history = new History(settings, never, end, prime);
+  const history = new History(settings, codec, prime);
   let logits = network.logits(state);
   for (let count = 0; ; count++) {
     const temperature = settings.temperature[count % settings.temperature.length];

@@ -1,56 +1,52 @@
 // The fields with the settings, and the link that holds them.
 
-const MOST_PRIME = 10_000; // characters that the network reads before it goes on
-const LIMITS = {
-  temperature: [0, 1e6],
-  top_p: [Number.MIN_VALUE, 1],
-  seed: [0, Number.MAX_SAFE_INTEGER],
-  length: [1, 1e6],
-  texts: [1, 1000],
-};
-
 function newSeed() {
   return crypto.getRandomValues(new Uint32Array(1))[0] >>> 1;
 }
 
-// From the text of a field to numbers, of which only a temperature has several; null: it makes no
-// sense.
-function parsed(name, text) {
-  const [least, most] = LIMITS[name];
-  const isDecimal = name === "temperature" || name === "top_p";
+// The fields that pages have in common; what: what a seed gives.
+function usualFields({ temperature, top_p }, what) {
+  const isOne = temperature.length === 1;
+  const calm = isOne ? "lower is safer, higher is wilder" : "these alternate, step by step";
+  const list = { value: temperature.join(", "), most: 1e6, range: [0, 2], isList: true };
+  const part = { value: top_p, least: Number.MIN_VALUE, most: 1, range: [0.05, 1] };
+  const cut = "less than 1 leaves out what is unlikely";
+  const same = `the same seed gives the same ${what}`;
+  return {
+    temperature: { name: "temperature", title: "Temperature", hint: calm, ...list },
+    top_p: { name: "top_p", title: "Top-p", hint: cut, ...part },
+    seed: { name: "seed", title: "Seed", hint: same, value: newSeed(), most: 2 ** 53 - 1 },
+  };
+}
+
+// From the text of a field to numbers, of which a list has several; null: it makes no sense.
+// What has no slider must be whole.
+function parsed({ least = 0, most, range, isList }, text) {
   const values = text.split(",").map((part) => (part.trim() ? Number(part) : NaN));
   const makesSense = (value) =>
-    value >= least && value <= most && (isDecimal || Number.isInteger(value));
-  const isCount = values.length === 1 || name === "temperature";
-  return isCount && values.every(makesSense) ? values : null;
+    value >= least && value <= most && (range || Number.isInteger(value));
+  return (isList || values.length === 1) && values.every(makesSense) ? values : null;
 }
 
 class Settings {
-  // changed: what is called when one of them has changed.
-  constructor({ sampling, length, unit, documents }, changed) {
+  // fields: objects with name, title, hint, value, least (0), most; range, for a slider (its step
+  // is 0.05, or `step`), and isList; changed: what is called when one of them has changed.
+  constructor(fields, changed) {
     this.changed = changed;
+    this.usual = {};
     this.fields = {};
     this.sliders = {};
-    this.usual = { ...sampling, temperature: sampling.temperature.join(", "), length, texts: 20 };
-    this.usual.seed = newSeed();
-    const isOne = sampling.temperature.length === 1;
-    const calm = isOne ? "lower is safer, higher is wilder" : "these alternate, step by step";
-    const often = `${unit}s, ${documents ? "at most, of each text" : "at a time"}`;
-    this.elements = [
-      this.field("temperature", "Temperature", calm, [0, 2]),
-      this.field("top_p", "Top-p", "less than 1 leaves out what is unlikely", [0.05, 1]),
-      this.field("seed", "Seed", "the same seed gives the same text"),
-      this.field("length", "Length", often),
-      documents ? this.field("texts", "Number", "texts at a time") : null,
-    ];
+    this.elements = fields.map((field) => this.element(field));
   }
 
-  field(name, title, hint, range) {
+  element(usual) {
+    const { name, title, hint, range } = usual;
+    this.usual[name] = usual;
     const field = make("input", {
       id: name,
       autocomplete: "off",
       inputmode: range ? "decimal" : "numeric",
-      value: this.usual[name],
+      value: usual.value,
       "aria-describedby": `${name}-hint`,
       input: () => this.update(),
       change: () => this.tidy(),
@@ -58,7 +54,7 @@ class Settings {
     this.fields[name] = field;
     const [min, max] = range ?? [];
     const slide = () => this.set(name, Number(slider.value));
-    const sliding = { type: "range", min, max, step: 0.05, input: slide };
+    const sliding = { type: "range", min, max, step: usual.step ?? 0.05, input: slide };
     const slider = range ? make("input", sliding, { "aria-label": `${title}, slider` }) : null;
     if (slider) this.sliders[name] = slider;
     const about = make("p.hint", { id: `${name}-hint` }, hint);
@@ -67,9 +63,10 @@ class Settings {
     return make(tag, make("label", { for: name }, title), line, about);
   }
 
-  // The numbers in a field.
+  // The numbers in a field; if they make no sense, those that were there at first.
   values(name) {
-    return parsed(name, this.fields[name].value) ?? parsed(name, String(this.usual[name]));
+    const usual = this.usual[name];
+    return parsed(usual, this.fields[name].value) ?? parsed(usual, String(usual.value));
   }
 
   value(name) {
@@ -83,7 +80,7 @@ class Settings {
 
   update() {
     for (const [name, field] of Object.entries(this.fields)) {
-      field.setAttribute("aria-invalid", !parsed(name, field.value));
+      field.setAttribute("aria-invalid", !parsed(this.usual[name], field.value));
     }
     for (const [name, slider] of Object.entries(this.sliders)) slider.value = this.value(name);
     this.changed();
@@ -95,24 +92,23 @@ class Settings {
     this.update();
   }
 
-  // Puts them into the address of the page, with the beginning of the text.
-  toLink(prime, length) {
-    const parts = new URLSearchParams({ prime });
+  // Puts them into the address of the page, which it gives, with other values.
+  toLink(others) {
+    const parts = new URLSearchParams();
     for (const name in this.fields) parts.set(name, this.values(name).join());
-    parts.set("length", length);
+    for (const [name, value] of Object.entries(others)) parts.set(name, value);
     history.replaceState(null, "", `#${parts}`);
     return location.href;
   }
 
-  // Takes them from the fragment of an address, and gives the beginning of the text; null: there
-  // is none.
+  // Takes them from the fragment of an address; gives all its values.
   fromLink(hash) {
     const parts = new URLSearchParams(hash.slice(1));
     for (const [name, field] of Object.entries(this.fields)) {
-      const values = parsed(name, parts.get(name) ?? "");
+      const values = parsed(this.usual[name], parts.get(name) ?? "");
       if (values) field.value = values.join(", ");
     }
     this.update();
-    return parts.get("prime")?.slice(0, MOST_PRIME) ?? null;
+    return parts;
   }
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from charrnn.media.text.scoring import TextReader
     from charrnn.media.text.writing import TextCritic, TextSample
     from charrnn.media.traits import Traits
+    from charrnn.media.web import WebPage
 
 Steps = NDArray[np.integer]
 CODE_POINTS = 0x110000
@@ -349,6 +350,12 @@ class TextCodec(Codec):
         from charrnn.media.text.traits import traits_of
 
         return traits_of(self, steps)
+
+    def web_page(self, settings: Any) -> WebPage:
+        """As in `Codec`."""
+        from charrnn.media.text.webpage import web_page
+
+        return web_page(self, settings)
 
     def inherited(self) -> dict[str, Any]:
         """As in `Codec`."""

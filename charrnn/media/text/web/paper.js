@@ -1,6 +1,7 @@
 // Where the text stands: a sheet, in which one types as well, or a list of texts.  A piece of text
 // is what one step adds to it: { text, nats }; what was typed has no nats.
 
+const MOST_PRIME = 10_000; // characters that the network reads before it goes on
 const MOST_COLOURED = 20_000; // pieces
 const textOf = (pieces) => pieces.map(({ text }) => text).join("");
 

@@ -2,17 +2,22 @@
 
 const FRAME_MS = 30; // between two changes of the text; more where they take long
 
+function fieldsOf({ sampling, length, unit, documents }) {
+  const { temperature, top_p, seed } = usualFields(sampling, "text");
+  const often = `${unit}s, ${documents ? "at most, of each text" : "at a time"}`;
+  const long = { name: "length", title: "Length", hint: often, value: length, least: 1, most: 1e6 };
+  const many = { name: "texts", title: "Number", hint: "texts at a time", value: 20 };
+  const fields = [temperature, top_p, seed, long];
+  return documents ? [...fields, { ...many, least: 1, most: 1000 }] : fields;
+}
+
 function main() {
-  const at = (id) => document.getElementById(id);
-  const data = JSON.parse(at("data").textContent);
-  document.title = visible(data.title);
-  for (const id of ["title", "about", "network"]) at(id).replaceChildren(foreign(data[id]));
-  at("about").hidden = !data.about;
+  const data = opened();
   const codec = new Codec(data.codec);
   const full = Math.ceil(1.3 * Math.log(codec.symbols.length + 1)); // nats of the full colour
   const isList = codec.end !== null;
   const paper = isList ? new List(edited) : new Sheet(edited);
-  const settings = new Settings(data, changed);
+  const settings = new Settings(fieldsOf(data), changed);
   document.body.classList.toggle("fixed", data.is_fixed_width);
   document.body.classList.toggle("lists", isList);
 
@@ -23,7 +28,6 @@ function main() {
   const waiting = new Map(); // pieces that are not on the page yet, by the index of their text
   let [timer, frameMs, linkTimer] = [null, FRAME_MS, null];
 
-  const button = (name, title, click) => make("button", { type: "button", title, click }, name);
   const go = button("Write", "Ctrl + Enter; Escape stops", () =>
     isWriting ? stop() : write(canGoOn()),
   );
@@ -33,9 +37,9 @@ function main() {
     settings.set("seed", newSeed());
     rewrite();
   });
-  const copy = button("Copy", "Copies the text", () => copied(paper.text));
+  const copies = button("Copy", "Copies the text", () => copy(paper.text));
   const whatLink = "Copies the address of this page, with the beginning and the settings";
-  const link = button("Link", whatLink, () => copied(toLink()));
+  const link = button("Link", whatLink, () => copy(toLink()));
   const status = make("p.status", { role: "status" }, "Loading the network …");
   const leftOut = make("p.hint", { id: "left-out", role: "status" });
   const ramp = make("span.legend", "expected", make("span.ramp"), "surprising");
@@ -46,7 +50,7 @@ function main() {
     make("label", { for: "beginning" }, label),
     paper.element,
     leftOut,
-    make("div.bar", go, again, another, copy, link, status),
+    make("div.bar", go, again, another, copies, link, status),
     make("div.switch", colours, make("label", { for: "colours" }, "Colour by surprise"), ramp),
     make("div.settings", settings.elements),
     data.also ? make("p.hint", "Also as the model was set up: ", foreign(data.also)) : "",
@@ -127,8 +131,6 @@ function main() {
 
   // --- what the worker says
 
-  const worker = workerOf(at("worker").textContent);
-  worker.onmessage = ({ data: said }) => answers[said.kind](said);
   const answers = {
     ready() {
       if (!isWriting) status.textContent = "";
@@ -158,6 +160,8 @@ function main() {
       status.textContent = visible(`This does not work: ${why}`);
     },
   };
+  const { start, end } = codec;
+  const worker = started({ start, end, never: data.never }, answers);
 
   // Puts on the page what waits for it.
   function flush() {
@@ -196,13 +200,13 @@ function main() {
 
   function toLink() {
     const length = settings.value("length");
-    if (!run || run.isEdited || isList) return settings.toLink(paper.prime, length);
-    return settings.toLink(run.prime, Math.max(run.wanted, length));
+    if (!run || run.isEdited || isList) return settings.toLink({ prime: paper.prime });
+    return settings.toLink({ prime: run.prime, length: Math.max(run.wanted, length) });
   }
 
   function fromLink(hash) {
-    const prime = settings.fromLink(hash);
-    if (prime === null) return;
+    const prime = settings.fromLink(hash).get("prime")?.slice(0, MOST_PRIME);
+    if (prime === undefined) return;
     stop();
     run = null;
     paper.text = ""; // nothing that stands there was written
@@ -218,13 +222,8 @@ function main() {
     paper.paint();
   }
 
-  async function copied(text) {
-    try {
-      await navigator.clipboard.writeText(text);
-      status.textContent = "Copied";
-    } catch {
-      status.textContent = "This browser does not let the page copy; select the text and copy it";
-    }
+  async function copy(text) {
+    status.textContent = await copied(text);
   }
 
   addEventListener("keydown", (event) => {
@@ -239,8 +238,6 @@ function main() {
     if (!isWriting) changed();
   });
   addEventListener("hashchange", ({ newURL }) => fromLink(new URL(newURL).hash));
-  const about = { start: codec.start, end: codec.end, never: data.never };
-  worker.postMessage({ kind: "model", model: at("model").textContent, codec: about });
   colour();
   changed();
   fromLink(location.hash);

@@ -392,6 +392,10 @@ def compact(path: Path, source: Checkpoint, weights_as: str) -> None:
         if weights_as == "fp32" or not _is_matrix(name, array.shape):
             tensors[name] = array
         elif weights_as == "fp16":
+            if np.abs(array).max() > np.finfo(np.float16).max:
+                raise CheckpointError(
+                    f"{source.path}: {name} has numbers that are too large for fp16; use int8"
+                )
             tensors[name] = array.astype(np.float16)
         else:
             tensors[name], tensors[_scale_of(name)] = quantized(array)

@@ -15,15 +15,23 @@ from types import ModuleType
 
 from charrnn.errors import CharrnnError, CheckpointError, SamplingError, UsageError
 
-SCHEME = "hf:/"  # of an address; a second slash may have been lost, as in a path
+SCHEME = "hf:"  # of an address; one of the slashes after it may have been lost, as in a path
 MODEL_FILE = "model.safetensors"
-ADDRESS = re.compile(r"hf:/{1,2}([\w.-]+/[\w.-]+)(?:@(\w[\w.-]*(?:/\w[\w.-]*)*))?")
+ADDRESS = re.compile(r"(?i:hf):/{1,2}([\w.-]+/[\w.-]+)(?:@(\w[\w.-]*(?:/\w[\w.-]*)*))?")
 FORM = "hf://USER/NAME, or with a revision hf://USER/NAME@REVISION"
 
 
 def is_address(target: str) -> bool:
     """Whether this is the address of a model on the hub, and not a path."""
-    return target.startswith(SCHEME)
+    return target.lower().startswith(SCHEME)
+
+
+def name_in_cache(path: Path) -> str:
+    """The name of a repository that a file of the cache belongs to; empty: of none."""
+    folders = [each.name for each in path.parents]  # .../models--USER--NAME/snapshots/REVISION/
+    if len(folders) < 3 or folders[1] != "snapshots" or not folders[2].startswith("models--"):
+        return ""
+    return folders[2].rpartition("--")[2]
 
 
 def fetched(address: str) -> Path:
@@ -47,7 +55,7 @@ def refuse_name(name: str) -> None:
     Raises:
         UsageError: it is not.
     """
-    if ADDRESS.fullmatch(f"{SCHEME}/{name}") is None or "@" in name:
+    if ADDRESS.fullmatch(f"{SCHEME}//{name}") is None or "@" in name:
         raise UsageError(f"{name}: no name of a repository; write USER/NAME")
 
 
@@ -85,9 +93,12 @@ def _told(address: str, kind: type[CharrnnError]) -> Iterator[ModuleType]:
     try:
         import huggingface_hub as hub
         from huggingface_hub import errors
+        from huggingface_hub.utils import logging
     except ImportError:
         message = "needs the package huggingface_hub: pip install huggingface_hub"
         raise UsageError(f"{address}: {message}") from None
+    # Of what it tries again, only the end is told.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         yield hub
     except errors.GatedRepoError:

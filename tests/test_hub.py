@@ -52,6 +52,7 @@ def test_published_and_fetched(reaching: Command, hub: Hub, run: Path, tmp_path:
     assert 'license: "cc0-1.0"' in card
     assert "    charrnn sample hf://user/herons\n" in card
     assert "# Herons" in card
+    assert "- [index.html](index.html): a page" in card
     assert json.loads(files["config.json"])["codec"] == "char"
     sampled = ("-n", "60", "--seed", "1", "-q")
     expected = reaching("sample", run, *sampled).stdout
@@ -60,6 +61,10 @@ def test_published_and_fetched(reaching: Command, hub: Hub, run: Path, tmp_path:
     assert outcome.stdout == expected
     for revision in ("main", COMMIT):
         assert reaching("sample", f"hf://user/herons@{revision}", *sampled).stdout == expected
+    assert reaching("sample", "HF://user/herons", *sampled).stdout == expected
+    outcome = reaching("export", "hf://user/herons", "-o", "card.md")
+    assert outcome.returncode == 0, outcome.stderr
+    assert "# herons" in (tmp_path / "card.md").read_text(encoding="utf-8")
     offline = reaching("sample", "hf://user/herons", *sampled, HF_HUB_OFFLINE="1")
     assert offline.stdout == expected
     small = flags(steps=2, threads=1, precision="fp32", device="cpu")
@@ -89,6 +94,7 @@ def test_what_cannot_be_fetched(reaching: Command, hub: Hub, run: Path) -> None:
         ("hf://user/bad", "not a charrnn model"),
         ("hf://user", "write hf://USER/NAME"),
         ("hf://user/name/more", "write hf://USER/NAME"),
+        ("hf:user/name", "write hf://USER/NAME"),
         ("hf://user/name@../more", "write hf://USER/NAME"),
     ):
         outcome = reaching("sample", address)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from charrnn.cli.options import ModelPath
 from charrnn.cli.terminal import note, one_line, printable
 from charrnn.errors import SamplingError, UsageError
 from charrnn.files import replaced
@@ -24,14 +25,7 @@ def build() -> Callable[..., None]:
 
 
 def command(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN|FILE|NAME",
-            help="Run directory, model file, or a general model: english or german.",
-            readable=False,
-        ),
-    ],
+    model: ModelPath,
     files: Annotated[
         list[str] | None,
         typer.Argument(

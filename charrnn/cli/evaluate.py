@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn import config
-from charrnn.cli.options import for_model, refuse_no_png, with_settings
+from charrnn.cli.options import ModelPath, for_model, refuse_no_png, with_settings
 from charrnn.cli.terminal import note, one_line, printable, table
 from charrnn.errors import UsageError
 from charrnn.media.report import BY
@@ -42,14 +42,7 @@ def build() -> Callable[..., None]:
 
 def command(
     ctx: typer.Context,
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN|FILE|NAME",
-            help="Run directory, model file, or a general model: english or german.",
-            readable=False,
-        ),
-    ],
+    model: ModelPath,
     corpus: Annotated[
         list[str], typer.Argument(help="Files, directories, or - for standard input.")
     ],

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.options import AnyModelPath
 from charrnn.cli.terminal import note, one_line, printable
 from charrnn.errors import SamplingError, UsageError
 from charrnn.files import replaced
@@ -25,16 +26,7 @@ def build() -> Callable[..., None]:
 
 
 def command(
-    model: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[RUN|FILE|NAME]",
-            help="Run directory, model file, or a general model: english or german. (default: as "
-            "for sample)",
-            show_default=False,
-            readable=False,
-        ),
-    ] = None,
+    model: AnyModelPath = None,
     text: Annotated[
         list[str] | None,
         typer.Argument(

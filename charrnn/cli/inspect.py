@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from charrnn.cli.options import ModelPath
 from charrnn.cli.terminal import amount, printable, table
 from charrnn.layering import without_idle
 
@@ -20,14 +20,7 @@ def build() -> Callable[..., None]:
 
 
 def command(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN|FILE|NAME",
-            help="Run directory, model file, or a general model: english or german.",
-            readable=False,
-        ),
-    ],
+    model: ModelPath,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show what is in a model: its shape, codec, training and digest.

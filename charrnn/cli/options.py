@@ -14,6 +14,20 @@ from charrnn.config import Setting
 from charrnn.errors import ConfigError, UsageError
 
 SHORT = {"temperature": "-t"}
+_MODEL = (
+    "Run directory, model file, hf://USER/NAME on the Hugging Face Hub, or a general model: "
+    "english or german."
+)
+_NEWEST = "(default: the newest run in checkpoints/, otherwise the general model for your language)"
+
+# The model that a command works with; of the second it finds one if none is given.
+ModelPath = Annotated[Path, typer.Argument(metavar="RUN|FILE|NAME", help=_MODEL, readable=False)]
+AnyModelPath = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[RUN|FILE|NAME]", help=f"{_MODEL} {_NEWEST}", show_default=False, readable=False
+    ),
+]
 
 
 def with_settings(

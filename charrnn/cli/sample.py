@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 import typer
 
 from charrnn import config
-from charrnn.cli.options import for_model, numbers, refuse_no_png, typed, unescaped, with_settings
+from charrnn.cli.options import (
+    AnyModelPath,
+    for_model,
+    numbers,
+    refuse_no_png,
+    typed,
+    unescaped,
+    with_settings,
+)
 from charrnn.cli.terminal import TextOut, note
 from charrnn.errors import SamplingError, UsageError
 from charrnn.files import cannot_write, replaced
@@ -38,16 +46,7 @@ def build() -> Callable[..., None]:
 
 def command(
     ctx: typer.Context,
-    model: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[RUN|FILE|NAME]",
-            help="Run directory, model file, or a general model: english or german. (default: the "
-            "newest run in checkpoints/, otherwise the general model for your language)",
-            show_default=False,
-            readable=False,
-        ),
-    ] = None,
+    model: AnyModelPath = None,
     length: Annotated[
         float | None,
         typer.Option(

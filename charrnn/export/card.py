@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.checkpoint import MODEL, Checkpoint
+from charrnn.hub import name_in_cache
 from charrnn.layering import without_idle
 from charrnn.media import medium_of
 from charrnn.media.steps import Discrete
@@ -85,8 +86,11 @@ def card(
 
 
 def name_of(checkpoint: Checkpoint) -> str:
-    """The name of the run that a model belongs to, or of its file."""
+    """The name of the run, or of the repository on the hub, that a model belongs to, or of its
+    file."""
     path = Path(os.path.abspath(checkpoint.path))  # a link keeps its name
+    if name := name_in_cache(path):
+        return name
     return path.stem if run_of(checkpoint) is None else path.parent.name
 
 

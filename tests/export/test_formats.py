@@ -14,7 +14,8 @@ import torch
 
 import charrnn
 from charrnn.api.exporting import FORMATS
-from charrnn.errors import UsageError
+from charrnn.checkpoint import save
+from charrnn.errors import CheckpointError, UsageError
 from charrnn.export.card import card
 from charrnn.export.onnx import onnx_model
 from charrnn.media.steps import Continuous, Discrete, Step
@@ -160,6 +161,30 @@ def test_a_page_about_a_model(command: Command, run: Path, tmp_path: Path) -> No
     assert f"{model.checkpoint.training['best_nats_per_step']:.4f} nats" in page
     first = model.sample(600, seed=3).text.strip().splitlines()[0]
     assert f"    {first}" in page
+
+
+def test_a_page_about_documents_shows_several(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("Albert\nMarie\nJon\n" * 20, encoding="utf-8")
+    few = {"documents": "line", "steps": 5}
+    trained(tmp_path / "names.txt", tmp_path / "names", **few)
+    model = charrnn.load(tmp_path / "names")
+    model.export(tmp_path / "page.md", seed=2)
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    lines = page.partition("## A sample (seed 2)\n\n")[2].partition("\n\n## ")[0].splitlines()
+    written = "\n".join(each.text for each in model.samples(60, num=10, seed=2))
+    assert len([line for line in lines if line.startswith("    ")]) == written.count("\n") + 1 == 10
+
+
+def test_what_is_too_large_for_fp16(run: Path, tmp_path: Path) -> None:
+    model = charrnn.load(run)
+    tensors = model.checkpoint.tensors()
+    name = next(name for name in tensors if name.endswith("weight_hh_l0"))
+    tensors[name] = tensors[name] * np.float32(1e9)
+    path = tmp_path / "large.safetensors"
+    save(path, config=model.config, codec=model.codec, training={}, tensors=tensors)
+    with pytest.raises(CheckpointError, match="too large for fp16"):
+        charrnn.load(path).export(tmp_path / "small.safetensors", weights="fp16")
+    assert [each.name for each in tmp_path.iterdir()] == ["large.safetensors"]
 
 
 def test_nothing_in_a_page_about_a_model_is_markup(run: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ FORMATS = {
     ".md": "a page about the model",
 }
 WEIGHTS = ("fp32", "fp16", "int8")
-SAMPLE_STEPS = 600  # of the sample on a page about the model
+SAMPLE_STEPS, SAMPLE_DOCUMENTS = 600, 10  # of the sample on a page about the model
 
 
 def export(
@@ -114,14 +115,16 @@ def push(
     with tempfile.TemporaryDirectory(prefix="charrnn-") as scratch:
         folder = Path(scratch)
         _write_model(model, folder / hub.MODEL_FILE, None)
-        text = _card(model, title, about, seed, licence, f"{hub.SCHEME}/{name}")
-        (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
         config = {"codec": model.codec.name, **model.config.to_dict()}
         (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-        if model.codec.primes_are_text:
-            export(model, folder / "index.html", title=title, about=about)
-        else:
-            model.sample(seed=seed).save(folder / f"sample{model.codec.suffixes[0]}")
+        files = {"index.html": "a page that generates in any browser"}
+        export(model, folder / "index.html", title=title, about=about)
+        if suffixes := model.codec.suffixes:
+            sample = f"sample{suffixes[0]}"
+            files[sample] = f"a sample, seed {seed}"
+            model.sample(seed=seed).save(folder / sample)
+        text = _card(model, title, about, seed, licence, f"{hub.SCHEME}//{name}", files)
+        (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
         return hub.published(folder, name, private=private, message=f"charrnn push {name}")
 
 
@@ -138,14 +141,22 @@ def _write_model(model: Model, path: Path, weights: str | None) -> None:
 
 
 def _card(
-    model: Model, title: str, about: str, seed: int, licence: str = "", address: str = ""
+    model: Model,
+    title: str,
+    about: str,
+    seed: int,
+    licence: str = "",
+    address: str = "",
+    files: Mapping[str, str] | None = None,
 ) -> str:
     """The page about a model, with a sample if it writes text."""
     from charrnn.export.card import card
 
     sample = ""
     if not model.codec.suffixes:
-        sample = model.sample(SAMPLE_STEPS, seed=seed).text
+        num = 1 if model.codec.end is None else SAMPLE_DOCUMENTS
+        found = model.samples(SAMPLE_STEPS // num, num=num, seed=seed)
+        sample = model.codec.separator.join(each.text for each in found)
     return card(
         model.checkpoint,
         title=title,
@@ -154,4 +165,5 @@ def _card(
         seed=seed,
         licence=licence,
         address=address,
+        files=files or {},
     )

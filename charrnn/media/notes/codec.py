@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from charrnn.media.notes.writing import TuneSample
     from charrnn.media.sources import Sources
     from charrnn.media.traits import Traits
+    from charrnn.media.web import WebPage
 
 Steps = NDArray[np.integer]
 MAX_EVENTS = 20_000  # of a sample
@@ -243,6 +244,12 @@ class NotesCodec(Codec):
         from charrnn.media.notes.traits import traits_of
 
         return traits_of(self, steps)
+
+    def web_page(self, settings: Any) -> WebPage:
+        """As in `Codec`."""
+        from charrnn.media.notes.webpage import web_page
+
+        return web_page(self, settings)
 
     def describe(self) -> str:
         """As in `Codec`: how many events of each kind."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from charrnn.media.sound.judging import SoundCritic
     from charrnn.media.sound.writing import SoundSample
     from charrnn.media.traits import Traits
+    from charrnn.media.web import WebPage
 
 Array = NDArray[np.float32]
 Frames = NDArray[np.float32]  # (N, F)
@@ -226,6 +227,12 @@ class SpectrogramCodec(Codec):
         from charrnn.media.sound.traits import traits_of
 
         return traits_of(self, steps)
+
+    def web_page(self, settings: Any) -> WebPage:
+        """As in `Codec`."""
+        from charrnn.media.sound.webpage import web_page
+
+        return web_page(self, settings)
 
     def describe(self) -> str:
         """As in `Codec`."""

@@ -1,0 +1,116 @@
+// The worker: draws frames and makes sound of them, a block at a time, so that it is heard soon,
+// and a part of the work at a time, so that it can be stopped.
+
+const SLICE_MS = 100; // then messages are looked at
+const MOST_NUMBER = 1e6; // in a frame; with larger numbers the output has diverged
+let network;
+let codec; // see webpage.py
+let job = null; // what is made, or was: it can go on
+let isMaking = false;
+let timer = null;
+let ready = Promise.resolve();
+
+onmessage = ({ data }) => {
+  ready = ready.then(() => answers[data.kind](data)).catch(fail);
+};
+
+function fail(error) {
+  isMaking = false;
+  postMessage({ kind: "failed", why: error.message || String(error) });
+}
+
+const answers = {
+  async model(given) {
+    codec = given.codec;
+    network = await Network.load(given.model);
+    postMessage({ kind: "ready" });
+  },
+  // Makes at least so many samples: { id, seed, temperature, samples }; with the id of the last
+  // ones it goes on.
+  make(given) {
+    if (job?.id !== given.id) {
+      job = { made: 0, ms: 0, blocks: blocks(network, codec, given.temperature, given.seed) };
+    }
+    Object.assign(job, given);
+    isMaking = true;
+    timer ??= setTimeout(work);
+  },
+  stop() {
+    isMaking = false;
+  },
+};
+
+function work() {
+  const begun = performance.now();
+  let now = begun;
+  timer = null;
+  try {
+    while (isMaking && now - begun < SLICE_MS) {
+      const { value } = job.blocks.next();
+      job.ms += performance.now() - now;
+      now = performance.now();
+      if (value) tell(value);
+    }
+  } catch (error) {
+    fail(error);
+  }
+  if (isMaking) timer ??= setTimeout(work);
+}
+
+function tell({ sound, columns }) {
+  const { id, ms } = job;
+  job.made += sound.length;
+  job.ms = 0;
+  isMaking = job.made < job.samples;
+  postMessage({ kind: "made", id, sound, columns, ms, isLast: !isMaking }, [sound.buffer]);
+}
+
+// Blocks of sound, with the columns of the picture, without end.  Yields undefined between parts of
+// the work.
+function* blocks(network, codec, temperature, seed) {
+  const random = new Random(seed, 0);
+  const frames = drawn(network, codec, temperature, random);
+  const fft = new Fft(hann(codec.n_fft));
+  const spectrum = new Spectrum(codec, network, fft, new Noise(random));
+  const phases = new PhaseStream(codec, fft, new Noise(random));
+  let columns = [];
+  for (let count = 0; ; ) {
+    while (!phases.isFull) {
+      const frame = frames.next().value;
+      yield;
+      if (!frame) continue;
+      const magnitudes = phases.next();
+      spectrum.magnitudes(frame, magnitudes);
+      if (count++ % codec.stride === 0) columns.push(spectrum.column(magnitudes));
+    }
+    const sound = yield* phases.convert();
+    yield { sound, columns };
+    columns = [];
+  }
+}
+
+// The frames of the network, (F,), without end; undefined while it reads what they continue, one of
+// the beginnings that the codec has.  A temperature multiplies the deviation by its square root.
+function* drawn(network, { start }, temperature, random) {
+  const { size, tensors } = network;
+  const starts = tensors["codec.starts"];
+  const first = random.integers(starts.length / (start * size)) * start;
+  const noise = new Noise(random);
+  const state = network.begin(-1);
+  for (let row = first; row < first + start; row++) {
+    network.advance(state, starts.subarray(row * size, (row + 1) * size));
+    yield undefined;
+  }
+  const variance = tensors["head.variance"] ?? new Float32Array(size);
+  const deviation = variance.map(Math.sqrt);
+  let expected = network.logits(state);
+  for (let count = 0; ; count++) {
+    const factor = Math.sqrt(temperature[count % temperature.length]);
+    const frame = expected.map((value, k) => value + factor * deviation[k] * noise.normal());
+    if (!frame.every((value) => Math.abs(value) < MOST_NUMBER)) {
+      throw new Error("what the network predicts is not finite");
+    }
+    yield frame;
+    expected = network.step(state, frame);
+  }
+}

@@ -37,6 +37,7 @@ __all__ = [
     "DeviceError",
     "DivergenceError",
     "Model",
+    "PeerError",
     "RunError",
     "SamplingError",
     "TrainingRun",

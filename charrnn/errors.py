@@ -6,6 +6,7 @@
     ├── CorpusError              1   a corpus that cannot be read or is too short
     ├── CheckpointError          1   a model file that is broken, foreign or too new
     ├── RunError                 1   a run directory: exists already, is in use, is incomplete
+    │   └── PeerError            1   another process that trains this run has ended
     ├── DeviceError              1   a device that is not there
     ├── DivergenceError          1   a loss or a gradient that is not finite
     └── SamplingError            1   a sample that cannot be made or written
@@ -42,6 +43,10 @@ class CheckpointError(CharrnnError):
 
 class RunError(CharrnnError):
     """A run directory that exists already, is in use by another process, or lacks a file."""
+
+
+class PeerError(RunError):
+    """Another process that trains the same run has ended, or cannot be reached."""
 
 
 class DeviceError(CharrnnError):

@@ -41,7 +41,8 @@ def train(
     """Set up a run on files or directories; iterate over the result to train.
 
     Arguments are checked immediately.  The corpus is read later, when you ask for the first event
-    or the plan.
+    or the plan.  Where torchrun has started several processes, all of them must call this; the
+    first one gives the events, the others have none.
 
     Args:
         files: one path or several, or names of bundled corpora.
@@ -58,6 +59,8 @@ def train(
     Raises:
         CharrnnError: a subclass of it, with a message for the user.
     """
+    if follows():
+        return _following()
     given = config.from_flags(settings)
     named = [n for values in given.values() for n in values if n not in ignorable]
     source = None if init_from in (None, "none", "auto") else read_model(init_from)
@@ -133,6 +136,8 @@ def resume(
         UsageError: there is no run in this directory.
         ConfigError: the budget is out of range.
     """
+    if follows():
+        return _following()
     budget = config.from_flags({"epochs": epochs, "steps": steps, "minutes": minutes})
     run = Run(Path(path))
     if run.path.is_file():
@@ -148,12 +153,35 @@ def resume(
         raise UsageError(f"{path}: no run to resume (no {run.last.name})")
 
     def begin(stack: ExitStack) -> Trainer:
+        from charrnn.training.group import Group
         from charrnn.training.loop import Trainer
 
+        group = Group.joined()
         stack.enter_context(run.locked())
-        return Trainer.resumed(run, budget)
+        trainer = Trainer.resumed(run, budget)
+        trainer.lead(group)
+        return trainer
 
     return TrainingRun(run, begin=begin)
+
+
+def follows() -> bool:
+    """Whether this process is one of several that train together (as torchrun starts them), and
+    not the first, which decides and writes."""
+    several = os.environ.get("WORLD_SIZE", "1") not in ("", "1")
+    return several and os.environ.get("RANK", "0") != "0"
+
+
+def _following() -> TrainingRun:
+    """The run that the first process begins, in one of the others; it has no events."""
+
+    def begin(stack: ExitStack) -> Trainer:
+        from charrnn.training.group import Group
+        from charrnn.training.loop import Trainer
+
+        return Trainer.following(Group.joined())
+
+    return TrainingRun(Run(Path()), begin=begin)
 
 
 def load(target: AnyPath | None = None) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ import typer
 from charrnn import config
 from charrnn.cli.failures import SignalExit, StopSignals
 from charrnn.cli.options import typed, with_settings
+from charrnn.cli.processes import follow, launch
 from charrnn.cli.terminal import note, one_line
 from charrnn.errors import ConfigError, UsageError
 from charrnn.settings import BUDGET
@@ -85,6 +87,15 @@ def command(
             "directory (needs: pip install tensorboard).",
         ),
     ] = False,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Processes that train together, each with its share of the batch; on GPUs, one "
+            "for each GPU. torchrun can start them, too, also on several machines.",
+            rich_help_panel="Machine",
+        ),
+    ] = 1,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a run that is already there.")
     ] = False,
@@ -104,6 +115,12 @@ def command(
     """
     from charrnn import api
 
+    if processes > 1 and "WORLD_SIZE" not in os.environ:
+        launch(processes)
+        return
+    if api.follows():
+        follow()
+        return
     settings["threads"] = _threads(settings["threads"])
     config.from_flags(settings, dashed=True)
     if tensorboard and find_spec("tensorboard") is None:
@@ -153,7 +170,7 @@ def _threads(value: str | None) -> int | None:
 
 def _refuse_with_resume(ctx: typer.Context) -> None:
     """Refuse flags that cannot be changed when a run is resumed."""
-    allowed = {*BUDGET, "resume", "json_lines", "quiet", "tensorboard"}
+    allowed = {*BUDGET, "resume", "json_lines", "quiet", "tensorboard", "processes"}
     extra = [
         parameter.opts[0]
         for parameter in ctx.command.params

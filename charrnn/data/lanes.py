@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from charrnn.data.corpus import Steps
 
+ALL = slice(None)
+
 
 @dataclass(frozen=True)
 class Lanes:
@@ -62,9 +64,15 @@ class Lanes:
             starts = self.order[index * self.batch : (index + 1) * self.batch] * self.length
         return starts + self.offset, width
 
-    def segment(self, index: int) -> tuple[Steps, Steps]:
-        """Inputs and targets (the next steps) of one segment, both (B, T) or (B, T, F)."""
+    def segment(self, index: int, rows: slice = ALL) -> tuple[Steps, Steps]:
+        """Inputs and targets (the next steps) of one segment, both (B, T) or (B, T, F).
+
+        Args:
+            index: of the segment.
+            rows: the lanes that are read.
+        """
         starts, width = self.places(index)
+        starts = starts[rows]
         block = np.stack([self.steps[start : start + width + 1] for start in starts.tolist()])
         wide = block if block.dtype.kind == "f" else block.astype(np.int64)  # (B, T + 1)
         return wide[:, :-1], wide[:, 1:]

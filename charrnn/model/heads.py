@@ -9,6 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from charrnn.model.layers import Processes
+
 VARIANCE_MOMENTUM = 0.02  # weight of the latest update in the running mean of the variance
 LEAST_VARIANCE = 1e-10
 MEAN_NATS = 0.5 * math.log(2 * math.pi)  # -log density of the standard normal at its mean
@@ -81,10 +83,14 @@ class Gaussian(Regression):
 
     The mean is trained by squared error, and the variance is a running mean of that error:
     training both by likelihood would favour the numbers that are easy to predict.
+
+    Attributes:
+        processes: that train together; None: there is only one.
     """
 
     has_density = True
     variance: Tensor
+    processes: Processes | None = None
 
     def __init__(self, hidden: int, size: int) -> None:
         super().__init__(hidden, size)
@@ -96,6 +102,8 @@ class Gaussian(Regression):
         errors = (targets - self(x)).square()
         means = errors.detach().flatten(0, -2).mean(0)
         if self.training:
+            if self.processes is not None:
+                means = self.processes.mean_with_gradient(means)
             self.variance.lerp_(means, VARIANCE_MOMENTUM)
         return errors.mean(), self._nats(means, self.variance.clamp(min=LEAST_VARIANCE))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -151,12 +151,46 @@ class RecurrentLayer(nn.Module):
         return torch_step.scan(self.cell.torch_step, gates_x, state, recurrence)
 
 
+class Processes(Protocol):
+    """Several processes that train one network, each with as many sequences."""
+
+    size: int
+
+    def mean_with_gradient(self, values: Tensor) -> Tensor:
+        """The mean of tensors of the same shape over all processes."""
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm whose statistics in training are those of the vectors of all processes.
+
+    Attributes:
+        processes: None: there is only one.
+    """
+
+    processes: Processes | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The normalised vectors, (N, H)."""
+        if self.processes is None or not self.training:
+            return super().forward(x)
+        mean = self.processes.mean_with_gradient(x.mean(0))
+        variance = self.processes.mean_with_gradient((x - mean).square().mean(0))
+        with torch.no_grad():
+            count = len(x) * self.processes.size
+            running = {"running_mean": mean, "running_var": variance * count / (count - 1)}
+            for name, value in running.items():
+                self.get_buffer(name).lerp_(value, 0.1)  # PyTorch's usual momentum
+            self.get_buffer("num_batches_tracked").add_(1)
+        normed: Tensor = (x - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
+        return normed
+
+
 class SequenceNorm(nn.Module):
     """Batch or layer normalisation of a layer's outputs, (T, B, H)."""
 
     def __init__(self, kind: str, hidden: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(hidden) if kind == "batch" else nn.LayerNorm(hidden)
+        self.norm = BatchNorm(hidden) if kind == "batch" else nn.LayerNorm(hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         """The normalised outputs, (T, B, H); batch norm's statistics are over all T * B vectors."""

@@ -16,6 +16,7 @@ from charrnn.data.lanes import Lanes
 from charrnn.media.report import Passage
 from charrnn.model import device as devices
 from charrnn.model.network import Network, State
+from charrnn.training.group import Group
 
 LANE_STEPS = 2048  # minimum length of a lane, since each lane begins without context
 LANES = 32
@@ -45,23 +46,31 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(network: Network, steps: Steps) -> Evaluation:
+def evaluate(network: Network, steps: Steps, group: Group | None = None) -> Evaluation:
     """The mean loss over `steps`, (N,) or (N, F), N at least 2.
 
     Reads them in a few lanes and carries the recurrent state from segment to segment.  The
     network's training or evaluation mode is restored afterwards.
+
+    Args:
+        network: the network.
+        steps: the corpus.
+        group: processes that share the lanes; None: there is only this one.
     """
     device = next(network.parameters()).device
     batch = max(1, min(LANES, len(steps) // LANE_STEPS))
     lanes = Lanes(steps, batch, SEGMENT, ragged=True)
+    group = Group() if group is None or batch % group.size else group  # or each reads all of them
+    rows = group.rows(batch)
     sums: list[torch.Tensor] = []
     count = 0
     was_training = network.training
     network.eval()
     try:
-        state = network.initial_state(batch)
+        state = network.initial_state(batch // group.size)
         for index in range(lanes.segments):
-            inputs, targets = (torch.from_numpy(part).to(device) for part in lanes.segment(index))
+            own = lanes.segment(index, rows)
+            inputs, targets = (torch.from_numpy(part).to(device) for part in own)
             _, nats, state = network.loss(inputs, targets, state)
             steps_here = targets.shape[0] * targets.shape[1]
             sums.append(nats * steps_here)
@@ -69,7 +78,8 @@ def evaluate(network: Network, steps: Steps) -> Evaluation:
     finally:
         network.train(was_training)
     total = math.fsum(torch.stack(sums).cpu().tolist())  # waits for the device only once
-    return Evaluation(total / count, count)
+    mean = group.mean(torch.tensor(total / count, dtype=torch.float64))
+    return Evaluation(float(mean), count * group.size)
 
 
 def evaluate_dynamically(network: Network, steps: Steps) -> Evaluation:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from charrnn.config import Config
 from charrnn.data.corpus import Steps
-from charrnn.data.lanes import Lanes, epoch_lanes
+from charrnn.data.lanes import ALL, Lanes, epoch_lanes
 
 RESIDENT = 1 << 28  # a corpus of at most this many numbers (1 GiB) is kept on a GPU
 
@@ -22,14 +22,21 @@ class Feed:
         steps: (N,) or (N, F), may be memory-mapped.
         config: of the run.
         device: where the segments go.
+        rows: the lanes that are read.
         resident: whether to keep the whole corpus on the device, so that it never waits for a
             segment; by default on a GPU, if the corpus is small enough.
     """
 
     def __init__(
-        self, steps: Steps, config: Config, device: torch.device, *, resident: bool | None = None
+        self,
+        steps: Steps,
+        config: Config,
+        device: torch.device,
+        *,
+        rows: slice = ALL,
+        resident: bool | None = None,
     ) -> None:
-        self._steps, self._config, self._device = steps, config, device
+        self._steps, self._config, self._device, self._rows = steps, config, device, rows
         self._lanes: tuple[int, Lanes] | None = None  # epoch, and its lanes
         if resident is None:
             resident = device.type != "cpu" and steps.size <= RESIDENT
@@ -58,10 +65,10 @@ class Feed:
         """Inputs and targets (the next steps) of one segment, both (B, T) or (B, T, F)."""
         lanes = self.lanes(epoch)
         if self._resident is None:
-            inputs, targets = (torch.from_numpy(part) for part in lanes.segment(index))
+            inputs, targets = (torch.from_numpy(part) for part in lanes.segment(index, self._rows))
             return inputs.to(self._device), targets.to(self._device)
         starts, width = lanes.places(index)
-        rows = torch.from_numpy(starts).to(self._device, non_blocking=True).unsqueeze(1)
+        rows = torch.from_numpy(starts[self._rows]).to(self._device, non_blocking=True).unsqueeze(1)
         columns = torch.arange(width + 1, device=self._device)
         block = self._resident[rows + columns]  # (B, T + 1)
         block = block if block.is_floating_point() else block.long()

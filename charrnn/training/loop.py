@@ -20,7 +20,14 @@ from charrnn.checkpoint import Checkpoint, Starts
 from charrnn.config import Config, Given
 from charrnn.data import corpus
 from charrnn.data.lanes import Lanes
-from charrnn.errors import CheckpointError, ConfigError, DeviceError, DivergenceError, RunError
+from charrnn.errors import (
+    CheckpointError,
+    ConfigError,
+    DeviceError,
+    DivergenceError,
+    PeerError,
+    RunError,
+)
 from charrnn.files import cannot_write
 from charrnn.media.codec import Codec
 from charrnn.media.product import Critic, Verdict
@@ -34,6 +41,7 @@ from charrnn.training import optimizers, probe
 from charrnn.training.evaluate import evaluate
 from charrnn.training.events import Evaluated, Event, Sampled, Saved, Stepped, Stopped
 from charrnn.training.feed import Feed
+from charrnn.training.group import Group
 from charrnn.training.plan import Plan
 from charrnn.training.progress import Meter, Progress, finite
 from charrnn.training.schedule import Place, learning_rate
@@ -54,12 +62,18 @@ class Trainer:
     """
 
     def __init__(
-        self, run: Run, config: Config, codec: Codec, network: Network, encoded: Path
+        self,
+        run: Run,
+        config: Config,
+        codec: Codec,
+        network: Network,
+        encoded: Path,
+        device: torch.device | None = None,
     ) -> None:
         steps = corpus.read(encoded)
         self.corpus_crc32 = corpus.checked(encoded, steps, codec.step)
         self.run, self.config, self.codec = run, config, codec
-        self.device = devices.pick(config.training.device)
+        self.device = device or devices.pick(config.training.device)
         network = network.to(self.device).train()
         self.state = TrainingState(
             network,
@@ -73,6 +87,8 @@ class Trainer:
         self._critic: Critic | None = None  # made at the first evaluation
         self._is_stateful = config.data.bptt == "stateful"
         self._feed = Feed(self.train_steps, config, self.device)
+        self._group = Group()
+        self._module = self._group.module(network)
         self._has_starts = True  # runs of earlier versions have none, and stay as they are
         self._starts: tuple[int, Starts | None] = (-1, None)  # update, and the states after it
 
@@ -136,6 +152,41 @@ class Trainer:
             trainer.save()  # store the new budget before anything can go wrong
         return trainer
 
+    @classmethod
+    def following(cls, group: Group) -> Trainer:
+        """A trainer in a process that does not lead, for the run that the leader begins.
+
+        Raises:
+            RunError: the leader has ended.
+            CheckpointError: its run cannot be read here.
+        """
+        path, config, progress = group.told()
+        run = Run(path)
+        saved = checkpoint.read(run.last)
+        device = group.device(devices.pick(config.training.device))
+        trainer = cls(run, config, saved.codec, saved.network(), run.corpus, device)
+        trainer._restore(saved)
+        trainer.state.progress = progress
+        trainer._share(group)
+        return trainer
+
+    def lead(self, group: Group) -> None:
+        """Train together with the other processes of a group, which are told of this run."""
+        group.told((self.run.path.absolute(), self.config, self.progress))
+        self._share(group)
+
+    def _share(self, group: Group) -> None:
+        """Train this process's share of the lanes from here on."""
+        if group.is_alone:
+            return
+        self._group = group
+        if not self.config.training.threads:
+            self.progress.threads = group.threads
+        self.state.share(group, self.config.training.seed)
+        rows = group.rows(self.config.data.batch_size)
+        self._feed = Feed(self.train_steps, self.config, self.device, rows=rows)
+        self._module = group.module(self.state.network)
+
     def events(
         self,
         should_stop: Callable[[], bool] = lambda: False,
@@ -149,51 +200,63 @@ class Trainer:
             DivergenceError: a loss or gradient is not finite.
             DeviceError: out of memory.
             CheckpointError: a save failed; the previous save is unchanged.
+            PeerError: another process that trains has ended.
         """
-        events = self._events(should_stop, clock)
+        decided = self._group.decided  # what processes see differently, the leader decides
+        events = self._events(lambda: bool(decided(should_stop())), lambda: decided(clock()))
         while True:
             before = torch.get_num_threads()
             torch.set_num_threads(self.progress.threads)
             try:
                 event = next(events, None)
+            except PeerError as error:
+                raise PeerError(
+                    f"{self.run.path}: {error}; continue from the last save: "
+                    f"charrnn train --resume {self.run.path}"
+                ) from None
             finally:
                 torch.set_num_threads(before)
             if event is None:
                 return
-            yield event
+            if self._group.leads:
+                yield event
 
     def _events(
         self, should_stop: Callable[[], bool], clock: Callable[[], float]
     ) -> Iterator[Event]:
         progress, training = self.progress, self.config.training
-        started = clock() - progress.elapsed_s
-        meter, interrupted = Meter(progress.elapsed_s), False
         saved_at = logged_at = clock()
+        started = logged_at - progress.elapsed_s
+        meter, interrupted = Meter(progress.elapsed_s), False
         log_every = max(1, training.eval_every // LOGS_PER_EVALUATION)
         while progress.over(training) is None:
             if interrupted := should_stop():
                 break
             meter.add(*self._update())
-            progress.elapsed_s = clock() - started
+            now = clock()
+            progress.elapsed_s = now - started
             evaluating = progress.update % training.eval_every == 0
             evaluating = evaluating or progress.over(training) is not None
-            is_late = clock() - logged_at > LOG_EVERY_S
+            is_late = now - logged_at > LOG_EVERY_S
             if evaluating or is_late or progress.update % log_every == 0:
-                stepped, logged_at = self._stepped(meter), clock()
+                stepped, logged_at = self._stepped(meter), now
                 yield stepped
-                if not evaluating:
+                if not evaluating and self._group.leads:
                     self.run.append_metrics(_metrics(stepped))
             if evaluating:
                 yield from self._evaluate(stepped, meter.mean_nats)
-                progress.elapsed_s = clock() - started
+                now = clock()
+                progress.elapsed_s = now - started
                 if progress.over(training) is None:
                     progress.decide(training, self.lanes.segments)
-            threads_changed = self._threads.choose(progress, clock, evaluating)
+            threads_changed = False
+            if self._group.is_alone:
+                threads_changed = self._threads.choose(progress, clock, evaluating)
             if progress.over(training) is not None:
                 self._learn_starts()  # before the save: after a kill, resuming does it again
-            if evaluating or threads_changed or clock() - saved_at > SAVE_EVERY_S:
+            if evaluating or threads_changed or now - saved_at > SAVE_EVERY_S:
                 self._save_checked(meter)
-                saved_at = clock()
+                saved_at = now
                 yield Saved(progress.update, self.run.last)
             if evaluating:
                 meter.restart(clock() - started)
@@ -249,7 +312,7 @@ class Trainer:
         """
         state, progress, lanes = self.state, self.progress, self.lanes
         if progress.segment == 0 or not self._is_stateful:
-            state.recurrent = state.network.initial_state(lanes.batch)
+            state.recurrent = state.network.initial_state(lanes.batch // self._group.size)
         for group in state.optimizer.param_groups:
             group["lr"] = self.rate
         last_only = self.config.data.targets == "last"
@@ -259,18 +322,19 @@ class Trainer:
             lambda batch: probe.fits(state.network, batch, lanes.length, last_only),
         ):
             inputs, targets = self._feed.segment(progress.epoch, progress.segment)
-            with self._autocast():
-                loss, nats, recurrent = state.network.loss(
-                    inputs, targets, state.recurrent, state.generator, last_only=last_only
-                )
-            state.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            with self._group.computing():
+                with self._autocast():
+                    loss, nats, recurrent = self._module(
+                        inputs, targets, state.recurrent, state.generator, last_only=last_only
+                    )
+                state.optimizer.zero_grad(set_to_none=True)
+                loss.backward()
             norm = optimizers.clip(state.network, self.config.training)
             self._apply(nats, norm)
         state.recurrent = recurrent
         progress.update += 1
         progress.segment += 1
-        seen = inputs.shape[0] * inputs.shape[1]
+        seen = inputs.shape[0] * inputs.shape[1] * self._group.size
         progress.steps_seen += seen
         if progress.segment == lanes.segments:
             progress.epoch, progress.segment = progress.epoch + 1, 0
@@ -283,9 +347,12 @@ class Trainer:
         and the next log line or save reports the error.
         """
         if optimizers.can_skip(self.state.optimizer, self.device):
-            optimizers.skip(self.state.optimizer, ~torch.isfinite(nats + norm))
+            checked = nats + norm if self._group.is_alone else norm
+            optimizers.skip(self.state.optimizer, ~torch.isfinite(checked))
         else:
-            self._refuse_divergence(self.progress.update + 1, float(nats), float(norm))
+            # The norm is that of all processes; their losses may differ.
+            own = float(nats) if self._group.is_alone else float(norm)
+            self._refuse_divergence(self.progress.update + 1, own, float(norm))
         self.state.optimizer.step()
 
     def _autocast(self) -> torch.autocast:
@@ -322,13 +389,15 @@ class Trainer:
 
     def _evaluate(self, stepped: Stepped, train_nats: float) -> Iterator[Event]:
         """Evaluate, save the best model, and yield a preview."""
-        progress, codec = self.progress, self.codec
+        progress, codec, group = self.progress, self.codec, self._group
         with self._autocast():
-            nats = evaluate(self.state.network, self.val_steps).nats_per_step
-        verdict = self._judge()
-        score = verdict.score(nats)
-        preview = self._preview(verdict)
+            nats = evaluate(self.state.network, self.val_steps, group).nats_per_step
+        verdict = self._judge() if group.leads else Verdict()
+        score = group.decided(verdict.score(nats))
         improved = progress.evaluated(nats, score, self.config.training.lr_patience)
+        if not group.leads:
+            return
+        preview = self._preview(verdict)
         if improved:
             self._write(self.run.best)
         measured: dict[str, Any] = {
@@ -389,7 +458,7 @@ class Trainer:
         return self._starts[1]
 
     def _learn_starts(self) -> None:
-        if self.run.best.exists():
+        if self._group.leads and self.run.best.exists():
             learn_starts(self.run.best, self.train_steps, self.device)
 
     @cached_property
@@ -412,6 +481,7 @@ class Trainer:
 
     def _check_finite(self, meter: Meter) -> None:
         """Raise if an update since the last log line was not finite."""
+        meter.share(self._group)
         unread = meter.unread
         for update, (nats, norm) in enumerate(unread, self.progress.update + 1 - len(unread)):
             self._refuse_divergence(update, nats, norm)
@@ -428,8 +498,9 @@ class Trainer:
 
     def save(self, path: Path | None = None) -> None:
         """Write everything that resuming needs to `last.safetensors` or to another file."""
-        clock = self.config.training.minutes is not None
-        self._write(path or self.run.last, self.state.tensors(), self.progress.to_dict(clock=clock))
+        clock, tensors = self.config.training.minutes is not None, self.state.tensors(self._group)
+        if self._group.leads:
+            self._write(path or self.run.last, tensors, self.progress.to_dict(clock=clock))
 
     def _write(
         self,

@@ -26,6 +26,7 @@ from charrnn.model.network import Network
 from charrnn.run import Run
 from charrnn.settings import ModelConfig
 from charrnn.training import plan, probe
+from charrnn.training.group import Group
 from charrnn.training.loop import Trainer
 from charrnn.training.transfer import (
     General,
@@ -45,6 +46,7 @@ class Prepared:
     codec: Codec
     network: Network
     _corpus: Path
+    _group: Group
 
     def begin(self) -> Trainer:
         """Save the new run before its first update, replacing an earlier run, and return its
@@ -63,6 +65,7 @@ class Prepared:
         self.run.clear()  # so that files of two runs are never mixed
         os.replace(self._corpus, self.run.corpus)
         os.replace(fresh, self.run.last)
+        trainer.lead(self._group)
         return trainer
 
 
@@ -101,6 +104,7 @@ def prepared(
         CheckpointError: `init_from` is damaged.
         DeviceError: this machine does not have the device.
     """
+    group = Group.joined()
     run.refuse_existing(force)  # before reading the corpus, and again below, under the lock
     device = devices.pick(value(given, "device"))
     if (threads := value(given, "threads")) > devices.most_threads():
@@ -121,7 +125,7 @@ def prepared(
         try:
             corpus = encode(sources, codec, reason, given, encoded)
             general = None if init_from else _general(general_models, given, corpus)
-            yield _planned(run, given, device, corpus, init_from, general)
+            yield _planned(run, given, device, corpus, init_from, general, group)
         finally:
             encoded.unlink(missing_ok=True)
 
@@ -150,6 +154,7 @@ def _planned(
     corpus: Encoded,
     init_from: Checkpoint | None,
     general: General | None,
+    group: Group,
 ) -> Prepared:
     """Choose and measure the default size, then larger ones as long as there is time for them."""
     if corpus.val_fraction is not None:
@@ -162,11 +167,11 @@ def _planned(
     else:
         defaults = tuning_defaults(medium, source, count, on_gpu=on_gpu)
     first, *larger = plan.candidates(given, defaults)
-    attempt = _measured(given, device, corpus, defaults, first)
+    attempt = _measured(given, device, corpus, defaults, first, group)
     for size in larger:
         if not plan.has_room(given, attempt.filled, count, attempt.speed, size, defaults):
             break
-        tried = _measured(given, device, corpus, defaults, size)
+        tried = _measured(given, device, corpus, defaults, size, group)
         if not plan.has_room(given, tried.filled, count, tried.speed, size, defaults):
             break
         attempt = tried
@@ -176,7 +181,7 @@ def _planned(
     outcome = plan.make_plan(
         given, attempt.filled, attempt.speed, network.parameter_count, corpus, defaults, notices
     )
-    return Prepared(run, outcome, codec, network, corpus.path)
+    return Prepared(run, outcome, codec, network, corpus.path, group)
 
 
 class _Attempt(NamedTuple):
@@ -194,6 +199,7 @@ def _measured(
     corpus: Encoded,
     defaults: Defaults,
     size: Size,
+    group: Group,
 ) -> _Attempt:
     codec = corpus.codec
     kind = type(codec.step)
@@ -201,6 +207,14 @@ def _measured(
     filled["training"]["device"] = device.type
     model = ModelConfig(**filled["model"])
     batch, length = filled["data"]["batch_size"], filled["data"]["seq_length"]
+    if batch % group.size:
+        fitting = batch // group.size * group.size
+        if not fitting or given["data"].get("batch_size") == batch:
+            several = f"a multiple of the {group.size} processes"
+            remedy = f"try {fitting}" if fitting else "start fewer"
+            raise ConfigError(f"--batch-size {batch}: must be {several}; {remedy}")
+        filled["data"]["batch_size"] = batch = fitting
+    batch //= group.size  # the lanes of each
     last_only = value(filled, "targets") == "last"
     room = devices.free_memory(device)
     memory.refuse_too_large(model, batch, length, codec.step.size, room, last_only=last_only)
@@ -211,7 +225,7 @@ def _measured(
             network,
             batch,
             length,
-            threads=value(filled, "threads"),
+            threads=value(filled, "threads") or (0 if group.is_alone else group.threads),
             precision=value(filled, "precision"),
             last_only=last_only,
         )

@@ -6,9 +6,11 @@ import dataclasses
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from charrnn.settings import TrainingConfig
+from charrnn.training.group import Group
 
 MAX_THREADS = 1024
 MAX_UPDATES = 10**12
@@ -209,6 +211,12 @@ class Meter:
         self._nats.append(nats)
         self._norms.append(norm)
         self._seen += seen
+
+    def share(self, group: Group) -> None:
+        """Replace the losses since the last reading by their means over the processes that train;
+        all of them must call it at the same update."""
+        if self._nats and not group.is_alone:
+            self._nats = list(group.mean(torch.stack(self._nats)))
 
     @property
     def unread(self) -> list[tuple[float, float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,10 @@ from charrnn.checkpoint import MAX_WEIGHT, MODEL, Tensors
 from charrnn.errors import DivergenceError
 from charrnn.model.network import Network, State, flattened, unflattened
 from charrnn.training import optimizers
+from charrnn.training.group import Group
 from charrnn.training.progress import Progress
+
+GENERATOR = "generator"
 
 
 @dataclass
@@ -27,14 +30,37 @@ class TrainingState:
     recurrent: State  # of the lanes
     generator: torch.Generator  # of the dropout masks
     progress: Progress
+    others: list[Tensor] = field(default_factory=list)  # states of other processes' generators
 
-    def tensors(self) -> Tensors:
-        """All tensors except the network's own."""
+    def tensors(self, group: Group) -> Tensors:
+        """All tensors except the network's own.
+
+        Args:
+            group: the processes that train; all of them must call this.
+        """
         tensors = {
             f"optimizer.{k}": to_array(t) for k, t in optimizers.state_tensors(self.optimizer)
         }
-        tensors |= {f"state.{k}": to_array(t) for k, t in flattened(self.recurrent).items()}
-        return tensors | {"generator": to_array(self.generator.get_state())}
+        recurrent = flattened(group.whole_state(self.recurrent))
+        tensors |= {f"state.{k}": to_array(t) for k, t in recurrent.items()}
+        generators = group.whole(self.generator.get_state().unsqueeze(0))
+        names = [GENERATOR, *(f"{GENERATOR}.{rank}" for rank in range(1, group.size))]
+        return tensors | dict(zip(names, map(to_array, generators), strict=True))
+
+    def share(self, group: Group, seed: int) -> None:
+        """Keep the recurrent state of this process's lanes; its dropout masks are its own.
+
+        Args:
+            group: the processes that train.
+            seed: of the run.
+        """
+        self.recurrent = group.own_state(self.recurrent)
+        if group.leads:
+            return
+        if group.rank <= len(self.others):
+            self.generator.set_state(self.others[group.rank - 1])
+        else:
+            self.generator.manual_seed(seed + group.rank)
 
     def model_tensors(self) -> Tensors:
         """The network's tensors by their names in a checkpoint.
@@ -74,9 +100,14 @@ class TrainingState:
             optimizers.load_state(self.optimizer, groups["optimizer"])
         _compare(groups["state"], flattened(self.recurrent))
         self.recurrent = unflattened(groups["state"], self.recurrent)
-        generator = {"generator": torch.from_numpy(tensors["generator"])}
-        _compare(generator, {"generator": self.generator.get_state()})
-        self.generator.set_state(generator["generator"])
+        own = self.generator.get_state()
+        generator = torch.from_numpy(tensors[GENERATOR])
+        _compare({GENERATOR: generator}, {GENERATOR: own})
+        self.generator.set_state(generator)
+        self.others = []
+        while (name := f"{GENERATOR}.{len(self.others) + 1}") in tensors:
+            self.others.append(torch.from_numpy(tensors[name]))
+            _compare({name: self.others[-1]}, {name: own})
 
     def bytes_on_disk(self) -> tuple[int, int]:
         """Sizes of the tensors of `best.safetensors` and of `last.safetensors`."""

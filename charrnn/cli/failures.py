@@ -55,10 +55,10 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             print_error(str(error))
             raise typer.Exit(error.exit_code) from None
         except SignalExit as stop:
-            _ignore_signals()
+            ignore_signals()
             raise typer.Exit(stop.exit_code) from None
         except KeyboardInterrupt:
-            _ignore_signals()
+            ignore_signals()
             raise typer.Exit(128 + signal.SIGINT) from None
         except BrokenPipeError:
             # The reader of our output is gone; discard what is still buffered.
@@ -87,7 +87,7 @@ def print_error(message: str) -> None:
     note("charrnn: " + one_line(message))
 
 
-def _ignore_signals() -> None:
+def ignore_signals() -> None:
     """Ignore further signals: while Python shuts down, they would only cause a traceback."""
     for number in (signal.SIGINT, *END_SIGNALS):
         signal.signal(number, signal.SIG_IGN)
@@ -140,7 +140,8 @@ class StopSignals:
         self._reader.close()
         self._writer.close()
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._caught:  # and not ignored
+                signal.signal(number, handler)
 
     def __call__(self) -> bool:
         """Whether a stop was asked for."""

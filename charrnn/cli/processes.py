@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from charrnn.cli.failures import END_SIGNALS
+from charrnn.cli.failures import ignore_signals, print_error
 from charrnn.errors import PeerError
 
 
@@ -23,7 +23,7 @@ def launch(count: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)
     config = LaunchConfig(
         run_id=secrets.token_hex(8),
         min_nodes=1,
@@ -39,16 +39,19 @@ def launch(count: int) -> None:
     except SignalException as stopped:
         raise typer.Exit(128 + stopped.sigval) from None
     except ChildFailedError as error:
-        codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-        raise typer.Exit(abs(codes.get(0, 1))) from None
+        failure = error.failures.get(0)
+        code = 1 if failure is None else failure.exitcode
+        if code < 0 and code != -signal.SIGTERM:  # by which the launcher ends it
+            name = signal.Signals(-code).name
+            print_error(f"the first process was ended by {name}; is there enough memory?")
+        raise typer.Exit(max(1, code)) from None
 
 
 def follow() -> None:
     """Train in a process that does not lead; what the leader says, it need not say again."""
     from charrnn import api
 
-    for number in (signal.SIGINT, *END_SIGNALS):  # the leader decides, and ends all
-        signal.signal(number, signal.SIG_IGN)
+    ignore_signals()  # the leader decides, and ends all
     try:
         api.train([]).run()
     except PeerError:

@@ -78,6 +78,8 @@ class Plain(Screen):
         )
         if trainer.precision != trainer.config.training.precision:
             note(f"notice: this processor lacks bf16; continuing in {trainer.precision}")
+        for text in trainer.notices:
+            note(f"notice: {text}")
 
     def show(self, event: Event) -> None:
         now = time.monotonic()

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn import config
-from charrnn.cli.failures import SignalExit, StopSignals
+from charrnn.cli.failures import SignalExit, StopSignals, ignore_signals
 from charrnn.cli.options import typed, with_settings
 from charrnn.cli.processes import follow, launch
 from charrnn.cli.terminal import note, one_line
-from charrnn.errors import ConfigError, UsageError
+from charrnn.errors import ConfigError, PeerError, UsageError
 from charrnn.settings import BUDGET
 
 if TYPE_CHECKING:
@@ -226,6 +226,9 @@ def _follow(
                     board.show(event)
     except SignalExit:
         note(aborted, quiet)
+        raise
+    except PeerError:
+        ignore_signals()  # the launcher ends this process, too; it must still say why
         raise
     if gone:
         note(f"standard output was closed; saved, resume with: {hint}", quiet)

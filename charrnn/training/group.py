@@ -8,6 +8,7 @@ run directory must be on a disk that all of them share.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,7 @@ class Group:
             with _told():
                 backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
                 dist.init_process_group(backend, timeout=TIMEOUT)
+            atexit.register(dist.destroy_process_group)  # or its threads would outlive Python
         return cls(int(os.environ["RANK"]), size)
 
     @property
@@ -109,7 +111,7 @@ class Group:
 
     def mean_with_gradient(self, values: Tensor) -> Tensor:
         """The same with a gradient, for statistics that the network computes."""
-        total: Tensor = _Sum.apply(values)
+        total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
         return total / self.size
 
     def whole(self, tensor: Tensor) -> Tensor:
@@ -182,7 +184,7 @@ class _Sum(torch.autograd.Function):
         return _sum(values)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return _sum(gradient)
 
 

@@ -87,6 +87,7 @@ class Trainer:
         self._critic: Critic | None = None  # made at the first evaluation
         self._is_stateful = config.data.bptt == "stateful"
         self._feed = Feed(self.train_steps, config, self.device)
+        self.notices: list[str] = []  # for the user, when the run is resumed
         self._group = Group()
         self._module = self._group.module(network)
         self._has_starts = True  # runs of earlier versions have none, and stay as they are
@@ -177,12 +178,18 @@ class Trainer:
 
     def _share(self, group: Group) -> None:
         """Train this process's share of the lanes from here on."""
+        before = len(self.state.others) + 1
+        if self.progress.update and before != group.size:
+            self.notices.append(
+                f"was trained in {before} process{'es' * (before > 1)} before, in {group.size} "
+                "from here on; dropout masks differ from those of a run that was not stopped"
+            )
+        self.state.share(group, self.config.training.seed)
         if group.is_alone:
             return
         self._group = group
         if not self.config.training.threads:
             self.progress.threads = group.threads
-        self.state.share(group, self.config.training.seed)
         rows = group.rows(self.config.data.batch_size)
         self._feed = Feed(self.train_steps, self.config, self.device, rows=rows)
         self._module = group.module(self.state.network)

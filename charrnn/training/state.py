@@ -30,7 +30,8 @@ class TrainingState:
     recurrent: State  # of the lanes
     generator: torch.Generator  # of the dropout masks
     progress: Progress
-    others: list[Tensor] = field(default_factory=list)  # states of other processes' generators
+    # The states of the generators of other processes, from a file, until they are shared out.
+    others: list[Tensor] = field(default_factory=list)
 
     def tensors(self, group: Group) -> Tensors:
         """All tensors except the network's own.
@@ -43,9 +44,11 @@ class TrainingState:
         }
         recurrent = flattened(group.whole_state(self.recurrent))
         tensors |= {f"state.{k}": to_array(t) for k, t in recurrent.items()}
-        generators = group.whole(self.generator.get_state().unsqueeze(0))
-        names = [GENERATOR, *(f"{GENERATOR}.{rank}" for rank in range(1, group.size))]
-        return tensors | dict(zip(names, map(to_array, generators), strict=True))
+        own, *others = group.whole(self.generator.get_state().unsqueeze(0))
+        tensors[GENERATOR] = to_array(own)
+        for rank, other in enumerate(others or self.others, 1):
+            tensors[f"{GENERATOR}.{rank}"] = to_array(other)
+        return tensors
 
     def share(self, group: Group, seed: int) -> None:
         """Keep the recurrent state of this process's lanes; its dropout masks are its own.
@@ -55,12 +58,11 @@ class TrainingState:
             seed: of the run.
         """
         self.recurrent = group.own_state(self.recurrent)
-        if group.leads:
-            return
-        if group.rank <= len(self.others):
+        if not group.leads and group.rank <= len(self.others):
             self.generator.set_state(self.others[group.rank - 1])
-        else:
+        elif not group.leads:
             self.generator.manual_seed(seed + group.rank)
+        self.others = []
 
     def model_tensors(self) -> Tensors:
         """The network's tensors by their names in a checkpoint.

@@ -36,6 +36,7 @@ __all__ = [
     "CorpusError",
     "DeviceError",
     "DivergenceError",
+    "FinishedError",
     "Model",
     "PeerError",
     "RunError",

@@ -3,6 +3,7 @@
     CharrnnError                 1
     ├── UsageError               2   flags or arguments that do not fit together
     ├── ConfigError              1   a setting, a preset or a configuration file
+    │   └── FinishedError        1   a run to resume whose budget is used up
     ├── CorpusError              1   a corpus that cannot be read or is too short
     ├── CheckpointError          1   a model file that is broken, foreign or too new
     ├── RunError                 1   a run directory: exists already, is in use, is incomplete
@@ -31,6 +32,10 @@ class UsageError(CharrnnError):
 
 class ConfigError(CharrnnError):
     """Settings that are out of range, of the wrong type, unknown or without effect; lists all."""
+
+
+class FinishedError(ConfigError):
+    """A run that is to be resumed, but whose budget is used up."""
 
 
 class CorpusError(CharrnnError):

@@ -17,7 +17,7 @@ from charrnn.cli.failures import SignalExit, StopSignals, ignore_signals
 from charrnn.cli.options import typed, with_settings
 from charrnn.cli.processes import follow, launch
 from charrnn.cli.terminal import note, one_line
-from charrnn.errors import ConfigError, PeerError, UsageError
+from charrnn.errors import ConfigError, FinishedError, PeerError, UsageError
 from charrnn.settings import BUDGET
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from charrnn.cli.screen import Screen
 
 BUNDLED = "tales"  # the default corpus
+AUTO = "auto"  # instead of a run to resume
 # The headings of `--help`, in order; "*" is replaced by the headings of the media.
 GROUPS = ("Budget", "Corpus", "*", "Model", "Regularisation", "Optimization", "Machine")
 
@@ -66,7 +67,10 @@ def command(
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="Resume this run exactly; only the budget can be raised.", readable=False
+            metavar="RUN|auto",
+            help="Resume this run exactly; only the budget can be raised. auto: the run in --out, "
+            "which is begun if it is not there yet, so that a job can be given again as it is.",
+            readable=False,
         ),
     ] = None,
     init_from: Annotated[
@@ -125,13 +129,20 @@ def command(
     config.from_flags(settings, dashed=True)
     if tensorboard and find_spec("tensorboard") is None:
         raise UsageError("--tensorboard needs the package tensorboard: pip install tensorboard")
-    if resume is not None:
+    if is_auto := resume == Path(AUTO):
+        resume, budget = _continued(ctx, out, settings)
+    elif resume is not None:
         _refuse_with_resume(ctx)
         budget = {name: settings[name] for name in BUDGET if typed(ctx, name)}
     with StopSignals() as signals, ExitStack() as scratch:
         if resume is not None:
             run = scratch.enter_context(api.resume(resume, **budget))
-            _follow(run, signals, json_lines, quiet, tensorboard)
+            try:
+                _follow(run, signals, json_lines, quiet, tensorboard)
+            except FinishedError:
+                if not is_auto:
+                    raise
+                note(f"{resume}: has finished already", quiet)
             return
         if dry_run:
             if out is not None:
@@ -157,6 +168,35 @@ def command(
 
         assert run.sources is not None
         screen_for(json_lines, quiet).planned(run.plan, out or api.default_path(run.sources))
+
+
+def _continued(
+    ctx: typer.Context, out: Path | None, settings: dict[str, Any]
+) -> tuple[Path | None, dict[str, Any]]:
+    """The run that `--resume auto` resumes, and what of its budget is new; None: it has not begun.
+
+    Raises:
+        UsageError: there is no --out, or settings are not those of its run.
+    """
+    from charrnn import checkpoint
+    from charrnn.run import Run
+
+    if out is None:
+        raise UsageError("--resume auto resumes the run in --out; give one")
+    last = Run(out).last
+    if not last.exists():
+        return None, {}
+    stored = checkpoint.read(last).config.to_dict()
+    own = {name: value for values in stored.values() for name, value in values.items()}
+    given = {name: value for name, value in settings.items() if typed(ctx, name) and name in own}
+    new = {n: v for n, v in given.items() if v != "auto" and str(v) != str(own[n])}
+    for name, value in new.items():
+        if name not in BUDGET:
+            raise UsageError(
+                f"--{name.replace('_', '-')} {value}: the run in {out} has {own[name]}; resume it "
+                "as it began, or choose another --out"
+            )
+    return out, new
 
 
 def _threads(value: str | None) -> int | None:

@@ -22,9 +22,9 @@ from charrnn.data import corpus
 from charrnn.data.lanes import Lanes
 from charrnn.errors import (
     CheckpointError,
-    ConfigError,
     DeviceError,
     DivergenceError,
+    FinishedError,
     PeerError,
     RunError,
 )
@@ -115,7 +115,7 @@ class Trainer:
             CheckpointError: there is nothing to resume from, or it is damaged.
             DeviceError: this machine does not have the run's device.
             RunError: the corpus is not the one that the run started with, or the disk is full.
-            ConfigError: the budget is used up.
+            FinishedError: the budget is used up.
         """
         if not run.last.exists():
             raise CheckpointError(f"{run.path}: no {run.last.name} to resume from")
@@ -142,7 +142,7 @@ class Trainer:
         if budget["training"]:
             left = progress.refit(config.training, segments)
         if not left:
-            raise ConfigError(
+            raise FinishedError(
                 f"{run.path}: has finished, after {progress.update} steps, "
                 f"{trainer.epochs_done:.4g} epochs and {progress.elapsed_s / 60:.3g} minutes; "
                 "to continue, give a larger total: --steps, --epochs or --minutes"

@@ -186,6 +186,23 @@ def test_interrupted_before_the_first_step(tmp_path: Path, environment: dict[str
     assert not (tmp_path / "run").exists()
 
 
+def test_resume_auto_is_for_jobs_that_are_given_again(command: Command, corpus: Path) -> None:
+    words = ["train", corpus, "-o", "run", "--resume", "auto", "-q", *flags(**TINY)]
+    assert command(*words, "--steps", 6).returncode == 0
+    assert command(*words, "--steps", 9, CHARRNN_LR="1").returncode == 0
+    saved = checkpoint.read(corpus.parent / "run" / "last.safetensors")
+    assert saved.training["step"] == 9
+    again = command(*words[: -len(flags(**TINY)) - 1], "--steps", 9)
+    assert again.returncode == 0
+    assert "run: has finished already" in again.stderr
+    refused = command(*words, "--steps", 12, "--lr", 3)
+    assert refused.returncode == 2
+    assert "--lr 3.0: the run in run has" in refused.stderr
+    nowhere = command("train", corpus, "--resume", "auto")
+    assert nowhere.returncode == 2
+    assert "give one" in nowhere.stderr
+
+
 def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
     assert command("train", corpus, "-o", "run", "--steps", 4, "-q", *SMALL).returncode == 0
     refused = command("train", corpus, "--resume", "run", "--hidden", 5)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from charrnn.errors import DeviceError
 from charrnn.media.text.char import CharCodec
+from charrnn.model import device as devices
 from charrnn.model import memory
 from charrnn.model.device import keep_freed_memory, out_of_memory
 from charrnn.settings import ModelConfig
@@ -108,3 +110,27 @@ def test_what_cannot_fit_is_refused_before_it_is_asked_for() -> None:
     )
     with pytest.raises(DeviceError, match="no batch fits: give a smaller --hidden"):
         memory.refuse_too_large(model, 4_096, 512, 80, 1 << 20)
+
+
+def test_the_limits_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(devices, "CGROUPS", tmp_path)
+    whole, count = devices.free_memory(cpu), devices.processors()
+    files = {
+        "memory.max": "100000000\n",
+        "memory.current": "70000000\n",
+        "memory.stat": "anon 30000000\ninactive_file 20000000\nactive_file 1\n",
+        "cpu.max": "50000 100000\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert devices.free_memory(cpu) == 50_000_000
+    assert devices.processors() == 1
+    for name in ("memory.max", "cpu.max"):
+        (tmp_path / name).write_text("max 100000\n")
+    assert devices.free_memory(cpu) > whole / 2
+    assert devices.processors() == count
+    (tmp_path / "memory").mkdir()  # version 1
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("9000000\n")
+    (tmp_path / "memory" / "memory.usage_in_bytes").write_text("2000000\n")
+    assert devices.free_memory(cpu) == 7_000_000

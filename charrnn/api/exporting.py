@@ -123,7 +123,9 @@ def push(
             sample = f"sample{suffixes[0]}"
             files[sample] = f"a sample, seed {seed}"
             model.sample(seed=seed).save(folder / sample)
-        text = _card(model, title, about, seed, licence, f"{hub.SCHEME}//{name}", files)
+        digest = checkpoints.read(folder / hub.MODEL_FILE).sha256
+        address = f"{hub.SCHEME}//{name}"
+        text = _card(model, title, about, seed, licence, address, digest, files)
         (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
         return hub.published(folder, name, private=private, message=f"charrnn push {name}")
 
@@ -147,6 +149,7 @@ def _card(
     seed: int,
     licence: str = "",
     address: str = "",
+    digest: str = "",
     files: Mapping[str, str] | None = None,
 ) -> str:
     """The page about a model, with a sample if it writes text."""
@@ -165,5 +168,6 @@ def _card(
         seed=seed,
         licence=licence,
         address=address,
+        digest=digest,
         files=files or {},
     )

@@ -30,6 +30,7 @@ def card(
     seed: int = 0,
     licence: str = "",
     address: str = "",
+    digest: str = "",
     files: Mapping[str, str] | None = None,
 ) -> str:
     """The page.
@@ -42,6 +43,7 @@ def card(
         seed: of the sample.
         licence: its short name on the Hugging Face Hub; empty: none is stated.
         address: what `charrnn sample` finds it by; empty: its file.
+        digest: of the contents of the model file beside it; empty: those of this one.
         files: names of files beside it, and what they are.
     """
     config, codec = checkpoint.config, checkpoint.codec
@@ -62,6 +64,7 @@ def card(
         lines += ["", about]
     lines += ["", "| | |", "| --- | --- |"]
     lines += [f"| {key} | {_plain(one_line(value))} |" for key, value in _figures(checkpoint)]
+    lines += [f"| digest of its contents | {digest or checkpoint.sha256} |"]
     target = address or shlex.quote(checkpoint.path.name)
     lines += ["", "## Use", "", f"    charrnn sample {target}"]
     if files:
@@ -78,9 +81,8 @@ def card(
         "",
         "## Limits",
         "",
-        "The model is small. It invents what it writes, it knows no facts, and it may repeat "
-        "passages of what it has learnt (`charrnn insight` shows the longest; `charrnn sample "
-        "--no-copy` avoids them).",
+        "The model is small. It invents what it makes, and it may repeat passages of what it has "
+        "learnt; `charrnn insight` shows how much.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -117,7 +119,7 @@ def _figures(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         bits = codec.bits_per_character(nats)
         more = "" if bits is None else f" ({bits:.3f} bits per character)"
         rows.append(("held-out loss", f"{nats:.4f} nats per {codec.unit}{more}"))
-    return [*rows, ("SHA-256", checkpoint.sha256)]
+    return rows
 
 
 def _time(checkpoint: Checkpoint) -> str:

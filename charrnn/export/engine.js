@@ -25,8 +25,13 @@ const CELLS = {
 class Network {
   // From base64 of gzip, as a promise.
   static async load(text) {
-    const unzipped = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return Network.from(new Uint8Array(await new Response(unzipped).arrayBuffer()));
+    try {
+      const zipped = new Blob([bytesOf(text)]).stream();
+      const unzipped = new Response(zipped.pipeThrough(new DecompressionStream("gzip")));
+      return Network.from(new Uint8Array(await unzipped.arrayBuffer()));
+    } catch {
+      throw new Error("the network in this file is damaged; get the file again");
+    }
   }
 
   // From the bytes inside.

@@ -44,7 +44,7 @@ def page(checkpoint: Checkpoint, *, title: str = "", about: str = "", weights: s
         "sampling": dataclasses.asdict(sampling),
         "also": _also(sampling),
     } | own.data
-    computing = [engine(), _read(WEB / "sampler.js")]
+    computing = [engine(), _read(WEB / "sampler.js"), _read(WEB / "worker.js")]
     computing += [_read(WEB / "player.js")] if own.draws_symbols else []
     scripts = [codec()] if checkpoint.codec.primes_are_text else [_read(WEB / "files.js")]
     scripts += [_read(WEB / "settings.js"), _read(WEB / "page.js")]
@@ -69,7 +69,7 @@ def _network(checkpoint: Checkpoint) -> str:
         weights += math.prod(shape) if name.startswith("model.") and is_learnt(name) else 0
     layers = f"{model.layers} layer{'s' * (model.layers > 1)} of {model.hidden} units"
     kind = cell_of(model.cell).label
-    return f"{kind}, {layers}, {weights:,} numbers that it has learnt."
+    return f"{kind}, {layers}, {weights:,} parameters."
 
 
 def _also(sampling: SamplingConfig) -> str:

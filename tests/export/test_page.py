@@ -27,7 +27,7 @@ from tests.export import Opened, browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 HOSTILE = "</script><img src=x onerror='window.pwned=1'>\u202e\u2066<b>&amp;\0"
-OWN_BYTES = 40_000  # of JavaScript without lines of comment and indentation
+OWN_BYTES = 40 << 10  # of JavaScript without lines of comment and indentation
 NAMES = "".join(f"{a}{b}\n" for a in ("Al", "Ber", "Jo", "Ma") for b in ("bert", "la", "rie", "n"))
 CODECS = ("char", "word", "byte", "names")
 
@@ -514,3 +514,74 @@ def test_what_it_says(opening: Opener, models: dict[str, Model]) -> None:
         named = "(e) => e.labels?.length || e.ariaLabel || e.textContent"
         assert field.evaluate(named)
     assert player.page.evaluate("document.activeElement === document.body")
+
+
+def test_another_link_while_it_writes(opening: Opener, models: dict[str, Model]) -> None:
+    player = opening(models["char"], fragment=link(seed=1, length=500_000))
+    player.click("Write")
+    player.wait("document.querySelector('#beginning').value.length > 100")
+    player.follow(prime="The", seed=3, length=50)
+    player.wait_until_written()
+    assert player.text == "The"
+    player.write()
+    assert player.text == "The" + models["char"].sample(50, prime="The", seed=3).text
+
+
+def test_what_stands_after_the_cursor_comes_back(opening: Opener, models: dict[str, Model]) -> None:
+    player = opening(models["char"], fragment=link(prime="The heron said", seed=1, length=30))
+    field = player.page.locator("#beginning")
+    field.evaluate("(e) => { e.focus(); e.setSelectionRange(4, 4); }")
+    assert player.page.get_by_role("button", name="Undo").count() == 0
+    player.write("Write from the cursor")
+    assert player.text == "The " + models["char"].sample(30, prime="The ", seed=1).text
+    player.click("Undo")
+    assert player.text == "The heron said"
+    player.write()
+    field.press_sequentially("mine")
+    player.write("Another")
+    player.click("Undo")
+    assert player.text.endswith("mine")
+
+
+def test_writes_while_one_types(opening: Opener, models: dict[str, Model]) -> None:
+    player = opening(models["char"], fragment=link(seed=1, length=25))
+    player.page.get_by_label("Write while I type").check()
+    field = player.page.locator("#beginning")
+    for typed in ("The m", "iller"):
+        begun = player.text[: field.evaluate("(e) => e.selectionEnd")] + typed
+        field.press_sequentially(typed)
+        expected = begun + models["char"].sample(25, prime=begun, seed=1).text
+        player.wait(f"document.querySelector('#beginning').value === {json.dumps(expected)}")
+        assert field.evaluate("(e) => e.selectionEnd") == len(begun)
+
+
+def test_what_is_typed_into_fields(opening: Opener, models: dict[str, Model]) -> None:
+    player = opening(models["char"])
+    page = player.page
+    for name, typed, tidied in (
+        ("temperature", "0,8", "0.8"),
+        ("temperature", "0.5, 1", "0.5, 1"),
+        ("top_p", "0,9", "0.9"),
+        ("top_p", "7", "1"),
+        ("length", "2000000", "1000000"),
+        ("length", "0", "1"),
+        ("length", "many", "500"),
+    ):
+        field = page.locator(f"#{name}")
+        field.fill(typed)
+        is_wrong = typed not in ("0,8", "0.5, 1", "0,9")
+        assert field.get_attribute("aria-invalid") == str(is_wrong).lower()
+        hint = page.locator(f"#{name}-hint").inner_text()
+        assert (" to " in hint and any(c.isdigit() for c in hint)) == (is_wrong), hint
+        field.blur()
+        assert field.input_value() == tidied
+
+
+def test_a_damaged_page(opening: Opener, models: dict[str, Model], tmp_path: Path) -> None:
+    html = page_of(models["char"].checkpoint).replace('id="model">H4sI', 'id="model">H5sI')
+    path = tmp_path / "damaged.html"
+    path.write_text(html, encoding="utf-8")
+    player = opening(models["char"])
+    player.page.goto(path.as_uri())
+    player.wait("document.querySelector('.status').textContent.includes('get the file again')")
+    assert player.page.get_by_role("button", name="Write", exact=True).is_disabled()

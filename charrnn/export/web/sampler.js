@@ -50,15 +50,10 @@ class Random {
   }
 }
 
-// The 32-bit words of a whole number, the lowest first.
+// The 32-bit words of a whole number below 2^53, the lowest first.
 function words(number) {
-  const found = [];
-  let rest = BigInt(number);
-  do {
-    found.push(Number(BigInt.asUintN(32, rest)));
-    rest >>= 32n;
-  } while (rest);
-  return found;
+  const high = Math.floor(number / 2 ** 32);
+  return high ? [number >>> 0, high] : [number];
 }
 
 // SeedSequence: two numbers of 128 bits from words.

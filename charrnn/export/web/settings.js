@@ -5,7 +5,7 @@ function newSeed() {
 }
 
 // The fields that pages have in common; what: what a seed gives.
-function usualFields({ temperature, top_p }, what) {
+function defaultFields({ temperature, top_p }, what) {
   const isOne = temperature.length === 1;
   const calm = isOne ? "lower is safer, higher is wilder" : "these alternate, step by step";
   const list = { value: temperature.join(", "), most: 1e6, range: [0, 2], isList: true };
@@ -19,13 +19,17 @@ function usualFields({ temperature, top_p }, what) {
   };
 }
 
-// From the text of a field to numbers, of which a list has several; null: it makes no sense.
-// What has no slider must be whole.
-function parsed({ least = 0, most, range, isList }, text) {
+// From text to numbers, of which a list has several; null: it makes no sense.  What has no slider
+// must be whole.
+function parsed({ range, isList }, text) {
   const values = text.split(",").map((part) => (part.trim() ? Number(part) : NaN));
-  const makesSense = (value) =>
-    value >= least && value <= most && (range || Number.isInteger(value));
+  const makesSense = (value) => (range ? value < Infinity : Number.isInteger(value));
   return (isList || values.length === 1) && values.every(makesSense) ? values : null;
+}
+
+// Numbers in their range.
+function limited({ least = 0, most }, values) {
+  return values.map((value) => Math.min(Math.max(value, least), most));
 }
 
 class Settings {
@@ -33,20 +37,20 @@ class Settings {
   // is 0.05, or `step`), and isList; changed: what is called when one of them has changed.
   constructor(fields, changed) {
     this.changed = changed;
-    this.usual = {};
+    this.defaults = {};
     this.fields = {};
     this.sliders = {};
     this.elements = fields.map((field) => this.element(field));
   }
 
-  element(usual) {
-    const { name, title, hint, range } = usual;
-    this.usual[name] = usual;
+  element(own) {
+    const { name, title, hint, range } = own;
+    this.defaults[name] = own;
     const field = make("input", {
       id: name,
       autocomplete: "off",
       inputmode: range ? "decimal" : "numeric",
-      value: usual.value,
+      value: own.value,
       "aria-describedby": `${name}-hint`,
       input: () => this.update(),
       change: () => this.tidy(),
@@ -54,7 +58,7 @@ class Settings {
     this.fields[name] = field;
     const [min, max] = range ?? [];
     const slide = () => this.set(name, Number(slider.value));
-    const sliding = { type: "range", min, max, step: usual.step ?? 0.05, input: slide };
+    const sliding = { type: "range", min, max, step: own.step ?? 0.05, input: slide };
     const slider = range ? make("input", sliding, { "aria-label": `${title}, slider` }) : null;
     if (slider) this.sliders[name] = slider;
     const about = make("p.hint", { id: `${name}-hint` }, hint);
@@ -63,10 +67,16 @@ class Settings {
     return make(tag, make("label", { for: name }, title), line, about);
   }
 
-  // The numbers in a field; if they make no sense, those that were there at first.
+  // The numbers in a field, in their range; if they make no sense, those that were there at first.
   values(name) {
-    const usual = this.usual[name];
-    return parsed(usual, this.fields[name].value) ?? parsed(usual, String(usual.value));
+    const own = this.defaults[name];
+    return limited(own, this.typed(name) ?? parsed(own, String(own.value)));
+  }
+
+  // The numbers as they were typed, also with a decimal comma.
+  typed(name) {
+    const { value } = this.fields[name];
+    return parsed(this.defaults[name], value.replace(/(\d),(?=\d)/g, "$1."));
   }
 
   value(name) {
@@ -80,13 +90,17 @@ class Settings {
 
   update() {
     for (const [name, field] of Object.entries(this.fields)) {
-      field.setAttribute("aria-invalid", !parsed(this.usual[name], field.value));
+      const { least = 0, most, hint } = this.defaults[name];
+      const isRight = `${this.typed(name)}` === `${this.values(name)}`;
+      field.setAttribute("aria-invalid", !isRight);
+      const range = least < 0.001 ? `a number up to ${most}` : `from ${least} to ${most}`;
+      at(`${name}-hint`).textContent = isRight ? hint : range;
     }
     for (const [name, slider] of Object.entries(this.sliders)) slider.value = this.value(name);
     this.changed();
   }
 
-  // What makes no sense becomes what it was at first.
+  // What makes no sense becomes what it was at first, and what is out of range the nearest.
   tidy() {
     for (const name in this.fields) this.fields[name].value = this.values(name).join(", ");
     this.update();
@@ -105,8 +119,9 @@ class Settings {
   fromLink(hash) {
     const parts = new URLSearchParams(hash.slice(1));
     for (const [name, field] of Object.entries(this.fields)) {
-      const values = parsed(this.usual[name], parts.get(name) ?? "");
-      if (values) field.value = values.join(", ");
+      const values = parsed(this.defaults[name], parts.get(name) ?? "");
+      const isRight = values && `${values}` === `${limited(this.defaults[name], values)}`;
+      if (isRight) field.value = values.join(", ");
     }
     this.update();
     return parts;

@@ -57,7 +57,7 @@ def page(chromium: Any) -> Any:
     """A page with the scripts of the worker."""
     opened = chromium.new_page()
     names = ("fft.js", "spectrum.js", "phases.js", "frames.js")
-    files = [SHARED / "web/sampler.js", *(WEB / name for name in names)]
+    files = [SHARED / "web/sampler.js", SHARED / "web/worker.js", *(WEB / name for name in names)]
     source = "\n".join([engine(), *(path.read_text(encoding="utf-8") for path in files)])
     opened.add_script_tag(content=source.replace("onmessage = ", "const listen = "))
     return opened

@@ -102,6 +102,12 @@ class Recorder {
     Object.assign(this, { notes: [], place: 0, time: 0 });
   }
 
+  // Notes that were played before; what is played now follows them.
+  load(notes) {
+    this.notes = notes;
+    [this.place, this.time] = [this.end, performance.now() / 1000];
+  }
+
   get end() {
     return Math.max(0, ...this.notes.map(({ onset, length }) => onset + length));
   }

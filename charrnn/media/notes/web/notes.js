@@ -5,7 +5,7 @@ const MOST_PRIME = 2000; // of a beginning in a link
 const MOST_WAV_S = 1800;
 
 function fieldsOf({ sampling, length, bar }) {
-  const { temperature, top_p, seed } = usualFields(sampling, "tune");
+  const { temperature, top_p, seed } = defaultFields(sampling, "tune");
   const long = { title: "Length", hint: `${bar}s, at most; many tunes end before` };
   const fast = { title: "Tempo", hint: "percent", range: [50, 200], step: 5 };
   return [
@@ -22,7 +22,7 @@ function counted(number, name) {
 }
 
 function startNotes() {
-  const data = opened();
+  const data = openPage();
   const { codec, keyboard } = data;
   const encoder = new Encoder(codec);
   const sounds = new Sounds(codec.parts, data.families);
@@ -32,7 +32,9 @@ function startNotes() {
   const settings = new Settings(fieldsOf(data), changed);
 
   let tune = null; // what is shown, and played
-  let run = null; // { id, key, primed, most }: how it was made; null: by hand only
+  let frame = null; // of the browser, that will be drawn
+  let isRendering = false;
+  let run = null; // { id, key, seed, primed, most }: how it was made; null: by hand only
   let latest = 0; // id of the last run
   let [isWriting, isReady, linkTimer] = [false, false, null];
 
@@ -76,7 +78,7 @@ function startNotes() {
       make("div.line", part.element, metre.element, clear, beginning),
     ),
     make("div.settings", settings.elements),
-    data.also ? make("p.hint", "Also as the model was set up: ", foreign(data.also)) : "",
+    alsoLine(data),
   );
 
   // A list with a label; options: [value, name].  It is not seen if there is no choice.
@@ -109,10 +111,12 @@ function startNotes() {
     tune = new Tune(codec);
     for (const step of prime) tune.push(step);
     const primed = tune.bars.length;
-    run = { id: ++latest, key: keyNow(), primed, most: primed + settings.value("length") };
+    const seed = settings.value("seed");
+    const most = primed + settings.value("length");
+    run = { id: ++latest, key: keyNow(), seed, primed, most };
     const [temperature, top_p] = [settings.values("temperature"), settings.value("top_p")];
     const sampling = { ...data.sampling, temperature, top_p };
-    const about = { settings: sampling, seed: settings.value("seed"), first: 0, count: 1 };
+    const about = { settings: sampling, seed, first: 0, count: 1 };
     worker.postMessage({ kind: "write", id: run.id, prime, ...about, length: MOST_EVENTS });
     isWriting = true;
     tell("Inventing …");
@@ -124,7 +128,8 @@ function startNotes() {
     player.setSpeed(speed());
     player.play(tune);
     changed();
-    requestAnimationFrame(follow);
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(follow);
   }
 
   function stop() {
@@ -134,12 +139,12 @@ function startNotes() {
 
   function follow() {
     roll.draw();
-    if (player.tune) requestAnimationFrame(follow);
+    if (player.tune) frame = requestAnimationFrame(follow);
   }
 
   roll.place = () => (player.tune ? player.place - player.latency : -1);
 
-  const worker = started(codec, {
+  const worker = startWorker(codec, {
     ready() {
       isReady = true;
       if (!isWriting) tell("");
@@ -196,16 +201,17 @@ function startNotes() {
 
   function fileName() {
     const words = data.title.slice(0, 60).match(/[\p{L}\p{N}]+/gu) ?? ["tune"];
-    return [...words, settings.value("seed")].join("-");
+    return [...words, run?.seed ?? "own"].join("-");
   }
 
   async function saveWav() {
-    const own = tune;
+    const [own, name] = [tune, fileName()];
     if (own.seconds(own.steps) / speed() > MOST_WAV_S) {
       tell("This tune is too long for a WAV file; save it as MIDI");
       return;
     }
-    wav.disabled = true;
+    isRendering = true;
+    changed();
     const rendering = mixed(own, speed(), sounds);
     let [part, since] = [rendering.next(), performance.now()];
     for (; !part.done; part = rendering.next()) {
@@ -214,8 +220,9 @@ function startNotes() {
       await new Promise((done) => setTimeout(done));
       since = performance.now();
     }
-    save(`${fileName()}.wav`, wavOf(part.value, RATE), "audio/wav");
+    save(`${name}.wav`, wavOf(part.value, RATE), "audio/wav");
     tell("Saved");
+    isRendering = false;
     changed();
   }
 
@@ -231,8 +238,7 @@ function startNotes() {
     const bar = known.find((step) => codec.events[step][0] === "bar");
     if (bar !== undefined) metre.set(bar);
     const { notes } = Tune.of(codec, known);
-    recorder.clear();
-    recorder.notes = notes.filter(({ onset }) => onset < MOST_BARS * barSteps());
+    recorder.load(notes.filter(({ onset }) => onset < MOST_BARS * barSteps()));
     begun();
   }
 
@@ -252,7 +258,7 @@ function startNotes() {
     const now = performance.now() / 1000;
     const end = recorder.begin(note, now, rate, barSteps(), piano.held.size > 0);
     begun();
-    if (!end) tell("There is no room for more in the beginning");
+    if (!end) tell(`A beginning has at most ${MOST_BARS} bars`);
     return () => {
       release();
       end?.(performance.now() / 1000);
@@ -290,12 +296,13 @@ function startNotes() {
   function changed() {
     player.setSpeed(speed());
     const bpm = Math.round((tune?.tempos[0].bpm ?? codec.tempo) * speed());
-    const what = data.bar === "bar" ? `: ${bpm} quarters a minute` : " of how fast it is";
+    const what = data.bar === "bar" ? `: ${bpm} quarters a minute` : " of its own speed";
     at("tempo-hint").textContent = `percent${what}`;
     go.textContent = player.tune ? "Stop" : "Play";
     go.setAttribute("aria-keyshortcuts", player.tune ? "Space Escape" : "Space");
     go.disabled = another.disabled = !isReady;
-    midi.disabled = wav.disabled = !tune?.isWhole || !tune.notes.length;
+    midi.disabled = !tune?.isWhole || !tune.notes.length;
+    wav.disabled = midi.disabled || isRendering;
     clearTimeout(linkTimer);
     linkTimer = setTimeout(toLink, 300);
   }

@@ -6,7 +6,7 @@ const DRUM_PX = 7; // of a row, or less where there are many
 const AT_LEAST = 20; // semitones
 const HEAD = 0.35; // of the width: where the playhead stays
 
-const stillness = matchMedia("(prefers-reduced-motion: reduce)");
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 class Roll {
   constructor(parts) {
@@ -49,7 +49,8 @@ class Roll {
       pen.fillRect(Math.round(x(seconds)), 0, size, height);
     };
     const rows = this.drums.length;
-    const drum = Math.min(DRUM_PX, (0.35 * height) / rows);
+    const isMelodic = this.low <= this.high;
+    const drum = isMelodic ? Math.min(DRUM_PX, (0.35 * height) / rows) : (height - 8) / rows;
     const bottom = height - (rows ? drum * rows + 8 : 0);
     const middle = (this.low + this.high) / 2;
     const span = Math.max(AT_LEAST, this.high - this.low + 3);
@@ -95,7 +96,7 @@ class Roll {
   // The time at the left edge; where nothing should move, that of a bar, until the playhead leaves
   // what is seen.
   leftOf(place, seen) {
-    if (!stillness.matches) return Math.max(0, place - HEAD * seen);
+    if (!reducedMotion.matches) return Math.max(0, place - HEAD * seen);
     let left = 0;
     for (const { begin } of this.tune.bars) {
       const seconds = this.tune.seconds(begin);

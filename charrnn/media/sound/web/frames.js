@@ -1,30 +1,9 @@
-// The worker: draws frames and makes sound of them, a block at a time, so that it is heard soon,
-// and a part of the work at a time, so that it can be stopped.
+// The worker of the page: draws frames and makes sound of them, a block at a time, so that it is
+// heard soon.
 
-const SLICE_MS = 100; // then messages are looked at
 const MOST_NUMBER = 1e6; // in a frame; with larger numbers the output has diverged
-let network;
-let codec; // see webpage.py
-let job = null; // what is made, or was: it can go on
-let isMaking = false;
-let timer = null;
-let ready = Promise.resolve();
 
-onmessage = ({ data }) => {
-  ready = ready.then(() => answers[data.kind](data)).catch(fail);
-};
-
-function fail(error) {
-  isMaking = false;
-  postMessage({ kind: "failed", why: error.message || String(error) });
-}
-
-const answers = {
-  async model(given) {
-    codec = given.codec;
-    network = await Network.load(given.model);
-    postMessage({ kind: "ready" });
-  },
+Object.assign(answers, {
   // Makes at least so many samples: { id, seed, temperature, samples }; with the id of the last
   // ones it goes on.
   make(given) {
@@ -32,37 +11,23 @@ const answers = {
       job = { made: 0, ms: 0, blocks: blocks(network, codec, given.temperature, given.seed) };
     }
     Object.assign(job, given);
-    isMaking = true;
-    timer ??= setTimeout(work);
+    begin();
   },
-  stop() {
-    isMaking = false;
-  },
-};
+});
 
-function work() {
+function workPart() {
   const begun = performance.now();
-  let now = begun;
-  timer = null;
-  try {
-    while (isMaking && now - begun < SLICE_MS) {
-      const { value } = job.blocks.next();
-      job.ms += performance.now() - now;
-      now = performance.now();
-      if (value) tell(value);
-    }
-  } catch (error) {
-    fail(error);
-  }
-  if (isMaking) timer ??= setTimeout(work);
+  const { value } = job.blocks.next();
+  job.ms += performance.now() - begun;
+  if (value) tell(value);
 }
 
 function tell({ sound, columns }) {
   const { id, ms } = job;
   job.made += sound.length;
   job.ms = 0;
-  isMaking = job.made < job.samples;
-  postMessage({ kind: "made", id, sound, columns, ms, isLast: !isMaking }, [sound.buffer]);
+  isWorking = job.made < job.samples;
+  postMessage({ kind: "made", id, sound, columns, ms, isLast: !isWorking }, [sound.buffer]);
 }
 
 // Blocks of sound, with the columns of the picture, without end.  Yields undefined between parts of

@@ -14,12 +14,12 @@ class Picture {
     this.octaves = Math.log2(codec.rate / 2 / lowest);
     this.lowest = lowest;
     this.isDark = matchMedia("(prefers-color-scheme: dark)");
-    this.isCalm = matchMedia("(prefers-reduced-motion: reduce)");
+    this.reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
     this.image = make("canvas"); // a pixel for each level
     this.element = make("canvas.picture", { role: "img" });
     this.clear();
     this.isDark.addEventListener("change", () => this.paint());
-    this.isCalm.addEventListener("change", () => this.paint());
+    this.reducedMotion.addEventListener("change", () => this.paint());
     new ResizeObserver(() => this.paint()).observe(this.element);
   }
 
@@ -35,7 +35,7 @@ class Picture {
   }
 
   paint() {
-    const { element, end, isDark, isCalm } = this;
+    const { element, end, isDark, reducedMotion } = this;
     const { clientWidth, clientHeight } = element;
     if (!clientWidth) return;
     const style = getComputedStyle(element);
@@ -46,7 +46,7 @@ class Picture {
     const [width, height] = [clientWidth - LEFT, clientHeight - BELOW];
     const span = Math.min(10, Math.max(3, width / 90)); // seconds that are seen
     const pages = Math.floor(this.time / span) * span;
-    const begin = isCalm.matches ? pages : Math.max(0, this.time - AT * span);
+    const begin = reducedMotion.matches ? pages : Math.max(0, this.time - AT * span);
     const pen = this.pen(paper);
     pen.save();
     pen.translate(LEFT, 0);
@@ -107,13 +107,13 @@ class Picture {
     pen.font = "12px system-ui, sans-serif";
     pen.textBaseline = "middle";
     pen.textAlign = "right";
-    for (const hz of LABELS_HZ) {
-      const y = height * (1 - Math.log2(hz / this.lowest) / this.octaves);
-      if (y < 0 || y > height) continue;
+    const placeOf = (hz) => height * (1 - Math.log2(hz / this.lowest) / this.octaves);
+    const seen = LABELS_HZ.filter((hz) => placeOf(hz) >= 0 && placeOf(hz) <= height);
+    for (const hz of seen) {
+      const y = placeOf(hz);
       pen.fillRect(LEFT - 4, y, 4, 1);
-      const isFirst = y < 0.15 * height && hz === 10_000;
       const text = hz < 1000 ? hz : `${hz / 1000}k`;
-      pen.fillText(isFirst ? `${text} Hz` : text, LEFT - 6, Math.max(7, y));
+      pen.fillText(hz === seen.at(-1) ? `${text} Hz` : text, LEFT - 6, Math.max(7, y));
     }
     pen.textAlign = "center";
     for (let time = Math.ceil(begin); time <= begin + span; time++) {

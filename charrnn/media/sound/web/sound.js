@@ -5,9 +5,9 @@ const MOST_TEMPERATURE = 4; // more is nothing but noise, and loud
 const TOLD_MS = 1000; // between two changes of the status
 
 function soundPage() {
-  const data = opened();
+  const data = openPage();
   const { rate } = data.codec;
-  const { temperature, seed } = usualFields(data.sampling, "sound");
+  const { temperature, seed } = defaultFields(data.sampling, "sound");
   const hint = "seconds at a time";
   const length = { name: "length", title: "Length", hint, value: data.length, least: 1 };
   const most = Math.max(MOST_TEMPERATURE, ...data.sampling.temperature);
@@ -17,7 +17,10 @@ function soundPage() {
   const speaker = new Speaker(rate, tell, ended);
 
   // What is made, or was last.
-  let run = null; // { id, key, pieces, made, wanted, ms, speed, isMade }, in samples
+  // { id, key, temperature, seed, pieces, made, wanted, speed }, in samples
+  let run = null;
+  let latest = 0; // id of the last run
+  let frame = null; // of the browser, that will be drawn
   let toldAt = -Infinity; // when the status was changed
   let linkTimer = null;
 
@@ -41,7 +44,7 @@ function soundPage() {
     make("div.sheet", picture.element),
     make("div.bar", go, again, another, file, link, status),
     make("div.settings", settings.elements),
-    data.also ? make("p.hint", "Also as the model was set up: ", foreign(data.also)) : "",
+    alsoLine(data),
   );
 
   // --- playing
@@ -64,8 +67,8 @@ function soundPage() {
 
   function begin() {
     const message = { temperature: settings.values("temperature"), seed: settings.value("seed") };
-    const id = (run?.id ?? 0) + 1;
-    run = { id, key: keyOf(), ...message, pieces: [], made: 0, wanted: 0, ms: 0, speed: 1 };
+    const id = ++latest;
+    run = { id, key: keyOf(), ...message, pieces: [], made: 0, wanted: 0, speed: 1 };
     speaker.heard = 0;
     picture.clear();
   }
@@ -76,7 +79,8 @@ function soundPage() {
     toldAt = -Infinity;
     tell();
     changed();
-    requestAnimationFrame(follow);
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(follow);
   }
 
   // The worker goes on until there is what is wanted.
@@ -102,7 +106,7 @@ function soundPage() {
   function follow() {
     if (!speaker.isPlaying) return;
     picture.show(seconds(speaker.place), seconds(end()));
-    requestAnimationFrame(follow);
+    frame = requestAnimationFrame(follow);
   }
 
   // The mean of the last blocks.  Before the first one the network reads a beginning, and the
@@ -125,16 +129,17 @@ function soundPage() {
     const made = `${seconds(end()).toFixed(1)} of ${seconds(run.wanted)} s made`;
     const slow = `this computer makes ${speed} seconds of sound a second, so it waits for more`;
     const fast = `${speed} times as fast as it plays`;
-    const isSlow = speaker.isWaiting && run.speed < CALM;
+    const isSlow = speaker.isWaiting && run.speed < SPEED_MARGIN;
     status.textContent = `${made}, ${isSlow ? slow : fast}`;
   }
 
   // --- what the worker says
 
-  const worker = started(data.codec, {
+  const worker = startWorker(data.codec, {
     ready() {
       if (!run) status.textContent = "";
       document.body.dataset.ready = "";
+      changed();
     },
     made({ id, sound, columns, ms, isLast }) {
       if (run?.id !== id) return;
@@ -148,6 +153,7 @@ function soundPage() {
       tell();
       changed();
     },
+    stopped() {},
     failed({ why }) {
       speaker.stop();
       run = null;
@@ -163,6 +169,7 @@ function soundPage() {
     const isPlaying = speaker.isPlaying;
     go.textContent = isPlaying ? "Stop" : canGoOn() ? "Go on" : "Play";
     go.setAttribute("aria-keyshortcuts", isPlaying ? "Escape Space" : "Space");
+    go.disabled = another.disabled = document.body.dataset.ready === undefined;
     again.disabled = file.disabled = !run?.made;
     document.body.classList.toggle("playing", isPlaying);
     clearTimeout(linkTimer);

@@ -5,7 +5,7 @@ const LEAST_S = 0.3; // of sound, before it begins
 const MOST_WAIT_S = 30; // of sound, before it goes on, however slow the computer is
 const SCHEDULED_S = 3; // ahead of what is heard
 const LEAD_S = 0.06; // until the first buffer begins
-const CALM = 1.15; // how much faster than it plays sound must be made to be played at once
+const SPEED_MARGIN = 1.15; // how much faster than it plays sound must be made to be played at once
 
 class Speaker {
   // changed: what is called when it waits or plays on; ended: when it has come to the end.
@@ -101,7 +101,7 @@ class Speaker {
   // The seconds of sound that must be there before it begins, so that the rest is made in time.
   needed() {
     const { run, rate, next } = this;
-    const late = 1 - run.speed / CALM; // share of the rest that is not made while it plays
+    const late = 1 - run.speed / SPEED_MARGIN; // share of the rest that is not made while it plays
     return Math.min(Math.max(LEAST_S, ((run.wanted - next) / rate) * late), MOST_WAIT_S);
   }
 }

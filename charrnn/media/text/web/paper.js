@@ -45,6 +45,7 @@ class Sheet {
   constructor(edited) {
     this.pieces = [];
     this.full = 0;
+    this.stays = false; // the cursor, where it is while text is added
     this.field = textField("Begin a text here, or let the network begin", () => {
       this.keepUnchanged();
       edited();
@@ -103,7 +104,8 @@ class Sheet {
     this.pieces.push(...pieces);
     following(this.element, () => {
       const end = this.text.length;
-      this.field.setRangeText(textOf(pieces), end, end, this.isAtEnd ? "end" : "preserve");
+      const isAtEnd = this.isAtEnd && !this.stays;
+      this.field.setRangeText(textOf(pieces), end, end, isAtEnd ? "end" : "preserve");
       if (this.full && this.under.childNodes.length > 2 * MOST_COLOURED) this.paint();
       else put(this.under, pieces, this.full);
     });

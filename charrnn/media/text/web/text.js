@@ -1,9 +1,10 @@
 // The page: writes with the network on a sheet, or a list of texts.
 
+const LIVE_MS = 400; // after a key, until it is written from there
 const FRAME_MS = 30; // between two changes of the text; more where they take long
 
 function fieldsOf({ sampling, length, unit, documents }) {
-  const { temperature, top_p, seed } = usualFields(sampling, "text");
+  const { temperature, top_p, seed } = defaultFields(sampling, "text");
   const often = `${unit}s, ${documents ? "at most, of each text" : "at a time"}`;
   const long = { name: "length", title: "Length", hint: often, value: length, least: 1, most: 1e6 };
   const many = { name: "texts", title: "Number", hint: "texts at a time", value: 20 };
@@ -12,7 +13,7 @@ function fieldsOf({ sampling, length, unit, documents }) {
 }
 
 function main() {
-  const data = opened();
+  const data = openPage();
   const codec = new Codec(data.codec);
   const full = Math.ceil(1.3 * Math.log(codec.symbols.length + 1)); // nats of the full colour
   const isList = codec.end !== null;
@@ -25,17 +26,24 @@ function main() {
   let run = null; // { id, key, prime, before, message, texts, wanted, since, count, isEdited }
   let latest = 0; // id of the last run
   let isWriting = false;
+  let undone = null; // the text before a run that has replaced its end
   const waiting = new Map(); // pieces that are not on the page yet, by the index of their text
-  let [timer, frameMs, linkTimer] = [null, FRAME_MS, null];
+  let [timer, frameMs, linkTimer, liveTimer] = [null, FRAME_MS, null, null];
 
   const go = button("Write", "Ctrl + Enter; Escape stops", () =>
-    isWriting ? stop() : write(canGoOn()),
+    isWriting ? stop() : writeOnce(),
   );
   go.className = "main";
   const again = button("Again", "Writes with these settings after the same beginning", rewrite);
   const another = button("Another", "Writes with another seed after the same beginning", () => {
     settings.set("seed", newSeed());
     rewrite();
+  });
+  const undo = button("Undo", "Brings back what stood after the cursor", () => {
+    stop();
+    run = null;
+    [paper.text, undone] = [undone, null];
+    changed();
   });
   const copies = button("Copy", "Copies the text", () => copy(paper.text));
   const whatLink = "Copies the address of this page, with the beginning and the settings";
@@ -45,15 +53,18 @@ function main() {
   const ramp = make("span.legend", "expected", make("span.ramp"), "surprising");
   const turning = { type: "checkbox", role: "switch", change: colour };
   const colours = make("input", { id: "colours" }, turning);
-  const label = isList ? "How shall they begin?" : "Your text, and how it goes on";
+  const live = make("input", { id: "live" }, { type: "checkbox", role: "switch" });
+  const liveLabel = make("label", { for: "live" }, "Write while I type");
+  const label = isList ? "Beginning of every text" : "Your text, and how it goes on";
   at("main").append(
     make("label", { for: "beginning" }, label),
     paper.element,
     leftOut,
-    make("div.bar", go, again, another, copies, link, status),
+    make("div.bar", go, again, another, undo, copies, link, status),
     make("div.switch", colours, make("label", { for: "colours" }, "Colour by surprise"), ramp),
+    isList ? null : make("div.switch", live, liveLabel),
     make("div.settings", settings.elements),
-    data.also ? make("p.hint", "Also as the model was set up: ", foreign(data.also)) : "",
+    alsoLine(data),
   );
 
   // --- writing
@@ -68,6 +79,11 @@ function main() {
   function canGoOn() {
     if (!run || run.isEdited || (!isList && !paper.isAtEnd)) return false;
     return run.key === keyOf(isList ? paper.prime : run.prime);
+  }
+
+  function writeOnce() {
+    paper.stays = false;
+    write(canGoOn());
   }
 
   function write(isGoingOn) {
@@ -90,6 +106,7 @@ function main() {
 
   // A new run, after the cursor.
   function begin() {
+    if (!isList && !paper.stays && !paper.isAtEnd) undone = paper.text;
     paper.cut();
     const { prime } = paper;
     const { steps, unknown } = codec.primed(prime);
@@ -104,7 +121,10 @@ function main() {
   // Writes once more after the beginning of the last run, if that still stands there.
   function rewrite() {
     flush();
-    if (!isList && run && paper.text.startsWith(run.before)) paper.text = run.before;
+    if (!isList && run && paper.text.startsWith(run.before)) {
+      undone = paper.text;
+      paper.text = run.before;
+    }
     write(false);
   }
 
@@ -118,9 +138,17 @@ function main() {
       stop();
       waiting.clear(); // what is typed belongs to what stands on the page
       if (run) run.isEdited = true;
+      clearTimeout(liveTimer);
+      if (live.checked) liveTimer = setTimeout(writeLive, LIVE_MS);
     }
     tell(codec.primed(paper.typed).unknown);
     changed();
+  }
+
+  // Writes after the cursor, which stays where it is: what is typed next replaces it.
+  function writeLive() {
+    paper.stays = true;
+    write(false);
   }
 
   function tell(unknown) {
@@ -133,8 +161,9 @@ function main() {
 
   const answers = {
     ready() {
-      if (!isWriting) status.textContent = "";
+      status.textContent = "";
       document.body.dataset.ready = "";
+      changed();
     },
     written({ id, index, steps, nats }) {
       if (run?.id !== id || (run.isEdited && !isList)) return;
@@ -155,13 +184,13 @@ function main() {
     finished: ended,
     stopped: (said) => ended(said, "Stopped after "),
     failed({ why }) {
-      ended({ id: run?.id });
       if (run) run.isEdited = true; // it cannot go on
+      ended({ id: run?.id });
       status.textContent = visible(`This does not work: ${why}`);
     },
   };
   const { start, end } = codec;
-  const worker = started({ start, end, never: data.never }, answers);
+  const worker = startWorker({ start, end, never: data.never }, answers);
 
   // Puts on the page what waits for it.
   function flush() {
@@ -189,9 +218,12 @@ function main() {
   // Something has changed that the buttons or the link depend on.
   function changed() {
     let name = isList && canGoOn() ? "More" : "Write";
-    if (!isList && paper.isWritten) name = paper.isAtEnd ? "Go on" : "Go on from the cursor";
+    if (!isList && paper.isWritten) name = "Go on";
+    if (!isList && !paper.isAtEnd) name += " from the cursor";
     go.textContent = isWriting ? "Stop" : name;
     go.setAttribute("aria-keyshortcuts", isWriting ? "Escape" : "Control+Enter");
+    go.disabled = another.disabled = document.body.dataset.ready === undefined;
+    undo.hidden = undone === null || isWriting;
     again.disabled = !run || (!run.isEdited && run.key === keyOf(run.prime));
     document.body.classList.toggle("writing", isWriting);
     clearTimeout(linkTimer);
@@ -208,7 +240,9 @@ function main() {
     const prime = settings.fromLink(hash).get("prime")?.slice(0, MOST_PRIME);
     if (prime === undefined) return;
     stop();
-    run = null;
+    clearTimeout(timer);
+    waiting.clear();
+    [run, undone, timer, isWriting, status.textContent] = [null, null, null, false, ""];
     paper.text = ""; // nothing that stands there was written
     paper.text = prime;
     tell(codec.primed(paper.typed).unknown);
@@ -227,6 +261,7 @@ function main() {
   }
 
   addEventListener("keydown", (event) => {
+    if (event.isComposing) return;
     const isLine = isList && event.target === paper.field && !codec.index.has("\n");
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey || isLine)) {
       event.preventDefault();

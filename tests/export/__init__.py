@@ -4,6 +4,7 @@ is none, unless the variable REQUIRE_BROWSER is set."""
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -45,6 +46,13 @@ class Opened:
             "addEventListener('securitypolicyviolation', (event) => console.log(event.blockedURI))"
         )
         self.page.goto(url)
+
+    def finish(self) -> None:
+        """Close the page: it shows no value that is missing, and nothing went wrong."""
+        shown = self.page.evaluate("document.body.innerText")
+        assert not re.search(r"\b(null|undefined|NaN)\b", shown), shown
+        self.page.context.close()
+        assert self.problems == []
 
     def _requested(self, request: Any) -> None:
         if not request.url.startswith(("file:", "blob:", "data:")):

@@ -17,7 +17,7 @@ import pytest
 import charrnn
 from charrnn import checkpoint
 from charrnn.run import Run
-from tests.conftest import TEXT, TINY, Command, flags
+from tests.conftest import ROOT, TEXT, TINY, Command, flags
 from tests.sounds import music, recorded
 from tests.tunes import folder_of_tunes
 
@@ -188,3 +188,30 @@ def test_an_error_is_told_once(child: Command, tmp_path: Path) -> None:
     outcome = child("train", "text.txt", "--processes", 2, "--resume", "x", "--force")
     assert outcome.returncode == 2
     assert outcome.stderr.count("\n") == 1
+
+
+def test_the_example_for_slurm(tmp_path: Path, environment: dict[str, str]) -> None:
+    """With one machine, whose Slurm is made of three lines."""
+    programs = {"scontrol": "echo localhost", "srun": 'exec "$@"'}
+    for name, line in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    job = {"SLURM_JOB_NODELIST": "a", "SLURM_NNODES": "1", "SLURM_JOB_ID": "7"}
+    job |= {"SLURM_GPUS_ON_NODE": "2", "CORPUS": "text.txt", "RUN": "run"}
+    job["PATH"] = f"{tmp_path}:{Path(sys.executable).parent}:{environment['PATH']}"
+    script = ["sh", "-eu", str(ROOT / "configs" / "slurm.sh"), *flags(**TINY)]
+    for steps in (4, 8):
+        outcome = subprocess.run(
+            [*script, "--steps", str(steps), "--init-from", "none"],
+            cwd=tmp_path,
+            env=environment | job,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert outcome.returncode == 0, outcome.stderr
+        saved = checkpoint.read(tmp_path / "run" / "last.safetensors")
+        assert saved.training["step"] == steps
+    assert "generator.1" in saved.tensors()

@@ -23,9 +23,9 @@ function button(name, title, click) {
   return make("button", { type: "button", title, click }, name);
 }
 
-// A line on settings of the model that have no field.
+// A line on settings of the model that have no field, if there are any.
 function alsoLine({ also }) {
-  return also ? make("p.hint", "Also as the model was set up: ", foreign(also)) : null;
+  return also ? make("p.hint", "Also as the model was set up: ", foreign(also)) : "";
 }
 
 // Copies a text; gives what to tell about it.

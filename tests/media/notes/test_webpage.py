@@ -138,8 +138,7 @@ def opening(chromium: Any, tmp_path: Path) -> Iterator[Opener]:
     opener = Opener(chromium, tmp_path)
     yield opener
     for each in opener.opened:
-        each.page.context.close()
-        assert each.problems == []
+        each.finish()
 
 
 @pytest.fixture(scope="module")

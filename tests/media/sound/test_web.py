@@ -477,8 +477,7 @@ def opening(chromium: Any, tmp_path: Path, model: Model) -> Iterator[Opener]:
     opener = Opener(chromium, tmp_path, model)
     yield opener
     for each in opener.opened:
-        each.page.context.close()
-        assert each.problems == []
+        each.finish()
 
 
 @pytest.mark.long

@@ -62,7 +62,7 @@ function main() {
     leftOut,
     make("div.bar", go, again, another, undo, copies, link, status),
     make("div.switch", colours, make("label", { for: "colours" }, "Colour by surprise"), ramp),
-    isList ? null : make("div.switch", live, liveLabel),
+    isList ? "" : make("div.switch", live, liveLabel),
     make("div.settings", settings.elements),
     alsoLine(data),
   );

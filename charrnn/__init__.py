@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charrnn.api import Model, TrainingRun, keep_freed_memory, load, resume, train
+    from charrnn.api import Model, TrainingRun, encode, keep_freed_memory, load, resume, train
     from charrnn.errors import (
         CharrnnError,
         CheckpointError,
@@ -43,6 +43,7 @@ __all__ = [
     "SamplingError",
     "TrainingRun",
     "UsageError",
+    "encode",
     "keep_freed_memory",
     "load",
     "resume",

@@ -93,7 +93,7 @@ class Checkpoint:
             tensors = {name: self._file.get_tensor(name) for name in self.shapes}
         except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{self.path}: cannot be read ({error})") from None
-        if _digest(self._header, tensors) != self.sha256:
+        if digest(self._header, tensors) != self.sha256:
             raise CheckpointError(
                 f"{self.path}: damaged: its contents do not match its SHA-256; "
                 "fetch or train it again"
@@ -192,7 +192,7 @@ def save(
             f"{path}: a vocabulary that takes {size / 1e6:.0f} MB cannot be saved; "
             "give a smaller --vocab-size or a larger --min-count"
         )
-    metadata = {"charrnn": f"{_digest(header, tensors)}\n{header}"}
+    metadata = {"charrnn": f"{digest(header, tensors)}\n{header}"}
     try:
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata=metadata)
@@ -212,33 +212,9 @@ def read(path: Path) -> Checkpoint:
     """
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or run")
-    if not path.is_file():
-        raise CheckpointError(f"{path}: not a model file")
-    if not os.access(path, os.R_OK):
-        raise CheckpointError(f"{path}: cannot be read (permission denied)")
+    file, shapes, kinds, sha256, header = opened(path)
     try:
-        with open(path, "rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-        if size > MAX_HEADER_BYTES:
-            raise ValueError(f"a header of {size:,} bytes")
-        file: Any = safe_open(path, framework="numpy")
-        file.__enter__()
-        metadata, names = file.metadata() or {}, list(file.keys())
-        if len(names) > MAX_TENSORS:
-            raise ValueError(f"{len(names):,} tensors")
-        slices = {name: file.get_slice(name) for name in names}
-        shapes = {name: tuple(slice_.get_shape()) for name, slice_ in slices.items()}
-        kinds = {name: slice_.get_dtype() for name, slice_ in slices.items()}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a charrnn model ({error})") from None
-    if "charrnn" not in metadata:
-        raise CheckpointError(f"{path}: a safetensors file, but not a charrnn model")
-    sha256, _, header = metadata["charrnn"].partition("\n")
-    try:
-        for marks, most in MAX_JSON_MARKS.items():
-            if sum(map(header.count, marks)) > most:
-                raise ValueError("too many parts")
-        values = json.loads(header)
+        values = parsed(header)
         version = values["format"]
         if type(version) is not int or version not in (FORMAT, COMPACT):
             raise CheckpointError(
@@ -254,7 +230,7 @@ def read(path: Path) -> Checkpoint:
         if weights_as != "fp32" and progress is not None:
             raise CheckpointError(f"its weights are {weights_as}, so it cannot be resumed")
         _refuse_tensors(shapes, kinds, weights_as, resumable=progress is not None)
-        codec = codec_from_dict(values["codec"], _codec_arrays(file, shapes))
+        codec = codec_from_dict(values["codec"], codec_arrays(file, shapes))
         config = Config.from_dict(values["config"], where="config", keep=True)
         _refuse_contradiction(config, codec)
         starts = next((shape for name, shape in shapes.items() if name.startswith(START)), (0,))
@@ -280,6 +256,59 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: its header is broken ({error!r})") from None
+
+
+def opened(
+    path: Path, key: str = "charrnn", what: str = "model"
+) -> tuple[Any, dict[str, tuple[int, ...]], dict[str, str], str, str]:
+    """Open a safetensors file of ours.
+
+    Args:
+        path: the file, which exists.
+        key: of the metadata that contains the header.
+        what: kind of the file, for messages.
+
+    Returns:
+        The file; the shapes of its tensors, and their types; the digest; and the header.
+
+    Raises:
+        CheckpointError: it is no such file.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: not a {what} file")
+    if not os.access(path, os.R_OK):
+        raise CheckpointError(f"{path}: cannot be read (permission denied)")
+    try:
+        with open(path, "rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+        if size > MAX_HEADER_BYTES:
+            raise ValueError(f"a header of {size:,} bytes")
+        file: Any = safe_open(path, framework="numpy")
+        file.__enter__()
+        metadata, names = file.metadata() or {}, list(file.keys())
+        if len(names) > MAX_TENSORS:
+            raise ValueError(f"{len(names):,} tensors")
+        slices = {name: file.get_slice(name) for name in names}
+        shapes = {name: tuple(slice_.get_shape()) for name, slice_ in slices.items()}
+        kinds = {name: slice_.get_dtype() for name, slice_ in slices.items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a charrnn {what} ({error})") from None
+    if key not in metadata:
+        raise CheckpointError(f"{path}: a safetensors file, but not a charrnn {what}")
+    sha256, _, header = metadata[key].partition("\n")
+    return file, shapes, kinds, sha256, header
+
+
+def parsed(header: str) -> Any:
+    """The values of a header.
+
+    Raises:
+        ValueError: it is not JSON, or would take too much memory.
+    """
+    for marks, most in MAX_JSON_MARKS.items():
+        if sum(map(header.count, marks)) > most:
+            raise ValueError("too many parts")
+    return json.loads(header)
 
 
 def _summary(values: Any) -> dict[str, Any]:
@@ -456,7 +485,7 @@ def _refuse_numbers(path: Path, name: str, array: NDArray[Any]) -> None:
     )
 
 
-def _codec_arrays(file: Any, shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
+def codec_arrays(file: Any, shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
     """The codec's tensors; `Checkpoint.tensors` checks them against the digest later."""
     names = [name for name in shapes if name.startswith(CODEC)]
     if sum(math.prod(shapes[name]) for name in names) > MAX_CODEC_NUMBERS:
@@ -467,7 +496,7 @@ def _codec_arrays(file: Any, shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
         raise CheckpointError(f"cannot be read ({error})") from None
 
 
-def _digest(header: str, tensors: Tensors) -> str:
+def digest(header: str, tensors: Tensors) -> str:
     """SHA-256 over the header and every tensor's name, type, shape and bytes."""
     digest = hashlib.sha256(header.encode())
     for name in sorted(tensors):

@@ -128,7 +128,8 @@ class Run:
     def remove_if_empty(self, made: list[Path]) -> None:
         """Remove the directories in `made`, which were created for a run that did not start."""
         with suppress(OSError):  # a directory is not empty
-            (self.path / ".lock").unlink(missing_ok=True)
+            for name in (".lock", corpus.CHECKED):
+                (self.path / name).unlink(missing_ok=True)
             for path in made:
                 path.rmdir()
 

@@ -62,7 +62,7 @@ def seeds_and_target(kind: str, scratch: Path) -> tuple[list[bytes], Callable[[b
 
     def as_header(data: bytes) -> None:
         header = data.decode("utf-8", errors="ignore").replace("\0", "")
-        digest = checkpoint._digest(header, tensors)
+        digest = checkpoint.digest(header, tensors)
         save_file(tensors, path, metadata={"charrnn": f"{digest}\n{header}"})
         opened(path)
 

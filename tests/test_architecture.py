@@ -26,6 +26,7 @@ ROOMS = [
     "data",
     "model",
     "checkpoint",
+    "encoded",
     "hub",
     "run",
     "sampling",

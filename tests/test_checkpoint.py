@@ -25,7 +25,7 @@ def rewritten(source: Checkpoint, path: Path, **changes: object) -> Path:
     """A copy with some of its header changed and the digest made to match."""
     header = json.dumps(header_of(source.path) | changes)
     tensors = source.tensors()
-    digest = checkpoint._digest(header, tensors)
+    digest = checkpoint.digest(header, tensors)
     save_file(tensors, path, metadata={"charrnn": f"{digest}\n{header}"})
     return path
 
@@ -213,7 +213,7 @@ def test_a_compact_file_that_contradicts_itself(best: Checkpoint, tmp_path: Path
         save_file(
             parts,
             tmp_path / "bad.safetensors",
-            metadata={"charrnn": f"{checkpoint._digest(header, parts)}\n{header}"},
+            metadata={"charrnn": f"{checkpoint.digest(header, parts)}\n{header}"},
         )
         with pytest.raises(CheckpointError, match=complaint):
             checkpoint.read(tmp_path / "bad.safetensors").tensors()

@@ -58,7 +58,7 @@ class Model:
         header = self.header if header is None else header
         text = header if isinstance(header, str) else json.dumps(header)
         tensors = self.tensors if tensors is None else tensors
-        digest = checkpoint._digest(text, tensors)
+        digest = checkpoint.digest(text, tensors)
         save_file(tensors, path, metadata={"charrnn": f"{digest}\n{text}"})
         return path
 

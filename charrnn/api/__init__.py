@@ -12,11 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn import config, layering, media
+from charrnn import config, layering
+from charrnn.api.encoding import encode, material
 from charrnn.api.model import AnyPath, Model
 from charrnn.api.running import TrainingRun
 from charrnn.errors import UsageError
-from charrnn.media.sources import Sources, find
+from charrnn.media.sources import Sources
 from charrnn.presets import load_preset
 from charrnn.run import Run, fresh, general_models
 from charrnn.run import load as read_model
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from charrnn.training.loop import Trainer
     from charrnn.training.prepare import Prepared
 
-__all__ = ["Model", "TrainingRun", "keep_freed_memory", "load", "resume", "train"]
+__all__ = ["Model", "TrainingRun", "encode", "keep_freed_memory", "load", "resume", "train"]
 
 
 def train(
@@ -35,6 +36,7 @@ def train(
     preset: str | None = None,
     force: bool = False,
     init_from: AnyPath | None = "auto",
+    workers: int | None = 1,
     ignorable: Collection[str] = (),
     **settings: Any,
 ) -> TrainingRun:
@@ -45,13 +47,15 @@ def train(
     first one gives the events, the others have none.
 
     Args:
-        files: one path or several, or names of bundled corpora.
+        files: one path or several, or names of bundled corpora; or the folder that `encode` wrote.
         out: the run directory; None: a new one in `checkpoints/`.
         preset: name of a bundled preset, or a TOML file; `settings` override it.
         force: overwrite an existing run.
         init_from: a model file or run, or the name of a general model, whose weights to start
             from; "none" or None: random weights; "auto": a general model if it predicts the corpus
             well, no preset describes the network and no setting asks for another.
+        workers: processes that read text in several files; None: chosen by its size.  With more
+            than one, a script must call this under `if __name__ == "__main__":`.
         ignorable: names of settings that may have no effect, e.g. because they come from the
             environment; for all others that is an error.
         settings: any setting of `charrnn train --help` by name, e.g. `hidden=256, minutes=3`.
@@ -70,17 +74,8 @@ def train(
     if source is not None:
         given["data"].setdefault("codec", source.codec.name)
     given = layering.over_preset(below, given)
-    among = layering.possible_media(given, named)
-    paths = [files] if isinstance(files, str | os.PathLike) else list(files)
-    codec = config.value(given, "codec")
-    sources, reason = find(paths, among, codec), ""
-    if codec == "auto":
-        medium = media.medium_for(sources, among)
-        codec, reason = medium.choose(sources, config.codec_settings(given, medium))
-    if source is None:
-        given = layering.over_suited(given, sources, codec)
-    layering.refuse_idle(given, named, codec)
-    given = layering.without_idle(given, codec)
+    read = material(files, given, named, ignorable=ignorable, suited=source is None)
+    sources = read.sources
     if out is not None:
         refuse_shared_directory(out)
     run = fresh(sources.name) if out is None else Run(Path(out))
@@ -93,10 +88,12 @@ def train(
         return stack.enter_context(
             prepared(
                 sources,
-                codec,
-                reason,
+                read.codec,
+                read.reason,
                 place,
-                given,
+                read.given,
+                folder=read.folder,
+                workers=workers,
                 force=force,
                 init_from=source,
                 general_models=general,

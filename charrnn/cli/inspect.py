@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +14,7 @@ import typer
 from charrnn.cli.options import ModelPath
 from charrnn.cli.terminal import amount, printable, table
 from charrnn.layering import without_idle
+from charrnn.media.sources import ENCODED_FILE
 
 
 def build() -> Callable[..., None]:
@@ -26,7 +29,11 @@ def command(
     """Show what is in a model: its shape, codec, training and digest.
 
     For a general model, also the page about it: how it was trained, on what, and what to expect.
+    For the folder of an encoded corpus: its length, codec and settings.
     """
+    if (model / ENCODED_FILE).exists():
+        _corpus(model, as_json)
+        return
     from charrnn.api import load
     from charrnn.checkpoint import MODEL
     from charrnn.model.shapes import is_learnt
@@ -68,6 +75,36 @@ def command(
     typer.echo(printable(table(rows)))
     if card is not None:
         typer.echo(f"\n{card}", nl=False)
+
+
+def _corpus(path: Path, as_json: bool) -> None:
+    """Show what is in the folder of an encoded corpus."""
+    from charrnn import encoded
+
+    folder = encoded.read(path)
+    corpus, codec = folder.corpus, folder.corpus.codec
+    size = corpus.path.stat().st_size
+    if as_json:
+        values = {
+            "path": str(path),
+            "bytes": size,
+            "crc32": folder.crc32,
+            "steps": corpus.steps,
+            "documents": corpus.documents,
+            "codec": codec.to_dict(),
+            "settings": folder.settings["data"],
+        }
+        typer.echo(json.dumps(values))
+        return
+    documents = "" if corpus.documents is None else f", {corpus.documents:,} documents"
+    settings = without_idle(folder.settings, codec.name)["data"]
+    rows = [
+        ("file", f"{corpus.path}, {amount(size)}B"),
+        ("corpus", f"{corpus.steps:,} {codec.unit}s{documents}"),
+        ("codec", f"{codec.name}, {codec.describe()}"),
+        ("settings", ", ".join(filter(None, itertools.starmap(_setting, settings.items())))),
+    ]
+    typer.echo(printable(table(rows)))
 
 
 def _setting(name: str, value: Any) -> str:

@@ -12,6 +12,7 @@ import typer
 import charrnn
 from charrnn.cli import (
     embed,
+    encode,
     evaluate,
     export,
     failures,
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Any] = {
     "evaluate": evaluate,
     "insight": insight,
     "embed": embed,
+    "encode": encode,
     "export": export,
     "push": push,
     "inspect": inspect,

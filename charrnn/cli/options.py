@@ -28,6 +28,17 @@ AnyModelPath = Annotated[
         metavar="[RUN|FILE|NAME]", help=f"{_MODEL} {_NEWEST}", show_default=False, readable=False
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=256,
+        help="Processes that read text in several files. (default: one; with 256 MB or more, one "
+        "for each processor, at most 8)",
+        rich_help_panel="Machine",
+        show_default=False,
+    ),
+]
 
 
 def with_settings(

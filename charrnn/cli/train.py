@@ -14,7 +14,7 @@ import typer
 
 from charrnn import config
 from charrnn.cli.failures import SignalExit, StopSignals, ignore_signals
-from charrnn.cli.options import typed, with_settings
+from charrnn.cli.options import Workers, typed, with_settings
 from charrnn.cli.processes import follow, launch
 from charrnn.cli.terminal import note, one_line
 from charrnn.errors import ConfigError, FinishedError, PeerError, UsageError
@@ -23,6 +23,7 @@ from charrnn.settings import BUDGET
 if TYPE_CHECKING:
     from charrnn.api import TrainingRun
     from charrnn.cli.screen import Screen
+    from charrnn.media.sources import Sources
 
 BUNDLED = "tales"  # the default corpus
 AUTO = "auto"  # instead of a run to resume
@@ -100,6 +101,7 @@ def command(
             rich_help_panel="Machine",
         ),
     ] = 1,
+    workers: Workers = None,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a run that is already there.")
     ] = False,
@@ -156,11 +158,13 @@ def command(
                 preset=preset,
                 force=force,
                 init_from=init_from,
+                workers=workers,
                 ignorable=[name for name in given if not typed(ctx, name)],
                 **given,
             )
         )
-        _describe_sources(run, quiet)
+        assert run.sources is not None
+        describe_sources(run.sources, quiet)
         if not dry_run:
             _follow(run, signals, json_lines, quiet, tensorboard)
             return
@@ -223,11 +227,10 @@ def _refuse_with_resume(ctx: typer.Context) -> None:
         )
 
 
-def _describe_sources(run: TrainingRun, quiet: bool) -> None:
+def describe_sources(sources: Sources, quiet: bool) -> None:
     """Print which files are read and which are skipped."""
-    assert run.sources is not None
-    files = run.sources.files
-    for text in run.sources.notices:
+    files = sources.files
+    for text in sources.notices:
         note(one_line(text), quiet)
     more = " ..." if len(files) > 3 else ""
     note(one_line(f"reading {', '.join(files[:3])}{more}"), quiet)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
 from charrnn.config import Given, codec_settings, value
-from charrnn.data import corpus
+from charrnn.data import corpus, parts
+from charrnn.data.joined import Joined
+from charrnn.data.parts import Part, Told
 from charrnn.errors import CorpusError
 from charrnn.media import held_out, medium_of
 from charrnn.media.codec import Codec
+from charrnn.media.medium import Learner
 from charrnn.media.sources import Sources
 
 MIN_STEPS = 16  # a shorter corpus is surely a mistake
@@ -34,7 +38,17 @@ class Encoded:
     notices: tuple[str, ...] = ()
 
 
-def encode(sources: Sources, codec: str, reason: str, given: Given, path: Path) -> Encoded:
+def encode(
+    sources: Sources,
+    codec: str,
+    reason: str,
+    given: Given,
+    path: Path,
+    *,
+    workers: int | None = 1,
+    keep: bool = False,
+    told: Told = lambda done, total: None,
+) -> Encoded:
     """Write a corpus as steps, documents in random order.
 
     Args:
@@ -43,50 +57,107 @@ def encode(sources: Sources, codec: str, reason: str, given: Given, path: Path) 
         reason: why this codec was chosen, for the plan.
         given: partial settings.
         path: where to write the array.
+        workers: the processes that read text in several files; None: chosen by its size.
+        keep: encode text in several files in parts, and leave those that are finished for the next
+            call if this one fails.
+        told: is told the progress, if there are parts.
 
     Raises:
         CorpusError: the corpus cannot be read or is too short, or the disk is full.
         ConfigError: the codec cannot use the settings.
     """
     medium = medium_of(codec)
-    fraction = given["data"].get("val_fraction")
-    learner = medium.learner(codec, sources, codec_settings(given, medium), fraction)
+    fraction, settings = given["data"].get("val_fraction"), codec_settings(given, medium)
+    learner_of = partial(medium.learner, codec, settings=settings, val_fraction=fraction)
+    learner = learner_of(sources)
+    learner.seed = value(given, "seed")
+    workers = parts.workers_for(sources) if workers is None else workers
+    division: list[Part] = []
+    if learner.can_join and (workers > 1 or keep):
+        division = parts.divided(learner_of, [codec, asdict(settings)], sources, path)
     # After the learner's libraries are loaded, so that the limit applies to them.  One BLAS thread,
     # because several wait for each other on a busy machine, and round differently from one.
     with threadpool_limits(1, user_api="blas"):
-        learner.seed = seed = value(given, "seed")
-        count = corpus.write(path, learner)
-        if not count:
-            raise CorpusError(f"{sources}: empty; there is nothing to learn")
-        if learner.has_second_pass and count >= MIN_STEPS:
-            corpus.rewrite(path, learner.second_pass)
-            count = len(corpus.read(path))
-        if count < MIN_STEPS:
-            raise CorpusError(f"{sources}: too short: {count} of at least {MIN_STEPS} steps")
-        learnt = learner.codec
-        notices = learner.notices
-        ends = None
-        if learnt.end is not None:
-            ends = corpus.places(corpus.read(path), learnt.end)
-        documents = None if ends is None else len(ends)
-        if learner.val_fraction is not None:
-            share, held = learner.val_fraction, learner.held_out
-            return Encoded(path, count, learnt, reason, documents, share, held, notices)
-        if ends is not None:
-            corpus.rewrite(path, lambda steps: corpus.shuffled(steps, ends, seed))
-            return Encoded(path, count, learnt, reason, documents, None, notices=notices)
+        try:
+            if division:
+                steps = parts.joined(learner, division, workers, told)
+            else:
+                steps = _read_as_one(learner, path)
+            encoded = _arranged(
+                learner,
+                steps,
+                path,
+                is_there=not division,
+                sources=sources,
+                reason=reason,
+                fraction=fraction,
+            )
+        except BaseException:
+            if not keep:
+                parts.remove(path)
+            raise
+    parts.remove(path)
+    return encoded
+
+
+def _read_as_one(learner: Learner, path: Path) -> Joined:
+    """Encode the whole corpus in this process; the array is at `path`."""
+    count = corpus.write(path, learner)
+    if learner.has_second_pass and count >= MIN_STEPS:
+        corpus.rewrite(path, learner.second_pass)
+    return Joined([(path, None)])
+
+
+def _arranged(
+    learner: Learner,
+    steps: Joined,
+    path: Path,
+    *,
+    is_there: bool,
+    sources: Sources,
+    reason: str,
+    fraction: float | None,
+) -> Encoded:
+    """Write the steps to `path` in their final order: documents shuffled, what is held out last.
+
+    Args:
+        learner: has read the corpus.
+        steps: the corpus.
+        path: where to write the array.
+        is_there: whether `path` is already what `steps` reads.
+        sources: the files.
+        reason: as in `encode`.
+        fraction: to hold out, if given.
+    """
+    count = len(steps)
+    if not count:
+        raise CorpusError(f"{sources}: empty; there is nothing to learn")
+    if count < MIN_STEPS:
+        raise CorpusError(f"{sources}: too short: {count} of at least {MIN_STEPS} steps")
+    codec, seed, notices = learner.codec, learner.seed, learner.notices
+    ends = None if codec.end is None else corpus.places(steps, codec.end)
+    documents = None if ends is None else len(ends)
+    share, held = learner.val_fraction, learner.held_out
+    order = [(0, count)]
+    if share is None and ends is None:
         fraction = corpus.default_val_fraction(count) if fraction is None else fraction
-        spans, held, more = _held_out(corpus.read(path), learner.ends, fraction, seed)
-        if not spans:
-            return Encoded(path, count, learnt, reason, None, None, notices=notices)
-        kept = held_out.complement(spans, count)
-        corpus.rewrite(path, lambda steps: corpus.rearranged(steps, kept + spans))
-    fraction = sum(end - begin for begin, end in spans) / count
-    return Encoded(path, count, learnt, reason, None, fraction, held, notices + more)
+        spans, held, more = _held_out(steps, learner.ends, fraction, seed)
+        notices += more
+        if spans:
+            order = [*held_out.complement(spans, count), *spans]
+            share = sum(end - begin for begin, end in spans) / count
+    if not is_there:
+        corpus.write(path, corpus.rearranged(steps, order))
+    elif len(order) > 1:
+        corpus.rewrite(path, lambda _: corpus.rearranged(steps, order))
+    if share is None and ends is not None:
+        held = ""
+        corpus.rewrite(path, lambda steps: corpus.shuffled(steps, ends, seed))
+    return Encoded(path, count, codec, reason, documents, share, held, notices)
 
 
 def _held_out(
-    steps: corpus.Steps, ends: Sequence[int], fraction: float, seed: int
+    steps: Joined, ends: Sequence[int], fraction: float, seed: int
 ) -> tuple[list[held_out.Span], str, tuple[str, ...]]:
     """What to hold out of a corpus without documents.
 
@@ -102,7 +173,7 @@ def _held_out(
     parts = [part for part in pairwise([0, *ends]) if part[0] < part[1]]
     if len(parts) > 1:
         spans = held_out.ends_or_wholes(parts, fraction, MIN_END, seed)
-        has_wholes = any(span in parts for span in spans)
+        has_wholes = not set(parts).isdisjoint(spans)
         return spans, "from the ends of the files" + ", or whole short ones" * has_wholes, ()
     held = corpus.held_out(len(steps), fraction)
     if not held_out.is_of_another_kind(steps, held):

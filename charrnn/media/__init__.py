@@ -35,7 +35,7 @@ RESERVED = (
     *("first", "force", "ignorable", "init_from", "json_lines", "length", "length_penalty"),
     *("mix", "model", "no_copy", "num", "out", "picture", "preset", "prime", "prime_file"),
     *("primes", "processes", "quiet", "resume", "scored", "seed", "sort", "text", "top", "tune"),
-    "width",
+    *("width", "workers"),
 )
 
 
@@ -107,11 +107,15 @@ def medium_for(sources: Sources, among: Sequence[Medium]) -> Medium:
         sources: the files.
         among: the possible media, in the order of the table.
     """
-    heads = [(name, head) for name in sources.files if (head := head_of(name))]
 
     def recognised_by(media: Iterable[Medium]) -> Medium | None:
-        matching = (m for m in media if any(m.recognises(name, head) for name, head in heads))
-        return next(matching, None)
+        media = list(media)
+        first = len(media)
+        for name in sources.files:
+            head = head_of(name)
+            matching = (i for i in range(first) if head and media[i].recognises(name, head))
+            first = next(matching, first)
+        return media[first] if first < len(media) else None
 
     # If the files clearly belong to a medium that the settings rule out, choose it all the same:
     # an error about the settings is better than reading, say, a recording as text.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from charrnn.media.steps import Sliced
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -36,8 +38,12 @@ def ends_or_wholes(parts: Sequence[Span], fraction: float, least: int, seed: int
             whole, or not at all.
         seed: chooses which.
     """
-    long = [part for part in parts if round((part[1] - part[0]) * fraction) >= least]
-    short = [part for part in parts if part not in long and part[0] < part[1]]
+    long, short = [], []
+    for begin, end in parts:
+        if round((end - begin) * fraction) >= least:
+            long.append((begin, end))
+        elif begin < end:
+            short.append((begin, end))
     wanted = fraction * sum(end - begin for begin, end in short)
     if short and np.median([end - begin for begin, end in short]) > MOST_OF_WANTED * wanted:
         long, short = [*long, *short], []  # too few to leave out a whole one
@@ -69,7 +75,7 @@ def complement(held: Sequence[Span], count: int) -> list[Span]:
     return [(begin, end) for begin, end in pairs if begin < end]
 
 
-def is_of_another_kind(steps: Steps, held: int) -> bool:
+def is_of_another_kind(steps: Sliced, held: int) -> bool:
     """Whether the last `held` of integer steps, (N,), are of another kind than the rest.
 
     Compared is the cross-entropy of pairs of neighbouring steps.  That of the end under the

@@ -11,7 +11,7 @@ A medium consists of a `Medium` (recognises its files, declares settings and def
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -160,7 +160,12 @@ class Learner(ABC):
     Iterating yields blocks of steps.  If `has_second_pass`, `second_pass` then replaces all of
     them.  After that, `codec` is complete.
 
+    A large corpus can be read in parts, in several processes, by learners that `can_join`: each
+    reads some of the files, and the learner of the whole corpus reads none, but joins what they
+    have learnt.
+
     Attributes:
+        can_join: whether `learnt` and `join` are there.
         ends: for each file, the number of steps up to its end; empty: they do not matter.
         seed: of the run; set before anything is read.
         val_fraction: the fraction of the steps to hold out for validation, if the learner decides
@@ -168,6 +173,7 @@ class Learner(ABC):
     """
 
     has_second_pass: ClassVar[bool] = False
+    can_join: ClassVar[bool] = False
     ends: Sequence[int] = ()
     val_fraction: float | None = None
     seed: int = 0
@@ -189,6 +195,19 @@ class Learner(ABC):
     def second_pass(self, steps: Steps) -> Iterator[Steps]:
         """Blocks of the final steps, computed from all `steps` of the first pass."""
         yield steps
+
+    def learnt(self) -> Any:
+        """What was learnt from these files, as values that JSON can hold."""
+        raise NotImplementedError
+
+    def join(self, parts: Iterable[Any]) -> list[NDArray[Any] | None]:
+        """Learn what others have learnt from all parts of the corpus, in their order.
+
+        Returns:
+            For each part, a table that maps its steps, before `second_pass`, to the final ones,
+            (n,); None: they are the same.
+        """
+        raise NotImplementedError
 
     @property
     @abstractmethod

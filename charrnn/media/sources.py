@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 RUN_FILE = "last.safetensors"  # a directory that contains it is a run, not a corpus
+ENCODED_FILE = "encoded.safetensors"  # and one with this an encoded corpus
 HEAD_BYTES = 8192  # read from a file to recognise its medium
 NO_CORPUS = (".md", ".py")  # files in corpora/ that are not corpora
 
@@ -32,6 +33,7 @@ class Sources:
     skipped: tuple[str, ...] = ()  # files in a directory that belong to another medium
     name: str = field(default="corpus")  # a new run is named after it
     found: frozenset[str] = frozenset()  # those of `files` that were found in a directory
+    is_part: bool = False  # whether the corpus has more files
 
     def __str__(self) -> str:
         """The names of the files, as shown in errors."""
@@ -86,6 +88,8 @@ def find(
             files.append(STDIN)
         elif (path / RUN_FILE).exists():
             raise CorpusError(f"{argument}: is a run, not a corpus")
+        elif (path / ENCODED_FILE).exists():
+            raise CorpusError(f"{argument}: is an encoded corpus, which only train reads")
         elif path.is_dir():
             taken = _take(argument, _walk(path), media, codec)
             files += [name for name, is_taken in taken.items() if is_taken]
@@ -169,25 +173,28 @@ def opened(name: str) -> Iterator[BinaryIO]:
 
 def _take(directory: str, names: list[str], media: list[Medium], codec: str) -> Mapping[str, bool]:
     """For each file of a directory, whether it is part of the corpus."""
-    heads = {name: head_of(name) for name in names}
-    for medium in media:
-        taken = {name: medium.recognises(name, heads[name], codec) for name in names}
-        if any(taken.values()):
-            return taken
+    taken: list[dict[str, bool]] = [{} for _ in media]
+    for name in names:
+        head = head_of(name)
+        for own, medium in zip(taken, media, strict=True):
+            own[name] = medium.recognises(name, head, codec)
+    for own in taken:
+        if any(own.values()):
+            return own
     kinds = " or ".join(medium.files for medium in media)
     hint = " (--codec byte takes any file)" if codec == "auto" else ""
     raise CorpusError(f"{directory}: no {kinds} in this directory{hint}")
 
 
 def _walk(top: Path) -> list[str]:
-    """Files below `top`, sorted by path, without hidden files and without our own runs."""
+    """Files below `top`, sorted by path, without hidden files, our own runs and encoded corpora."""
 
     def refuse(error: OSError) -> None:
         raise CorpusError(f"{error.filename}: cannot be read ({error.strerror})")
 
     found = []
     for folder, folders, names in os.walk(top, onerror=refuse):  # follows no links: no cycles
-        if RUN_FILE in names:
+        if RUN_FILE in names or ENCODED_FILE in names:
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]

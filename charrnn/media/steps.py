@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -23,3 +26,15 @@ class Continuous:
 
 
 Step = Discrete | Continuous
+
+
+class Sliced(Protocol):
+    """Steps that can be read in slices: an array, (N,) or (N, F), or several files as one."""
+
+    @property
+    def ndim(self) -> int:
+        """1 or 2."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, wanted: slice, /) -> NDArray[Any]: ...

@@ -15,6 +15,7 @@ import torch
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import Given, merge, value
 from charrnn.data.encode import Encoded, encode
+from charrnn.encoded import Folder
 from charrnn.errors import ConfigError, DeviceError
 from charrnn.media import medium_of
 from charrnn.media.codec import Codec
@@ -46,6 +47,7 @@ class Prepared:
     codec: Codec
     network: Network
     _corpus: Path
+    _folder: Folder | None  # that the corpus is from, if it was encoded already
     _group: Group
 
     def begin(self) -> Trainer:
@@ -56,9 +58,12 @@ class Prepared:
 
         Raises:
             RunError: there is not enough disk space.
+            CorpusError: the encoded corpus has changed.
             CheckpointError: the run cannot be written.
         """
         trainer = Trainer.new(self.run, self.plan, self.codec, self.network, self._corpus)
+        if self._folder is not None:
+            self._folder.refuse_other(trainer.corpus_crc32)
         trainer.refuse_full_disk()
         fresh = self.run.path / ".fresh.tmp"
         trainer.save(fresh)
@@ -77,6 +82,8 @@ def prepared(
     run: Run,
     given: Given,
     *,
+    folder: Folder | None = None,
+    workers: int | None = 1,
     force: bool = False,
     init_from: Checkpoint | None = None,
     general_models: Iterable[Path] = (),
@@ -92,6 +99,8 @@ def prepared(
         reason: why this codec was chosen, for the plan.
         run: the run directory.
         given: partial settings.
+        folder: the encoded corpus, which takes the place of the files.
+        workers: as in `encode`.
         force: overwrite an existing run.
         init_from: a model whose weights to start from.
         general_models: files of models to start from instead, if one predicts the corpus well and
@@ -123,9 +132,12 @@ def prepared(
         run.sweep()
         encoded = run.path / ".corpus.npy.partial"
         try:
-            corpus = encode(sources, codec, reason, given, encoded)
+            if folder is None:
+                corpus = encode(sources, codec, reason, given, encoded, workers=workers)
+            else:
+                corpus = folder.link(encoded)
             general = None if init_from else _general(general_models, given, corpus)
-            yield _planned(run, given, device, corpus, init_from, general, group)
+            yield _planned(run, given, device, corpus, folder, init_from, general, group)
         finally:
             encoded.unlink(missing_ok=True)
 
@@ -152,6 +164,7 @@ def _planned(
     given: Given,
     device: torch.device,
     corpus: Encoded,
+    folder: Folder | None,
     init_from: Checkpoint | None,
     general: General | None,
     group: Group,
@@ -181,7 +194,7 @@ def _planned(
     outcome = plan.make_plan(
         given, attempt.filled, attempt.speed, network.parameter_count, corpus, defaults, notices
     )
-    return Prepared(run, outcome, codec, network, corpus.path, group)
+    return Prepared(run, outcome, codec, network, corpus.path, folder, group)
 
 
 class _Attempt(NamedTuple):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -155,3 +157,41 @@ def test_frames_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert np.array_equal(corpus.read(path), frames)
     corpus.rewrite(path, lambda steps: [steps[:, :2] * 2])
     assert np.array_equal(corpus.read(path), 2 * frames[:, :2])
+
+
+def test_a_large_array_is_read_again_only_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, kept = tmp_path / "corpus.npy", tmp_path / corpus.CHECKED
+    corpus.write(path, [np.arange(50)])
+
+    def checked(size: int = 50, where: Path = path) -> tuple[int, bool]:
+        """The checksum, and whether the array was read."""
+        blocks: list[bytes] = []
+        real = zlib.crc32
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                zlib, "crc32", lambda block, *v: (blocks.append(block), real(block, *v))[1]
+            )
+            return corpus.checked(where, corpus.read(where), Discrete(size)), bool(blocks)
+
+    first, _ = checked()
+    assert not kept.exists()  # it is small
+    monkeypatch.setattr(corpus, "LARGE", 1)
+    assert checked() == (first, True)
+    assert checked() == (first, False)
+    moved = tmp_path / "moved.npy"
+    path.rename(moved)
+    assert checked(where=moved) == (first, False)
+    moved.rename(path)
+    with pytest.raises(RunError, match="has step 49, but the codec has only 49"):
+        checked(49)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    second, was_read = checked()
+    assert was_read
+    assert second != first
+    for bad in ("", "[1]", "{}", '["a", 2, 3, 4, 5, 6]', "[" * 100_000, json.dumps([True] * 6)):
+        kept.write_text(bad)
+        assert checked() == (second, True)

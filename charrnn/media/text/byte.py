@@ -39,7 +39,7 @@ class ByteCodec(TextCodec):
 
     def _encode(self, text: str) -> tuple[Steps, list[str]]:
         """The steps of a stream's characters; no byte is unknown."""
-        return _steps(text), []
+        return _steps(text).astype(np.int64), []
 
     def encode(self, text: str) -> tuple[Steps, tuple[str, ...]]:
         """As in `TextCodec`: the bytes of the text in UTF-8, (N,); nothing is unknown."""
@@ -136,6 +136,15 @@ class ByteLearner(TextLearner):
             self._characters += _beginnings(steps)
             yield steps
 
+    def learnt(self) -> dict[str, Any]:
+        """As in `Learner`."""
+        return super().learnt() | {"bytes": self._bytes, "characters": self._characters}
+
+    def _join(self, part: Mapping[str, Any]) -> None:
+        """As in `TextLearner`: bytes have the same steps everywhere."""
+        self._bytes += part["bytes"]
+        self._characters += part["characters"]
+
     @property
     def codec(self) -> ByteCodec:
         """The codec learnt from the corpus."""
@@ -145,8 +154,9 @@ class ByteLearner(TextLearner):
 
 def _steps(text: str) -> Steps:
     """The steps, (N,), of a stream whose characters represent bytes, with MARKs."""
-    there = points(text)
-    return np.where(there < END, there, END).astype(np.int64)
+    if MARK not in text:
+        return np.frombuffer(text.encode("latin-1"), np.uint8)
+    return np.minimum(points(text), END)
 
 
 def _beginnings(steps: Steps) -> int:

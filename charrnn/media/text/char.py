@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.errors import CheckpointError
 from charrnn.media.text.codec import (
@@ -18,6 +19,8 @@ from charrnn.media.text.codec import (
     points,
 )
 from charrnn.media.text.reading import MARK, Reading, TextFiles
+
+AT_ONCE = 1 << 16  # characters whose steps are looked up
 
 
 class CharCodec(TextCodec):
@@ -114,19 +117,61 @@ class CharLearner(TextLearner):
         self._extra = extra
         self._table = np.full(CODE_POINTS, UNKNOWN, dtype=np.int32)
         self._characters: list[str] = []
+        # For text in Latin-1: the characters that have a step, and the steps of all 256.
+        self._known, self._steps = b"", bytes(256)
+        self._fits = True  # whether these steps are below 256
 
     def _encoded(self, blocks: Iterator[str]) -> Iterator[Steps]:
         for text in blocks:
-            there = points(text)
-            steps = self._table[there]
-            unknown = steps == UNKNOWN
-            if unknown.any():
-                new = np.unique(there[unknown])
-                first = len(self._characters)
-                self._table[new] = np.arange(first, first + len(new), dtype=np.int32)
-                self._characters += map(chr, new.tolist())
-                steps = self._table[there]
-            yield steps
+            try:
+                steps = self._of_latin_1(text.encode("latin-1")) if self._fits else None
+            except UnicodeEncodeError:
+                steps = None
+            yield self._of_any(text) if steps is None else steps
+
+    def _of_latin_1(self, text: bytes) -> Steps | None:
+        """The steps of ASCII or Latin-1 text, (N,), three times as fast as `_of_any`; None: a step
+        does not fit into a byte."""
+        if new := text.translate(None, delete=self._known):
+            self._number(np.unique(np.frombuffer(new, np.uint8)))
+        return np.frombuffer(text.translate(self._steps), np.uint8) if self._fits else None
+
+    def _of_any(self, text: str) -> Steps:
+        """The steps of any text, (N,)."""
+        there = points(text)
+        steps = self._looked_up(there)
+        if steps.min(initial=0) == UNKNOWN:
+            self._number(np.unique(there[steps == UNKNOWN]))
+            steps = self._looked_up(there)
+        return steps
+
+    def _looked_up(self, there: NDArray[np.uint32]) -> NDArray[np.int32]:
+        """The steps of code points, (N,), which are all in the table, so that "clip", which is
+        faster, changes none.  A few at a time, since NumPy makes wide copies of them."""
+        steps = np.empty(len(there), np.int32)
+        for i in range(0, len(there), AT_ONCE):
+            some = slice(i, i + AT_ONCE)
+            self._table.take(there[some], mode="clip", out=steps[some])
+        return steps
+
+    def _number(self, new: NDArray[np.integer]) -> None:
+        """Give the next steps to characters, (n,), which are code points."""
+        first = len(self._characters)
+        self._table[new] = np.arange(first, first + len(new), dtype=np.int32)
+        self._characters += map(chr, new.tolist())
+        narrow = self._table[:256]
+        self._known = bytes(np.flatnonzero(narrow != UNKNOWN).tolist())
+        self._steps, self._fits = narrow.astype(np.uint8).tobytes(), narrow.max() < 256
+
+    def learnt(self) -> dict[str, Any]:
+        """As in `Learner`."""
+        return super().learnt() | {"characters": "".join(self._characters)}
+
+    def _join(self, part: Mapping[str, Any]) -> NDArray[Any]:
+        """As in `TextLearner`: characters that are new to the corpus get the next steps."""
+        there = points(part["characters"])
+        self._number(there[self._table[there] == UNKNOWN])
+        return self._table[there]
 
     @property
     def codec(self) -> CharCodec:

@@ -56,6 +56,8 @@ class TextLearner(Learner):
         reading: how it was prepared.
     """
 
+    can_join: ClassVar[bool] = True
+
     def __init__(self, files: TextFiles, reading: Reading) -> None:
         self._files, self._reading = files, reading
         self._starts = StartFinder()
@@ -82,6 +84,27 @@ class TextLearner(Learner):
     def notices(self) -> tuple[str, ...]:
         """As in `Learner`."""
         return self._files.notices
+
+    def learnt(self) -> dict[str, Any]:
+        """As in `Learner`."""
+        return {"start": self._starts.rank, "ends": self.ends, "seen": self._files.seen()}
+
+    def join(self, parts: Iterable[Any]) -> list[NDArray[Any] | None]:
+        """As in `Learner`."""
+        tables = []
+        for part in parts:
+            self._starts.rank = min(self._starts.rank, part["start"])
+            self.ends += [self._count + end for end in part["ends"]]
+            self._count = self.ends[-1] if self.ends else 0
+            self._files.see(part["seen"])
+            tables.append(self._join(part))
+        self._files.refuse_none()
+        return tables
+
+    @abstractmethod
+    def _join(self, part: Mapping[str, Any]) -> NDArray[Any] | None:
+        """Join what the learner of this codec has added to `learnt`; the result is a table of
+        `join`."""
 
     @property
     @abstractmethod
@@ -461,19 +484,19 @@ class StartFinder:
     """Finds the best of STARTS that occurs in a text."""
 
     def __init__(self) -> None:
-        self._rank = len(STARTS)
+        self.rank = len(STARTS)
 
     def look(self, text: str) -> None:
         """Search a block."""
-        for rank, start in enumerate(STARTS[: self._rank]):
+        for rank, start in enumerate(STARTS[: self.rank]):
             if start in text:
-                self._rank = rank
+                self.rank = rank
                 return
 
     @property
     def start(self) -> str:
         """The best one so far; "": none."""
-        return "".join(STARTS[self._rank : self._rank + 1])
+        return "".join(STARTS[self.rank : self.rank + 1])
 
 
 def points(text: str) -> NDArray[np.uint32]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from typing import Any
 
 from charrnn.errors import ConfigError, CorpusError
 from charrnn.media.codec import first_of
@@ -75,8 +76,23 @@ class Decoded:
                 self._left_out.append(f"{name}: cannot be read")
                 continue
             yield name, self._blocks(name)
+        if not self._sources.is_part:
+            self.refuse_none()
+
+    def refuse_none(self) -> None:
+        """Raise if no file could be read."""
         if self._left_out and len(self._left_out) == len(self._sources.files):
             raise CorpusError(f"none of the files can be read, the first is {self._left_out[0]}")
+
+    def seen(self) -> dict[str, Any]:
+        """What `notices` says, as values that JSON can hold."""
+        return {"detected": [[*k, v] for k, v in self._detected.items()], "out": self._left_out}
+
+    def see(self, seen: Mapping[str, Any]) -> None:
+        """Add what another process has seen in the files that follow."""
+        for encoding, certainty, names in seen["detected"]:
+            self._detected.setdefault((encoding, certainty), []).extend(names)
+        self._left_out += seen["out"]
 
     @property
     def notices(self) -> tuple[str, ...]:

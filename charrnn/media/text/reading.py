@@ -124,12 +124,18 @@ class Reading:
         around = "\r\n" if is_blank else ""  # newlines next to it belong to it
         rest, begun = "", False
         for block in blocks:
-            *whole, rest = pattern.split(rest + without_mark(block))
+            text = rest + without_mark(block)
             pieces = []  # joined before the yield: there may be millions of documents
-            for document in whole:
-                text = document.rstrip(around) if begun else document.strip(around)
-                pieces.append(text + MARK if text or begun else "")
-                begun = False
+            if separator == "\n" and "\r" not in text:  # then the same is done faster
+                lines, end, rest = text.rpartition("\n")
+                pieces.append(_marked_lines(lines + end if begun else (lines + end).lstrip("\n")))
+                begun = begun and not end
+            else:
+                *whole, rest = pattern.split(text)
+                for document in whole:
+                    text = document.rstrip(around) if begun else document.strip(around)
+                    pieces.append(text + MARK if text or begun else "")
+                    begun = False
             # Yield the rest, except its end, which may be part of a separator or precede one.
             keep = max(2 * len(separator), len(rest) - len(rest.rstrip("\r\n")))
             cut = max(0, len(rest) - keep)
@@ -241,6 +247,22 @@ class TextFiles:
             is_first = False
             yield block
 
+    def seen(self) -> dict[str, Any]:
+        """What `notices` says, as values that JSON can hold."""
+        own = {"line_ends": self._line_ends, "table": self._table, "missing": self._missing}
+        return own | self._decoded.seen()
+
+    def see(self, seen: Mapping[str, Any]) -> None:
+        """Add what another process has seen in the files that follow."""
+        self._decoded.see(seen)
+        self._line_ends.update(seen["line_ends"])
+        self._table = self._table or seen["table"]
+        self._missing += seen["missing"]
+
+    def refuse_none(self) -> None:
+        """Raise if no file could be read."""
+        self._decoded.refuse_none()
+
     @property
     def notices(self) -> tuple[str, ...]:
         """What the user should know about the files read so far."""
@@ -289,6 +311,14 @@ def without_mark(block: str) -> str:
             "the text contains U+FDD0, which charrnn uses for the end of a document; remove it"
         )
     return block
+
+
+def _marked_lines(text: str) -> str:
+    """Lines with a MARK in place of each end, or of several ends in a row."""
+    text = text.replace("\n", MARK)
+    while 2 * MARK in text:
+        text = text.replace(2 * MARK, MARK)
+    return text
 
 
 def _from_first_tune(blocks: Iterable[str]) -> Iterator[str]:

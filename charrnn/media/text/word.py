@@ -56,18 +56,19 @@ def _token() -> re.Pattern[str]:
 
 def tokens(text: str, before: str = "") -> Iterator[str]:
     """The tokens of a text that follows the token `before`."""
+    is_spaced = _spaces(before)
     for match in _token().finditer(text):
         space, word, other = match.groups()
         if word is None:
-            before = other
+            is_spaced = other in _CLOSING
             yield other
             continue
-        if _spaces(before):
+        if is_spaced:
             if not space:
                 yield GLUE
         elif space:
             yield space
-        before = word
+        is_spaced = True
         yield word
 
 
@@ -328,6 +329,28 @@ class WordLearner(TextLearner):
         for text in blocks:
             self._characters += len(text)
             yield text
+
+    def learnt(self) -> dict[str, Any]:
+        """As in `Learner`."""
+        counts = self._counts.tolist()
+        own = {"words": list(self._index), "counts": counts, "characters": self._characters}
+        return super().learnt() | own
+
+    def join(self, parts: Iterable[Any]) -> list[NDArray[Any] | None]:
+        """As in `Learner`: the tables lead to the numbering of the codec, past `second_pass`."""
+        tables, final = super().join(parts), self.table
+        return [table if table is None else final[table] for table in tables]
+
+    def _join(self, part: Mapping[str, Any]) -> NDArray[Any]:
+        """As in `TextLearner`: words that are new to the corpus get the next steps."""
+        index = self._index
+        table = np.array([index.setdefault(word, len(index)) for word in part["words"]])
+        counts = np.zeros(len(index), np.int64)
+        counts[: len(self._counts)] = self._counts
+        counts[table[: len(part["counts"])]] += np.array(part["counts"], np.int64)
+        self._counts = counts
+        self._characters += part["characters"]
+        return table
 
     def _kept(self) -> NDArray[np.int64]:
         """The first-pass steps that the codec keeps, in its order: special ones, then by count."""

@@ -98,6 +98,28 @@ def test_a_prime_and_what_follows(name: str, prime: str, text: str) -> None:
         assert prime + written == prime + text
 
 
+@given(st.lists(st.text() | st.text(st.characters(max_codepoint=255)), max_size=6))
+def test_characters_are_numbered_block_by_block(blocks: list[str]) -> None:
+    """Whether a block is ASCII, Latin-1 or anything else."""
+    many = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))  # so that steps do not fit into a byte
+    for blocks_of_all in (blocks, [*blocks, many, *blocks], [many, *blocks]):
+        order: dict[str, int] = {}
+        for block in blocks_of_all:
+            for character in sorted(set(block) - order.keys()):
+                order[character] = len(order)
+        steps, codec = learnt("char", *blocks_of_all)
+        assert "".join(codec.symbols) == "".join(order)
+        assert steps.tolist() == [order[c] for block in blocks_of_all for c in block]
+
+
+@given(st.text(st.sampled_from("ab\n"), max_size=30), st.integers(1, 7))
+def test_lines_are_marked_the_same_in_blocks_of_any_size(text: str, size: int) -> None:
+    reading = Reading(documents="line")
+    blocks = [text[i : i + size] for i in range(0, len(text), size)]
+    lines = [line for line in text.split("\n") if line]
+    assert "".join(reading.marked(blocks)) == "".join(line + MARK for line in lines)
+
+
 @given(st.text(), st.text())
 def test_unknown_characters_are_named_and_left_out(known: str, text: str) -> None:
     _, codec = learnt("char", known)

@@ -109,12 +109,6 @@ class Network {
     return state;
   }
 
-  copy(state) {
-    const copied = { h: state.h.map((part) => part.slice()) };
-    if (state.c) copied.c = state.c.map((part) => part.slice());
-    return copied;
-  }
-
   // Reads a symbol, or a frame, (F,), which changes the state; -1 is the mean of all symbols.
   // Gives the logits of the next symbol, or the expected next frame; the next call overwrites them.
   step(state, x) {

@@ -27,7 +27,7 @@ V, F = 11, 7
 RUN = """async ([text, start, steps]) => {
     const network = await Network.load(text);
     const state = network.begin(start);
-    const kept = network.copy(state);
+    const kept = structuredClone(state);
     const all = steps.map((step) => [...network.step(state, step)]);
     const again = [...network.step(kept, steps[0])];
     return { all, again, h: state.h.map((h) => [...h]), c: (state.c || []).map((c) => [...c]) };

@@ -9,6 +9,8 @@ function reader() {
   const CHUNK = 64; // steps that are told at a time
   const SLICE_MS = 25; // then messages are looked at
   const texts = new Map();
+  const copies = (parts) => parts?.map((part) => part.slice());
+  const copyOf = ({ h, c }) => ({ h: copies(h), c: copies(c) });
   let network;
   let beginning; // the state before every text
   let watched = null; // a unit: layer, unit, part
@@ -71,7 +73,7 @@ function reader() {
     let told = states.length;
     for (let step = told; step < steps.length; step++) {
       predictions.push(prediction(logits, steps[step]));
-      state = network.copy(state);
+      state = copyOf(state);
       logits.set(network.step(state, steps[step]));
       states.push(state);
       if (states.length === told + CHUNK || states.length === steps.length) {
@@ -100,7 +102,7 @@ function reader() {
     const before = (place) => (place ? states[place - 1] : beginning);
     const { nats } = prediction(network.logits(before(step)), steps[step]);
     for (let place = step - 1; place >= Math.max(0, step - BEFORE); place--) {
-      const state = network.copy(before(place));
+      const state = copyOf(before(place));
       network.advance(state, -1);
       for (let next = place + 1; next < step; next++) network.advance(state, steps[next]);
       const change = prediction(network.logits(state), steps[step]).nats - nats;

@@ -102,6 +102,10 @@ class Sheet {
 
   add(_, pieces) {
     this.pieces.push(...pieces);
+    if (this.pieces.length > 2 * MOST_COLOURED) {
+      const old = this.pieces.splice(0, this.pieces.length - MOST_COLOURED);
+      this.pieces.unshift({ text: textOf(old), nats: 0 }); // it has no colours any more
+    }
     following(this.element, () => {
       const end = this.text.length;
       const isAtEnd = this.isAtEnd && !this.stays;

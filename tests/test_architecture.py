@@ -19,6 +19,7 @@ ROOMS = [
     "errors",
     "files",
     "settings",
+    "processes",
     "media",
     "config",
     "layering",

@@ -19,6 +19,7 @@ from charrnn.api.running import TrainingRun
 from charrnn.errors import UsageError
 from charrnn.media.sources import Sources
 from charrnn.presets import load_preset
+from charrnn.processes import rank_and_size
 from charrnn.run import Run, fresh, general_models
 from charrnn.run import load as read_model
 
@@ -79,6 +80,8 @@ def train(
     if out is not None:
         refuse_shared_directory(out)
     run = fresh(sources.name) if out is None else Run(Path(out))
+    if read.folder is not None and run.path.resolve() == read.folder.path.resolve():
+        raise UsageError(f"--out {out}: is the encoded corpus; choose a directory for the run")
     run.refuse_existing(force)
 
     def prepare(stack: ExitStack) -> Prepared:
@@ -165,8 +168,7 @@ def resume(
 def follows() -> bool:
     """Whether this process is one of several that train together (as torchrun starts them), and
     not the first, which decides and writes."""
-    several = os.environ.get("WORLD_SIZE", "1") not in ("", "1")
-    return several and os.environ.get("RANK", "0") != "0"
+    return rank_and_size()[0] > 0
 
 
 def _following() -> TrainingRun:

@@ -33,7 +33,8 @@ def command(
     import torch
 
     from charrnn.media.sources import corpora
-    from charrnn.model.device import available, processors
+    from charrnn.model.device import available
+    from charrnn.processes import processors
     from charrnn.run import general_models
 
     devices = available()

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from charrnn.cli.failures import ignore_signals, print_error
+from charrnn.cli.failures import END_SIGNALS, ignore_signals, print_error
 from charrnn.errors import PeerError
 
 
@@ -39,20 +39,30 @@ def launch(count: int) -> None:
     except SignalException as stopped:
         raise typer.Exit(128 + stopped.sigval) from None
     except ChildFailedError as error:
-        failure = error.failures.get(0)
-        code = 1 if failure is None else failure.exitcode
-        if code < 0 and code != -signal.SIGTERM:  # by which the launcher ends it
-            name = signal.Signals(-code).name
-            print_error(f"the first process was ended by {name}; is there enough memory?")
-        raise typer.Exit(max(1, code)) from None
+        leader = error.failures.get(0)
+        if leader is not None and leader.exitcode in (1, 2):  # it has said why
+            raise typer.Exit(leader.exitcode) from None
+        rank, first = error.get_first_failure()
+        if first.exitcode < 0:
+            name = signal.strsignal(-first.exitcode)
+            print_error(f"process {rank} was ended ({name}); is there enough memory?")
+        raise typer.Exit(1) from None
 
 
 def follow() -> None:
     """Train in a process that does not lead; what the leader says, it need not say again."""
     from charrnn import api
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in END_SIGNALS:  # while it waits for the leader, nothing is lost
+        signal.signal(number, signal.SIG_DFL)
+    run = api.train([])
+    try:
+        _ = run.trainer
+    except PeerError:  # the leader has ended, with an error of its own or because all is done
+        return
     ignore_signals()  # the leader decides, and ends all
     try:
-        api.train([]).run()
+        run.run()
     except PeerError:
         raise typer.Exit(1) from None

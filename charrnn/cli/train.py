@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from charrnn.cli.options import Workers, typed, with_settings
 from charrnn.cli.processes import follow, launch
 from charrnn.cli.terminal import note, one_line
 from charrnn.errors import ConfigError, FinishedError, PeerError, UsageError
+from charrnn.processes import rank_and_size
 from charrnn.settings import BUDGET
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def command(
     """
     from charrnn import api
 
-    if processes > 1 and "WORLD_SIZE" not in os.environ:
+    if processes > 1 and rank_and_size()[1] == 1:
         launch(processes)
         return
     if api.follows():
@@ -132,7 +132,12 @@ def command(
     if tensorboard and find_spec("tensorboard") is None:
         raise UsageError("--tensorboard needs the package tensorboard: pip install tensorboard")
     if is_auto := resume == Path(AUTO):
+        if force:
+            raise UsageError("--resume auto continues the run in --out, --force overwrites it")
         resume, budget = _continued(ctx, out, settings)
+        if resume is not None and dry_run:
+            note(f"{resume}: would be resumed", quiet)
+            return
     elif resume is not None:
         _refuse_with_resume(ctx)
         budget = {name: settings[name] for name in BUDGET if typed(ctx, name)}
@@ -191,7 +196,8 @@ def _continued(
     if not last.exists():
         return None, {}
     stored = checkpoint.read(last).config.to_dict()
-    own = {name: value for values in stored.values() for name, value in values.items()}
+    # Those of the corpus may have been adapted to it.
+    own = stored["model"] | stored["training"]
     given = {name: value for name, value in settings.items() if typed(ctx, name) and name in own}
     new = {n: v for n, v in given.items() if v != "auto" and str(v) != str(own[n])}
     for name, value in new.items():

@@ -30,6 +30,7 @@ from charrnn.errors import CorpusError
 from charrnn.files import cannot_write, replacing
 from charrnn.media.medium import Learner
 from charrnn.media.sources import Sources, is_pipe
+from charrnn.processes import processors
 
 PART_BYTES = 32 << 20  # of a part's files, at least
 WORTHWHILE = 256 << 20  # bytes of a corpus from which on several processes are started by default
@@ -145,8 +146,7 @@ def workers_for(sources: Sources) -> int:
     """How many processes to use by default."""
     if len(sources.files) < 2 or sum(size for _, size, _ in _stamps(sources)) < WORTHWHILE:
         return 1
-    affinity = getattr(os, "sched_getaffinity", None)
-    return min(MOST_WORKERS, len(affinity(0)) if affinity else os.cpu_count() or 1)
+    return min(MOST_WORKERS, processors())
 
 
 def joined(learner: Learner, parts: Sequence[Part], workers: int, told: Told) -> Joined:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import math
-import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
 import torch
 
 from charrnn.errors import DeviceError
+from charrnn.processes import memory_left, processors
 
 
 def available() -> list[str]:
@@ -60,15 +58,6 @@ def usable_precision(wanted: str, device: torch.device) -> str:
     return wanted if wanted == "fp32" or can_bf16(device) else "fp32"
 
 
-def processors() -> int:
-    """The number of processors that this process may use, also in a container with a limit."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    for quota, period in _limits("cpu.max"):
-        count = min(count, math.ceil(quota / period))
-    return max(1, count)
-
-
 def most_threads() -> int:
     """The largest number of threads worth allowing; more would only slow the machine down."""
     return 4 * processors()
@@ -99,45 +88,8 @@ def free_memory(device: torch.device) -> int:
     import psutil
 
     free = int(psutil.virtual_memory().available + psutil.swap_memory().free)
-    return min([free, *(most - used for most, used in _memory_limits())])
-
-
-CGROUPS = Path("/sys/fs/cgroup")  # of Linux; containers and clusters set limits there
-
-
-def _groups() -> list[Path]:
-    """The control groups of this process, version 2, from the innermost outwards."""
-    try:
-        text = Path("/proc/self/cgroup").read_text(encoding="utf-8")
-    except OSError:
-        return []
-    own = next((line[3:] for line in text.splitlines() if line.startswith("0::")), "/")
-    inner = CGROUPS / own.strip("/")
-    return [each for each in (inner, *inner.parents) if each.is_relative_to(CGROUPS)]
-
-
-def _limits(name: str) -> Iterator[list[int]]:
-    """The numbers in the file of this name, of each control group that has a limit there."""
-    for group in _groups():
-        with suppress(OSError, ValueError):
-            yield [int(word) for word in (group / name).read_text(encoding="ascii").split()]
-
-
-def _memory_limits() -> Iterator[tuple[int, int]]:
-    """For each control group with a limit of memory, that limit and what is in use, in bytes."""
-    for group in _groups():
-        with suppress(OSError, ValueError):
-            most = int((group / "memory.max").read_text(encoding="ascii"))
-            used = int((group / "memory.current").read_text(encoding="ascii"))
-            stat = (group / "memory.stat").read_text(encoding="ascii").split()
-            # What was read from files is in it, and is given up when memory is needed.
-            used -= int(stat[stat.index("inactive_file") + 1])
-            yield most, used
-    old = CGROUPS / "memory"  # version 1
-    with suppress(OSError, ValueError):
-        most = int((old / "memory.limit_in_bytes").read_text(encoding="ascii"))
-        used = int((old / "memory.usage_in_bytes").read_text(encoding="ascii"))
-        yield most, used
+    left = memory_left()
+    return free if left is None else min(free, left)
 
 
 @contextmanager

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.errors import PeerError
-from charrnn.model import device as devices
 from charrnn.model.heads import Gaussian
 from charrnn.model.layers import BatchNorm
 from charrnn.model.network import Network, State
+from charrnn.processes import processors, rank_and_size, size_here
 
 ENDED = "another process of this run has ended, or cannot be reached"
 TIMEOUT = timedelta(hours=1)  # for what the leader does alone, such as reading the corpus
@@ -42,7 +42,7 @@ class Group:
     @classmethod
     def joined(cls) -> Group:
         """The group that torchrun has started, by the environment; waits for all of it."""
-        size = int(os.environ.get("WORLD_SIZE", 1))
+        rank, size = rank_and_size()
         if size == 1:
             return cls()
         import torch.distributed as dist
@@ -52,7 +52,7 @@ class Group:
                 backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
                 dist.init_process_group(backend, timeout=TIMEOUT)
             atexit.register(dist.destroy_process_group)  # or its threads would outlive Python
-        return cls(int(os.environ["RANK"]), size)
+        return cls(rank, size)
 
     @property
     def is_alone(self) -> bool:
@@ -67,8 +67,7 @@ class Group:
     @property
     def threads(self) -> int:
         """How many threads each process may have on this machine."""
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
-        return max(1, devices.processors() // here)
+        return max(1, processors() // size_here())
 
     def device(self, device: torch.device) -> torch.device:
         """The device of this process: each has a GPU of its own."""
@@ -80,6 +79,7 @@ class Group:
 
     def rows(self, batch: int) -> slice:
         """The lanes of this process, of `batch`, which must be a multiple of `size`."""
+        assert batch % self.size == 0
         share = batch // self.size
         return slice(self.rank * share, (self.rank + 1) * share)
 

@@ -22,6 +22,7 @@ from charrnn.data import corpus
 from charrnn.data.lanes import Lanes
 from charrnn.errors import (
     CheckpointError,
+    ConfigError,
     DeviceError,
     DivergenceError,
     FinishedError,
@@ -172,7 +173,18 @@ class Trainer:
         return trainer
 
     def lead(self, group: Group) -> None:
-        """Train together with the other processes of a group, which are told of this run."""
+        """Train together with the other processes of a group, which are told of this run.
+
+        Raises:
+            ConfigError: they cannot share its lanes.
+        """
+        batch = self.config.data.batch_size
+        if batch % group.size:
+            counts = [str(n) for n in range(1, batch + 1) if batch % n == 0]
+            raise ConfigError(
+                f"{self.run.path}: {group.size} processes cannot share its batch of {batch}; start "
+                f"{', '.join(counts[:-1])} or {counts[-1]}"
+            )
         group.told((self.run.path.absolute(), self.config, self.progress))
         self._share(group)
 

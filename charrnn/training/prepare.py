@@ -24,6 +24,7 @@ from charrnn.media.sources import Sources
 from charrnn.model import device as devices
 from charrnn.model import memory
 from charrnn.model.network import Network
+from charrnn.processes import processors, size_here
 from charrnn.run import Run
 from charrnn.settings import ModelConfig
 from charrnn.training import plan, probe
@@ -118,7 +119,7 @@ def prepared(
     device = devices.pick(value(given, "device"))
     if (threads := value(given, "threads")) > devices.most_threads():
         raise ConfigError(
-            f"--threads {threads}: this machine has {devices.processors()} processors; "
+            f"--threads {threads}: this machine has {processors()} processors; "
             "auto chooses the best number"
         )
     if value(given, "precision") == "bf16" and not devices.can_bf16(device):
@@ -230,6 +231,7 @@ def _measured(
     batch //= group.size  # the lanes of each
     last_only = value(filled, "targets") == "last"
     room = devices.free_memory(device)
+    room //= size_here() if device.type == "cpu" else 1
     memory.refuse_too_large(model, batch, length, codec.step.size, room, last_only=last_only)
     with devices.out_of_memory(batch, length, lambda _: False):  # the weights alone
         network = initial_network(model, codec, value(filled, "seed")).to(device)

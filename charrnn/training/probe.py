@@ -14,8 +14,9 @@ from torch import nn
 
 from charrnn.media.steps import Discrete
 from charrnn.model import device as devices
-from charrnn.model.device import is_out_of_memory, processors
+from charrnn.model.device import is_out_of_memory
 from charrnn.model.network import Network
+from charrnn.processes import processors
 
 ROUNDS = 3  # how often each candidate is timed; they take turns
 MAX_S = 20.0  # start no new round after this time

@@ -9,6 +9,7 @@ import torch
 from charrnn.config import Config
 from charrnn.model import device as devices
 from charrnn.model.network import Network
+from charrnn.processes import processors
 from charrnn.training import probe
 from charrnn.training.progress import Progress
 
@@ -48,7 +49,7 @@ class ThreadChooser:
         if self._device.type != "cpu" or self._config.training.threads:
             return False
         pace, now = self._pace, clock()
-        fewer = progress.threads < devices.processors()
+        fewer = progress.threads < processors()
         seconds = pace.seconds_per_update(progress.update, now, skip=evaluated)
         is_slow = seconds is not None and seconds > SLOW * progress.expected_s
         if not is_slow and not (evaluated and fewer and now >= pace.climb_at):

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from charrnn import processes
 from charrnn.errors import DeviceError
 from charrnn.media.text.char import CharCodec
 from charrnn.model import device as devices
 from charrnn.model import memory
 from charrnn.model.device import keep_freed_memory, out_of_memory
+from charrnn.processes import processors
 from charrnn.settings import ModelConfig
 from charrnn.training import probe
 from charrnn.training.prepare import initial_network
@@ -114,8 +116,10 @@ def test_what_cannot_fit_is_refused_before_it_is_asked_for() -> None:
 
 def test_the_limits_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    monkeypatch.setattr(devices, "CGROUPS", tmp_path)
-    whole, count = devices.free_memory(cpu), devices.processors()
+    monkeypatch.setattr(processes, "MEMBERS", tmp_path / "members")
+    whole, count = devices.free_memory(cpu), processors()
+    monkeypatch.setattr(processes, "CGROUPS", tmp_path)
+    (tmp_path / "members").write_text("0::/job/step\n")
     files = {
         "memory.max": "100000000\n",
         "memory.current": "70000000\n",
@@ -123,14 +127,35 @@ def test_the_limits_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "cpu.max": "50000 100000\n",
     }
     for name, text in files.items():
-        (tmp_path / name).write_text(text)
+        (tmp_path / "job").mkdir(exist_ok=True)
+        (tmp_path / "job" / name).write_text(text)
     assert devices.free_memory(cpu) == 50_000_000
-    assert devices.processors() == 1
+    assert processors() == 1
     for name in ("memory.max", "cpu.max"):
-        (tmp_path / name).write_text("max 100000\n")
+        (tmp_path / "job" / name).write_text("max 100000\n")
     assert devices.free_memory(cpu) > whole / 2
-    assert devices.processors() == count
-    (tmp_path / "memory").mkdir()  # version 1
-    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("9000000\n")
-    (tmp_path / "memory" / "memory.usage_in_bytes").write_text("2000000\n")
+    assert processors() == count
+    (tmp_path / "members").write_text("5:cpu,cpuacct:/\n4:memory:/job\n0::/\n")  # version 1
+    old = tmp_path / "memory" / "job"
+    old.mkdir(parents=True)
+    (old / "memory.limit_in_bytes").write_text("9000000\n")
+    (old / "memory.usage_in_bytes").write_text("8000000\n")
+    (old / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 6000000\n")
+    (tmp_path / "cpu,cpuacct").mkdir()
+    (tmp_path / "cpu,cpuacct" / "cpu.cfs_quota_us").write_text("100000\n")
+    (tmp_path / "cpu,cpuacct" / "cpu.cfs_period_us").write_text("100000\n")
     assert devices.free_memory(cpu) == 7_000_000
+    assert processors() == 1
+    (tmp_path / "cpu,cpuacct" / "cpu.cfs_quota_us").write_text("-1\n")
+    assert processors() == count
+
+
+@pytest.mark.parametrize("rank", [None, "", "x", "1"])
+def test_only_torchrun_starts_several(rank: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "" if rank is None else "2")
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    assert processes.rank_and_size() == (0, 1)
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", "1")
+    assert processes.rank_and_size() == ((1, 2) if rank == "1" else (0, 1))

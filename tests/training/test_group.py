@@ -139,6 +139,13 @@ def rank_of(process: psutil.Process) -> str:
         return ""
 
 
+def is_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return process.cwd() == str(folder)
+    except psutil.Error:
+        return False
+
+
 def test_a_process_that_dies(tmp_path: Path, environment: dict[str, str]) -> None:
     process = started(tmp_path, environment)
     (follower,) = (
@@ -170,7 +177,23 @@ def test_the_leader_is_interrupted(
     run = charrnn.resume(tmp_path / "run")
     assert run.trainer.progress.update > 0
     run.close()
-    assert not [each for each in psutil.process_iter() if rank_of(each) == "1"]
+    assert not [each for each in psutil.process_iter() if is_in(each, tmp_path)]
+
+
+def test_what_needs_no_training(child: Command, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    words = ["train", "text.txt", "-o", "run", *flags(**TINY, steps=4, init_from="none")]
+    planned = child(*words, "--processes", 2, "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert child(*words, "-q").returncode == 0
+    finished = child(*words, "--processes", 2, "--resume", "auto")
+    assert finished.returncode == 0, finished.stderr
+    assert "has finished already" in finished.stderr
+    assert "would be resumed" in child(*words, "--resume", "auto", "--dry-run").stderr
+    refused = child("train", "--resume", "run", "--steps", 8, "--processes", 3)
+    assert refused.returncode == 1
+    assert "3 processes cannot share its batch of 4; start 1, 2 or 4" in refused.stderr
+    assert child("train", "--resume", "run", "--steps", 8, "-q").returncode == 0
 
 
 def test_an_error_is_told_once(child: Command, tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_threads_are_chosen_again_when_training_gets_slow(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is chosen is saved before the next step, and kept when the run is resumed."""
-    monkeypatch.setattr(devices, "processors", lambda: 2)
+    monkeypatch.setattr("charrnn.training.threads.processors", lambda: 2)
     answers = iter([Speed(2, "fp32", 0.01), Speed(1, "fp32", 3.0), Speed(2, "fp32", 0.01)])
     asked = []
 

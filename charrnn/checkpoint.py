@@ -33,7 +33,7 @@ from charrnn.media import codec_from_dict
 from charrnn.media.codec import Codec, refuse
 from charrnn.media.steps import Discrete
 from charrnn.model.cells import cell_of
-from charrnn.model.shapes import COUNTER, shapes
+from charrnn.model.shapes import COUNTER, is_learnt, shapes
 
 if TYPE_CHECKING:
     from charrnn.model.network import Network
@@ -109,6 +109,12 @@ class Checkpoint:
             CheckpointError: as in `tensors`.
         """
         return self.weights_and_starts()[0]
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of trained parameters."""
+        own = {k: shape for k, shape in self.shapes.items() if k.startswith(MODEL)}
+        return sum(math.prod(shape) for name, shape in own.items() if is_learnt(name))
 
     @property
     def starts(self) -> Starts | None:

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -21,6 +22,7 @@ from charrnn.model import device as devices
 from charrnn.model.network import Network
 from charrnn.sampling.runtime import Runtime
 from charrnn.training.events import Event
+from tests.export import browser
 
 hypothesis.settings.register_profile("charrnn", deadline=None)  # the clock judges nothing
 hypothesis.settings.load_profile("charrnn")
@@ -71,6 +73,13 @@ def small_computations() -> Iterator[None]:
     worker."""
     with devices.one_thread():
         yield
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser."""
+    with browser() as opened:
+        yield opened
 
 
 @pytest.fixture

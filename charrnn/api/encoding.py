@@ -12,13 +12,13 @@ from charrnn import config, layering, media
 from charrnn.config import Given
 from charrnn.errors import CorpusError, UsageError
 from charrnn.media.sources import ENCODED_FILE, RUN_FILE, Sources, find
+from charrnn.presets import load_preset
 from charrnn.run import Run
 
 if TYPE_CHECKING:
     from charrnn.encoded import Folder
 
 AnyPath = str | os.PathLike[str]
-ARRAY = "corpus.npy"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def encode(
 
     given = config.from_flags(settings)
     named = [n for values in given.values() for n in values if n not in ignorable]
-    given = layering.over_preset({"data": {}, "model": {}, "training": {}, "sampling": {}}, given)
+    given = layering.over_preset(load_preset(None), given)
     read = material(files, given, named)
     if read.folder is not None:
         raise UsageError(f"{read.folder.path}: is encoded already")
@@ -121,7 +121,7 @@ def encode(
     found(read.sources)
     with Run(folder).locked():
         refuse_existing(folder, force)
-        partial = folder / f".{ARRAY}.partial"
+        partial = folder / f".{Run(folder).corpus.name}.partial"
         try:
             result = encode_files(
                 read.sources,
@@ -149,8 +149,8 @@ def refuse_existing(folder: Path, force: bool) -> None:
     if (folder / RUN_FILE).exists():
         raise CorpusError(f"{folder}: is a run; choose another --out")
     if not force:
-        for name in (ENCODED_FILE, ARRAY):
-            if (folder / name).exists():
+        for path in (folder / ENCODED_FILE, Run(folder).corpus):
+            if path.exists():
                 raise CorpusError(
                     f"{folder}: has an encoded corpus already; train on it (charrnn train "
                     f"{folder}), choose another --out, or replace it (--force)"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,20 +35,18 @@ def command(
         return
     from charrnn.api import load
     from charrnn.checkpoint import MODEL
-    from charrnn.model.shapes import is_learnt
     from charrnn.run import page_about
 
     loaded = load(model).checkpoint
     card = page_about(loaded.path)
     loaded.tensors()  # checks them against the digest
     shapes = {k.removeprefix(MODEL): v for k, v in loaded.shapes.items() if k.startswith(MODEL)}
-    parameters = sum(math.prod(shape) for name, shape in shapes.items() if is_learnt(name))
     if as_json:
         values = {
             "path": str(loaded.path),
             "bytes": loaded.path.stat().st_size,
             "sha256": loaded.sha256,
-            "parameters": parameters,
+            "parameters": loaded.parameter_count,
             "weights": loaded.weights_as,
             "resumable": loaded.progress is not None,
             "codec": loaded.codec.to_dict(),
@@ -64,7 +61,7 @@ def command(
         ("file", f"{loaded.path}, {amount(loaded.path.stat().st_size)}B"),
         ("sha256", f"{loaded.sha256} (matches)"),
         ("codec", f"{loaded.codec.name}, {loaded.codec.describe()}"),
-        ("parameters", f"{parameters:,}, {loaded.weights_as}"),
+        ("parameters", f"{loaded.parameter_count:,}, {loaded.weights_as}"),
         ("resumable", "no" if loaded.progress is None else "yes (holds the training state)"),
     ]
     rows += [(name, _shown(name, value)) for name, value in loaded.training.items()]

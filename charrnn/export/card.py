@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shlex
@@ -11,13 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from charrnn.checkpoint import MODEL, Checkpoint
+from charrnn.checkpoint import Checkpoint
 from charrnn.hub import name_in_cache
 from charrnn.layering import without_idle
 from charrnn.media import medium_of
 from charrnn.media.steps import Discrete
 from charrnn.model.cells import cell_of
-from charrnn.model.shapes import is_learnt
 from charrnn.run import run_of
 
 
@@ -100,9 +98,8 @@ def _figures(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     """The rows of the table."""
     config, codec, training = checkpoint.config, checkpoint.codec, checkpoint.training
     model = config.model
-    own = {k: shape for k, shape in checkpoint.shapes.items() if k.startswith(MODEL)}
-    count = sum(math.prod(shape) for name, shape in own.items() if is_learnt(name))
-    size = f"{cell_of(model.cell).label} {model.layers}x{model.hidden}, {count:,} parameters"
+    count = f"{checkpoint.parameter_count:,} parameters"
+    size = f"{cell_of(model.cell).label} {model.layers}x{model.hidden}, {count}"
     kind = "symbols" if isinstance(codec.step, Discrete) else "numbers per step"
     rows = [
         ("network", f"{size}, {checkpoint.weights_as}"),

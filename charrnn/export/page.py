@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 
 from charrnn.checkpoint import Checkpoint
@@ -11,7 +10,6 @@ from charrnn.export import html
 from charrnn.export.card import name_of
 from charrnn.export.packed import codec, engine, packed
 from charrnn.model.cells import cell_of
-from charrnn.model.shapes import is_learnt
 from charrnn.settings import SamplingConfig
 
 WEB = Path(__file__).resolve().parent / "web"
@@ -64,12 +62,10 @@ def _read(path: Path) -> str:
 
 def _network(checkpoint: Checkpoint) -> str:
     """A sentence about the network."""
-    model, weights = checkpoint.config.model, 0
-    for name, shape in checkpoint.shapes.items():
-        weights += math.prod(shape) if name.startswith("model.") and is_learnt(name) else 0
+    model = checkpoint.config.model
     layers = f"{model.layers} layer{'s' * (model.layers > 1)} of {model.hidden} units"
     kind = cell_of(model.cell).label
-    return f"{kind}, {layers}, {weights:,} parameters."
+    return f"{kind}, {layers}, {checkpoint.parameter_count:,} parameters."
 
 
 def _also(sampling: SamplingConfig) -> str:

@@ -9,9 +9,12 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import pytest
+
+from charrnn.export.page import page as page_of
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WAIT_S = 20
@@ -65,3 +68,41 @@ class Opened:
         while not self.page.evaluate(condition):
             assert time.monotonic() < until, condition
             self.page.wait_for_timeout(20)
+
+
+P = TypeVar("P", bound=Opened)
+
+
+class Opener(Generic[P]):
+    """Opens the pages of models with the network off, and waits until they are ready.
+
+    Args:
+        chromium: the browser.
+        folder: for the file of the page.
+        kind: of the opened page.
+        script: runs in every page before its own.
+    """
+
+    def __init__(self, chromium: Any, folder: Path, kind: type[P], script: str = "") -> None:
+        self._chromium, self._path, self._kind = chromium, folder / "page.html", kind
+        self._script = script
+        self._opened: list[P] = []
+
+    def __call__(
+        self, model: Any, *, fragment: str = "", context: dict[str, Any] | None = None, **given: Any
+    ) -> P:
+        """The page of a model or of its checkpoint; `given` as for `export.page.page`."""
+        html = page_of(getattr(model, "checkpoint", model), **({"weights": "fp32"} | given))
+        self._path.write_text(html, encoding="utf-8")
+        own = self._chromium.new_context(offline=True, **(context or {}))
+        if self._script:
+            own.add_init_script(self._script)
+        opened = self._kind(own, f"{self._path.as_uri()}{fragment}")
+        self._opened.append(opened)
+        opened.wait("document.body.dataset.ready !== undefined")
+        return opened
+
+    def finish(self) -> None:
+        """Close the pages: there were no errors and no requests in any of them."""
+        for each in self._opened:
+            each.finish()

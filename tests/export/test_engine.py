@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +19,6 @@ from charrnn.model.network import Network
 from charrnn.sampling.filters import softmax
 from charrnn.sampling.runtime import Runtime, Stream
 from charrnn.settings import CELLS, ModelConfig
-from tests.export import browser
 
 pytestmark = pytest.mark.browser
 V, F = 11, 7
@@ -70,12 +68,6 @@ def model_of(step: Step, **settings: Any) -> Model:
         steps = torch.randint(V, shape) if isinstance(step, Discrete) else torch.randn(*shape, F)
         network.loss(steps, steps, network.initial_state(4))
     return Model(network.eval())
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -23,19 +23,13 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.export.page import page as page_of
 from charrnn.media.text.char import CharCodec
 from tests.conftest import TEXT, trained
-from tests.export import Opened, browser
+from tests.export import Opened, Opener
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 HOSTILE = "</script><img src=x onerror='window.pwned=1'>\u202e\u2066<b>&amp;\0"
 OWN_BYTES = 40 << 10  # of JavaScript without lines of comment and indentation
 NAMES = "".join(f"{a}{b}\n" for a in ("Al", "Ber", "Jo", "Ma") for b in ("bert", "la", "rie", "n"))
 CODECS = ("char", "word", "byte", "names")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -96,31 +90,11 @@ class Player(Opened):
         return found
 
 
-class Opener:
-    def __init__(self, chromium: Any, folder: Path) -> None:
-        self._chromium, self._path = chromium, folder / "page.html"
-        self.opened: list[Player] = []
-
-    def __call__(
-        self, model: Any, *, fragment: str = "", context: dict[str, Any] | None = None, **given: Any
-    ) -> Player:
-        checkpoint = model.checkpoint if isinstance(model, Model) else model
-        html = page_of(checkpoint, **({"weights": "fp32"} | given))
-        self._path.write_text(html, encoding="utf-8")
-        about = {"offline": True, **(context or {})}
-        player = Player(self._chromium.new_context(**about), f"{self._path.as_uri()}{fragment}")
-        self.opened.append(player)
-        player.wait_until_ready()
-        return player
-
-
 @pytest.fixture
-def opening(chromium: Any, tmp_path: Path) -> Iterator[Opener]:
-    """Opens pages; at the end there were no errors and no requests in any of them."""
-    opener = Opener(chromium, tmp_path)
+def opening(chromium: Any, tmp_path: Path) -> Iterator[Opener[Player]]:
+    opener = Opener(chromium, tmp_path, Player)
     yield opener
-    for each in opener.opened:
-        each.finish()
+    opener.finish()
 
 
 def link(**values: Any) -> str:
@@ -155,7 +129,7 @@ def test_its_size(models: dict[str, Model]) -> None:
     ],
 )
 def test_the_same_text_as_sample(
-    opening: Opener, models: dict[str, Model], codec: str, primes: list[str]
+    opening: Opener[Player], models: dict[str, Model], codec: str, primes: list[str]
 ) -> None:
     model = models[codec]
     assert model.checkpoint.starts_count > 1
@@ -171,7 +145,7 @@ def test_the_same_text_as_sample(
                 assert player.text == prime + model.sample(200, prime=prime, seed=seed).text
 
 
-def test_random_numbers(opening: Opener, models: dict[str, Model]) -> None:
+def test_random_numbers(opening: Opener[Player], models: dict[str, Model]) -> None:
     """Those of NumPy, also where a half is left over, and for numbers that do not divide 2^32."""
     page = opening(models["char"]).page
     source = page.evaluate("document.getElementById('worker').textContent")
@@ -208,7 +182,7 @@ def test_random_numbers(opening: Opener, models: dict[str, Model]) -> None:
     ],
 )
 def test_the_settings_of_the_model(
-    opening: Opener, models: dict[str, Model], settings: dict[str, Any]
+    opening: Opener[Player], models: dict[str, Model], settings: dict[str, Any]
 ) -> None:
     model = models["char"]
     player = opening(with_sampling(model, **settings), fragment=link(seed=7, length=200))
@@ -220,7 +194,7 @@ def test_the_settings_of_the_model(
             assert f"{name.replace('_', '-')} {value:g}" in shown
 
 
-def test_the_settings_of_the_page(opening: Opener, models: dict[str, Model]) -> None:
+def test_the_settings_of_the_page(opening: Opener[Player], models: dict[str, Model]) -> None:
     model = models["char"]
     player = opening(model, fragment=link(seed=3, length=200))
     player.page.get_by_label("Temperature", exact=True).fill("1.2, 0.4")
@@ -241,7 +215,7 @@ def test_the_settings_of_the_page(opening: Opener, models: dict[str, Model]) -> 
     assert player.page.locator("#temperature").input_value() == "0.8"
 
 
-def test_documents_of_a_least_length(opening: Opener, models: dict[str, Model]) -> None:
+def test_documents_of_a_least_length(opening: Opener[Player], models: dict[str, Model]) -> None:
     model = models["names"]
     settings: dict[str, Any] = {"min_length": 9, "temperature": (1.1,)}
     player = opening(with_sampling(model, **settings), fragment=link(seed=1, texts=5))
@@ -259,7 +233,7 @@ def test_documents_of_a_least_length(opening: Opener, models: dict[str, Model]) 
     assert all(text.startswith("Ma") for text in player.texts)
 
 
-def test_it_goes_on(opening: Opener, models: dict[str, Model]) -> None:
+def test_it_goes_on(opening: Opener[Player], models: dict[str, Model]) -> None:
     """At the end as if it had been longer, otherwise from the cursor."""
     model = models["char"]
     player = opening(model, fragment=link(seed=5, length=60, prime="The "))
@@ -284,7 +258,7 @@ def test_it_goes_on(opening: Opener, models: dict[str, Model]) -> None:
     assert player.text == text + model.sample(60, prime=text, seed=seed).text
 
 
-def test_stop(opening: Opener, models: dict[str, Model]) -> None:
+def test_stop(opening: Opener[Player], models: dict[str, Model]) -> None:
     """In the middle, with the keyboard; then it goes on as if it had not stopped."""
     model = models["char"]
     player = opening(model, fragment=link(seed=9, length=1_000_000))
@@ -315,7 +289,7 @@ def test_stop(opening: Opener, models: dict[str, Model]) -> None:
     assert player.text == typed
 
 
-def test_the_link_restores_everything(opening: Opener, models: dict[str, Model]) -> None:
+def test_the_link_restores_everything(opening: Opener[Player], models: dict[str, Model]) -> None:
     model = models["char"]
     player = opening(model)
     field = player.page.locator("#beginning")
@@ -353,7 +327,7 @@ def test_the_link_restores_everything(opening: Opener, models: dict[str, Model])
     ],
 )
 def test_a_hostile_link_is_harmless(
-    opening: Opener, models: dict[str, Model], fragment: str
+    opening: Opener[Player], models: dict[str, Model], fragment: str
 ) -> None:
     player = opening(models["char"], fragment=fragment)
     page = player.page
@@ -375,7 +349,7 @@ def refuse_pwned(player: Player) -> None:
     assert page.locator("script").count() == 4
 
 
-def test_a_hostile_vocabulary_stays_text(opening: Opener, models: dict[str, Model]) -> None:
+def test_a_hostile_vocabulary_stays_text(opening: Opener[Player], models: dict[str, Model]) -> None:
     own = models["char"].checkpoint
     codec = own.codec
     assert isinstance(codec, CharCodec)
@@ -406,7 +380,7 @@ def as_shown(text: str) -> str:
     return shown
 
 
-def test_bytes_become_whole_characters(opening: Opener, models: dict[str, Model]) -> None:
+def test_bytes_become_whole_characters(opening: Opener[Player], models: dict[str, Model]) -> None:
     """Those of a model that draws nearly any byte are mostly none at all."""
     model = models["byte"]
     player = opening(model, fragment=link(seed=2, length=200, temperature=4))
@@ -418,7 +392,7 @@ def test_bytes_become_whole_characters(opening: Opener, models: dict[str, Model]
     assert player.page.evaluate("document.querySelector('.under').textContent") == player.text
 
 
-def test_surprise(opening: Opener, models: dict[str, Model]) -> None:
+def test_surprise(opening: Opener[Player], models: dict[str, Model]) -> None:
     """Each symbol that was written is coloured, and nothing that was typed."""
     model = models["char"]
     player = opening(model, fragment=link(seed=5, length=100, prime="The river "))
@@ -440,7 +414,7 @@ def test_surprise(opening: Opener, models: dict[str, Model]) -> None:
     assert player.page.locator(".step").count() == 0
 
 
-def test_a_long_text_stays_in_bounds(opening: Opener, models: dict[str, Model]) -> None:
+def test_a_long_text_stays_in_bounds(opening: Opener[Player], models: dict[str, Model]) -> None:
     """Memory does; and the page answers meanwhile."""
     player = opening(models["char"], fragment=link(seed=5, length=25_000))
     page = player.page
@@ -463,7 +437,7 @@ def test_a_long_text_stays_in_bounds(opening: Opener, models: dict[str, Model]) 
     assert used() - before < 30e6
 
 
-def test_what_the_network_does_not_know(opening: Opener, models: dict[str, Model]) -> None:
+def test_what_the_network_does_not_know(opening: Opener[Player], models: dict[str, Model]) -> None:
     player = opening(models["word"], fragment=link(prime="The zebra "))
     assert "zebra" in player.problem
     assert "<unk>" in player.problem
@@ -471,7 +445,7 @@ def test_what_the_network_does_not_know(opening: Opener, models: dict[str, Model
     assert player.problem == ""
 
 
-def test_buttons_copy(opening: Opener, models: dict[str, Model]) -> None:
+def test_buttons_copy(opening: Opener[Player], models: dict[str, Model]) -> None:
     context = {"permissions": ["clipboard-read", "clipboard-write"]}
     player = opening(models["char"], fragment=link(seed=5, length=40), context=context)
     player.write()
@@ -483,7 +457,7 @@ def test_buttons_copy(opening: Opener, models: dict[str, Model]) -> None:
 
 
 @pytest.mark.parametrize("codec", ["char", "names"])
-def test_nothing_is_cut_off(opening: Opener, models: dict[str, Model], codec: str) -> None:
+def test_nothing_is_cut_off(opening: Opener[Player], models: dict[str, Model], codec: str) -> None:
     long = "a_long_word_without_a_place_to_break" * 3
     fragment = link(prime=long, length=300)
     player = opening(models[codec], title=long, about=long, fragment=fragment)
@@ -501,7 +475,7 @@ def test_nothing_is_cut_off(opening: Opener, models: dict[str, Model], codec: st
         assert (corner < 60) == (scheme == "dark")
 
 
-def test_what_it_says(opening: Opener, models: dict[str, Model]) -> None:
+def test_what_it_says(opening: Opener[Player], models: dict[str, Model]) -> None:
     about = "Learnt from a miller's words; the model is CC0."
     player = opening(models["char"], title="The mill", about=about, weights="int8")
     assert player.page.title() == "The mill"
@@ -515,7 +489,7 @@ def test_what_it_says(opening: Opener, models: dict[str, Model]) -> None:
     assert player.page.evaluate("document.activeElement === document.body")
 
 
-def test_another_link_while_it_writes(opening: Opener, models: dict[str, Model]) -> None:
+def test_another_link_while_it_writes(opening: Opener[Player], models: dict[str, Model]) -> None:
     player = opening(models["char"], fragment=link(seed=1, length=500_000))
     player.click("Write")
     player.wait("document.querySelector('#beginning').value.length > 100")
@@ -526,7 +500,9 @@ def test_another_link_while_it_writes(opening: Opener, models: dict[str, Model])
     assert player.text == "The" + models["char"].sample(50, prime="The", seed=3).text
 
 
-def test_what_stands_after_the_cursor_comes_back(opening: Opener, models: dict[str, Model]) -> None:
+def test_what_stands_after_the_cursor_comes_back(
+    opening: Opener[Player], models: dict[str, Model]
+) -> None:
     player = opening(models["char"], fragment=link(prime="The heron said", seed=1, length=30))
     field = player.page.locator("#beginning")
     field.evaluate("(e) => { e.focus(); e.setSelectionRange(4, 4); }")
@@ -542,7 +518,7 @@ def test_what_stands_after_the_cursor_comes_back(opening: Opener, models: dict[s
     assert player.text.endswith("mine")
 
 
-def test_writes_while_one_types(opening: Opener, models: dict[str, Model]) -> None:
+def test_writes_while_one_types(opening: Opener[Player], models: dict[str, Model]) -> None:
     player = opening(models["char"], fragment=link(seed=1, length=25))
     player.page.get_by_label("Write while I type").check()
     field = player.page.locator("#beginning")
@@ -554,7 +530,7 @@ def test_writes_while_one_types(opening: Opener, models: dict[str, Model]) -> No
         assert field.evaluate("(e) => e.selectionEnd") == len(begun)
 
 
-def test_what_is_typed_into_fields(opening: Opener, models: dict[str, Model]) -> None:
+def test_what_is_typed_into_fields(opening: Opener[Player], models: dict[str, Model]) -> None:
     player = opening(models["char"])
     page = player.page
     for name, typed, tidied in (
@@ -576,7 +552,7 @@ def test_what_is_typed_into_fields(opening: Opener, models: dict[str, Model]) ->
         assert field.input_value() == tidied
 
 
-def test_a_damaged_page(opening: Opener, models: dict[str, Model], tmp_path: Path) -> None:
+def test_a_damaged_page(opening: Opener[Player], models: dict[str, Model], tmp_path: Path) -> None:
     html = page_of(models["char"].checkpoint).replace('id="model">H4sI', 'id="model">H5sI')
     path = tmp_path / "damaged.html"
     path.write_text(html, encoding="utf-8")

@@ -22,7 +22,7 @@ from charrnn.media.text.char import CharCodec
 from charrnn.sampling.filters import softmax
 from charrnn.sampling.runtime import Runtime, Stream
 from tests.conftest import TEXT, trained
-from tests.export import WAIT_S, Opened, browser
+from tests.export import WAIT_S, Opened
 
 pytestmark = pytest.mark.browser
 HOSTILE = "</script><img src=x onerror='window.pwned=1'>\u202e\u2066<b>&amp;\0\ud800"
@@ -100,12 +100,6 @@ def data_of(model: Checkpoint, text: str, **further: Any) -> dict[str, Any]:
         "report": report_of(),
         **further,
     }
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

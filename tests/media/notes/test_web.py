@@ -31,18 +31,11 @@ from charrnn.media.notes.tune import (
 )
 from charrnn.media.notes.webpage import web_page
 from tests.conftest import ROOT
-from tests.export import browser
 from tests.tunes import dance, tune_of
 
 pytestmark = pytest.mark.browser
 WEB = Path(web_page.__code__.co_filename).with_name("web")
 PARTS = [Part(0), Part(33), Part(40, 1), Part(0, 0, is_drum=True)]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

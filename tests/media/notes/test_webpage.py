@@ -15,25 +15,18 @@ import pytest
 
 import charrnn
 from charrnn.api import Model
-from charrnn.export.page import page as page_of
 from charrnn.media.codec import Prime
 from charrnn.media.notes.codec import NotesCodec
 from charrnn.media.notes.midi import read_scores, to_midi
 from charrnn.media.notes.synth import RATE, Renderer
 from charrnn.media.notes.tune import Tune
 from tests.conftest import trained
-from tests.export import Opened, browser
+from tests.export import Opened, Opener
 from tests.media.notes.test_web import performance, varied
 from tests.tunes import folder_of_tunes
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 HOSTILE = "</script><img src=x onerror='window.pwned=1'>\u202e\u2066<b>&amp;\0"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as opened:
-        yield opened
 
 
 RECORDING = """
@@ -109,36 +102,11 @@ class Player(Opened):
         return Path(download.value.path()).read_bytes()
 
 
-class Opener:
-    def __init__(self, chromium: Any, folder: Path) -> None:
-        self._chromium, self._path = chromium, folder / "page.html"
-        self.opened: list[Player] = []
-
-    def __call__(
-        self,
-        checkpoint: Any,
-        *,
-        fragment: str = "",
-        context: dict[str, Any] | None = None,
-        **given: Any,
-    ) -> Player:
-        html = page_of(checkpoint, **({"weights": "fp32"} | given))
-        self._path.write_text(html, encoding="utf-8")
-        own = self._chromium.new_context(offline=True, **(context or {}))
-        own.add_init_script(RECORDING)
-        player = Player(own, f"{self._path.as_uri()}{fragment}")
-        self.opened.append(player)
-        player.ready()
-        return player
-
-
 @pytest.fixture
-def opening(chromium: Any, tmp_path: Path) -> Iterator[Opener]:
-    """Opens pages; at the end there were no errors and no requests in any of them."""
-    opener = Opener(chromium, tmp_path)
+def opening(chromium: Any, tmp_path: Path) -> Iterator[Opener[Player]]:
+    opener = Opener(chromium, tmp_path, Player, RECORDING)
     yield opener
-    for each in opener.opened:
-        each.finish()
+    opener.finish()
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +158,9 @@ def played(data: bytes) -> tuple[list[Any], list[Any]]:
 
 
 @pytest.mark.parametrize("name", ["dance", "varied", "performance"])
-def test_the_same_tune_as_sample(opening: Opener, models: dict[str, Model], name: str) -> None:
+def test_the_same_tune_as_sample(
+    opening: Opener[Player], models: dict[str, Model], name: str
+) -> None:
     model = models[name]
     assert codec_of(model).in_seconds == (name == "performance")
     checkpoint = with_sampling(model, min_length=250)
@@ -207,7 +177,7 @@ def test_the_same_tune_as_sample(opening: Opener, models: dict[str, Model], name
         assert np.allclose(np.array(tempos), np.array(own), atol=0.02)
 
 
-def test_the_settings_of_the_page(opening: Opener, models: dict[str, Model]) -> None:
+def test_the_settings_of_the_page(opening: Opener[Player], models: dict[str, Model]) -> None:
     model = models["dance"]
     player = opening(with_sampling(model, min_length=90), fragment=link(seed=4))
     player.page.get_by_label("Temperature", exact=True).fill("1.2, 0.4")
@@ -232,7 +202,7 @@ def test_the_settings_of_the_page(opening: Opener, models: dict[str, Model]) -> 
     assert player.play()[: len(steps)] == steps
 
 
-def test_nothing_plays_before_a_click(opening: Opener, models: dict[str, Model]) -> None:
+def test_nothing_plays_before_a_click(opening: Opener[Player], models: dict[str, Model]) -> None:
     player = opening(with_sampling(models["dance"], min_length=300), fragment=link(seed=4))
     player.page.wait_for_timeout(300)
     assert player.page.evaluate("[contexts, said.length]") == [0, 1]
@@ -251,14 +221,14 @@ def test_nothing_plays_before_a_click(opening: Opener, models: dict[str, Model])
     assert player.page.evaluate("heard.filter(({ kind }) => kind === 'write').length") == 1
 
 
-def test_it_stops_at_the_end(opening: Opener, models: dict[str, Model]) -> None:
+def test_it_stops_at_the_end(opening: Opener[Player], models: dict[str, Model]) -> None:
     player = opening(with_sampling(models["dance"], min_length=40), fragment=link(length=3, seed=1))
     player.page.get_by_label("Tempo", exact=True).fill("400")
     player.play()
     player.wait("document.querySelector('.bar .main').textContent === 'Play'")
 
 
-def test_the_files(opening: Opener, models: dict[str, Model]) -> None:
+def test_the_files(opening: Opener[Player], models: dict[str, Model]) -> None:
     """A WAV file as long as that of the program, and as loud."""
     player = opening(with_sampling(models["varied"], min_length=50), fragment=link(seed=2))
     player.play()
@@ -273,7 +243,7 @@ def test_the_files(opening: Opener, models: dict[str, Model]) -> None:
     assert np.sqrt(np.mean(samples**2)) == pytest.approx(np.sqrt(np.mean(expected**2)), rel=0.1)
 
 
-def test_what_is_played(opening: Opener, models: dict[str, Model]) -> None:
+def test_what_is_played(opening: Opener[Player], models: dict[str, Model]) -> None:
     """What is scheduled sounds as what is saved."""
     player = opening(models["dance"].checkpoint)
     model = models["dance"]
@@ -311,7 +281,7 @@ def test_what_is_played(opening: Opener, models: dict[str, Model]) -> None:
     assert found["seconds"] == pytest.approx(tune.seconds([tune.steps])[0] + 0.3, abs=0.1)
 
 
-def test_a_beginning_on_the_keyboard(opening: Opener, models: dict[str, Model]) -> None:
+def test_a_beginning_on_the_keyboard(opening: Opener[Player], models: dict[str, Model]) -> None:
     model = models["dance"]
     codec = codec_of(model)
     player = opening(with_sampling(model, min_length=60), fragment=link(seed=6))
@@ -341,7 +311,7 @@ def test_a_beginning_on_the_keyboard(opening: Opener, models: dict[str, Model]) 
     assert other.prime == [0]
 
 
-def test_keys_by_pointer_and_focus(opening: Opener, models: dict[str, Model]) -> None:
+def test_keys_by_pointer_and_focus(opening: Opener[Player], models: dict[str, Model]) -> None:
     player = opening(models["performance"].checkpoint)
     player.page.get_by_role("button", name="C4").click(delay=50)
     assert player.beginning.startswith("The tune begins with ")
@@ -359,7 +329,7 @@ def test_keys_by_pointer_and_focus(opening: Opener, models: dict[str, Model]) ->
     assert notes == [note for note in ("note 60", "note 62", "note 62") if note in codec.symbols]
 
 
-def test_keys_by_finger(opening: Opener, models: dict[str, Model]) -> None:
+def test_keys_by_finger(opening: Opener[Player], models: dict[str, Model]) -> None:
     about = {"viewport": {"width": 360, "height": 700}, "has_touch": True, "is_mobile": True}
     player = opening(models["dance"].checkpoint, context=about)
     keys = player.page.locator(".keys button")
@@ -388,7 +358,7 @@ def test_keys_by_finger(opening: Opener, models: dict[str, Model]) -> None:
         ".".join(map(str, range(40))),
     ],
 )
-def test_hostile_links(opening: Opener, models: dict[str, Model], prime: str) -> None:
+def test_hostile_links(opening: Opener[Player], models: dict[str, Model], prime: str) -> None:
     values = {"seed": "-5", "temperature": "hot", "top_p": "9", "length": "1e99", "tempo": "0"}
     player = opening(models["varied"].checkpoint, fragment=link(prime=prime, **values))
     fields = player.page.locator(".settings input:not([type=range])")
@@ -405,7 +375,7 @@ def test_hostile_links(opening: Opener, models: dict[str, Model], prime: str) ->
     assert player.page.evaluate("window.pwned") is None
 
 
-def test_hostile_titles(opening: Opener, models: dict[str, Model]) -> None:
+def test_hostile_titles(opening: Opener[Player], models: dict[str, Model]) -> None:
     player = opening(models["dance"].checkpoint, title=HOSTILE, about=HOSTILE)
     player.play()
     assert player.page.evaluate("window.pwned") is None
@@ -416,7 +386,7 @@ def test_hostile_titles(opening: Opener, models: dict[str, Model]) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone(opening: Opener, models: dict[str, Model], scheme: str) -> None:
+def test_a_phone(opening: Opener[Player], models: dict[str, Model], scheme: str) -> None:
     about = {"viewport": {"width": 360, "height": 700}, "color_scheme": scheme}
     player = opening(models["varied"].checkpoint, context=about, fragment=link(seed=1))
     player.play()
@@ -437,7 +407,7 @@ def test_a_phone(opening: Opener, models: dict[str, Model], scheme: str) -> None
 
 
 @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
-def test_motion(opening: Opener, models: dict[str, Model], motion: str) -> None:
+def test_motion(opening: Opener[Player], models: dict[str, Model], motion: str) -> None:
     """The roll follows the playhead, or jumps by bars."""
     player = opening(models["dance"].checkpoint, context={"reduced_motion": motion})
     _, tune = sampled(models["dance"], seed=3, min_length=100)

@@ -30,7 +30,7 @@ from charrnn.sampling.generate import generator_of, vectors
 from charrnn.sampling.runtime import Runtime, Stream
 from tests.cli.test_sound import AUDIO
 from tests.conftest import ROOT
-from tests.export import Opened, browser
+from tests.export import Opened
 from tests.sounds import RATE, convergence, music, recorded
 
 pytestmark = pytest.mark.browser
@@ -44,12 +44,6 @@ FAKE_MEMORY = """{ multiply(weight, x, out) {
         for (let k = 0; k < x.length; k++) out[row] += weight[row * x.length + k] * x[k];
     }
 } }"""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,11 @@ class Run:
         return self.path / "last.safetensors"
 
     @property
+    def first(self) -> Path:
+        """The first save of a new run, until everything of an earlier one is removed."""
+        return self.path / ".fresh.tmp"
+
+    @property
     def metrics(self) -> Path:
         """The metrics: JSON lines, one object for each log line."""
         return self.path / "metrics.jsonl"
@@ -68,6 +73,11 @@ class Run:
         """Whether this directory contains a run."""
         return self.last.exists() or self.best.exists()
 
+    @property
+    def was_beginning(self) -> bool:
+        """Whether a process was killed as it began a run here; then nothing here is of value."""
+        return self.first.exists() and not self.last.exists()
+
     def refuse_existing(self, force: bool, *, locked: bool = False) -> None:
         """Raise unless a new run may be written here.
 
@@ -80,13 +90,15 @@ class Run:
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path}: is a file; give a directory with --out")
-        if not self.exists and not force:
+        if force or self.was_beginning:
+            return
+        if not self.exists:
             for path in (self.corpus, self.metrics):
                 if path.exists():
                     raise RunError(
                         f"{path}: would be overwritten; choose another --out, or --force"
                     )
-        if self.exists and not force:
+        else:
             if not locked:
                 with self.locked():  # if another process is writing the run, that is the error
                     pass
@@ -114,13 +126,17 @@ class Run:
 
     def sweep(self) -> None:
         """Remove partly written files of a killed process."""
+        if self.was_beginning:
+            self.clear()
+            self.corpus.unlink(missing_ok=True)
         for pattern in (".*.tmp", ".corpus.npy.partial*"):
             for path in self.path.glob(pattern):
                 if path.is_symlink() or not path.is_dir():
                     path.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove the files of an earlier run, except the corpus."""
+        """Remove the files of an earlier run, except the corpus; after the first, the rest is of no
+        value if `first` is there."""
         others = (*self.previews.glob("step-*"), *self.board.glob("events.out.*"))
         for path in (self.last, self.best, self.metrics, *others):
             path.unlink(missing_ok=True)

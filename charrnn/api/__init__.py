@@ -158,6 +158,7 @@ def resume(
 
         group = Group.joined()
         stack.enter_context(run.locked())
+        run.sweep()
         trainer = Trainer.resumed(run, budget)
         trainer.lead(group)
         return trainer

@@ -55,7 +55,9 @@ class Prepared:
         """Save the new run before its first update, replacing an earlier run, and return its
         trainer.
 
-        Everything that takes time or disk space happens before anything is overwritten.
+        Everything that takes time or disk space happens before anything is overwritten.  If this
+        process is killed, the earlier run is as it was, or the next call of `prepared` removes what
+        is left (`Run.was_beginning`).
 
         Raises:
             RunError: there is not enough disk space.
@@ -66,11 +68,10 @@ class Prepared:
         if self._folder is not None:
             self._folder.refuse_other(trainer.corpus_crc32)
         trainer.refuse_full_disk()
-        fresh = self.run.path / ".fresh.tmp"
-        trainer.save(fresh)
+        trainer.save(self.run.first)
         self.run.clear()  # so that files of two runs are never mixed
         os.replace(self._corpus, self.run.corpus)
-        os.replace(fresh, self.run.last)
+        os.replace(self.run.first, self.run.last)
         trainer.lead(self._group)
         return trainer
 

@@ -124,7 +124,8 @@ def deciding(given: Given) -> Given:
 
 
 def save(folder: Path, encoded: Encoded, given: Given) -> Folder:
-    """Complete a folder: move the array there, and write what belongs to it.
+    """Complete a folder: write what belongs to the array, and move the array there, which comes
+    last: without it a folder is not taken for an encoded corpus.
 
     Args:
         folder: exists; what it has of an earlier corpus is replaced.
@@ -151,8 +152,9 @@ def save(folder: Path, encoded: Encoded, given: Given) -> Folder:
     try:
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata={KEY: f"{digest(header, tensors)}\n{header}"})
-            path.unlink(missing_ok=True)  # so that it never stands beside another array
-            os.replace(encoded.path, folder / ARRAY)
+            for old in (path, folder / ARRAY):  # so that it never stands beside another array
+                old.unlink(missing_ok=True)
+        os.replace(encoded.path, folder / ARRAY)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be written ({error})") from None
     return Folder(folder, dataclasses.replace(encoded, path=folder / ARRAY), settings, crc32)

@@ -129,7 +129,11 @@ class Run:
         if self.was_beginning:
             self.clear()
             self.corpus.unlink(missing_ok=True)
-        for pattern in (".*.tmp", ".corpus.npy.partial*"):
+        self.remove(".*.tmp", ".corpus.npy.partial*")
+
+    def remove(self, *patterns: str) -> None:
+        """Remove files whose names have one of these patterns."""
+        for pattern in patterns:
             for path in self.path.glob(pattern):
                 if path.is_symlink() or not path.is_dir():
                     path.unlink(missing_ok=True)
@@ -141,13 +145,19 @@ class Run:
         for path in (self.last, self.best, self.metrics, *others):
             path.unlink(missing_ok=True)
 
-    def remove_if_empty(self, made: list[Path]) -> None:
-        """Remove the directories in `made`, which were created for a run that did not start."""
-        with suppress(OSError):  # a directory is not empty
-            for name in (".lock", corpus.CHECKED):
-                (self.path / name).unlink(missing_ok=True)
-            for path in made:
-                path.rmdir()
+    @contextmanager
+    def removed_if_unused(self) -> Iterator[None]:
+        """Remove the directories that are new at the end, unless something was written there."""
+        new = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # there is none, or one is not empty
+                there = {path.name for path in self.path.iterdir()} if new else set()
+                for name in there if there <= {".lock", corpus.CHECKED} else ():
+                    (self.path / name).unlink()
+                for path in new:
+                    path.rmdir()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

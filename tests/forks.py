@@ -9,6 +9,7 @@ import math
 import multiprocessing
 import os
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -47,6 +48,26 @@ def ended(child: BaseProcess) -> int:
     code = child.exitcode
     child.close()
     return code
+
+
+def kill_at(count: int, folder: Path, events: tuple[str, ...] = ("open", "os.")) -> None:
+    """Kill this process before it opens, renames or removes a file of a folder for so-manieth time.
+
+    Args:
+        count: which time, from 1.
+        folder: where the file is.
+        events: how the names of the audit events begin that count.
+    """
+    left, inside = count, str(folder)
+
+    def hook(event: str, given: tuple[Any, ...]) -> None:
+        nonlocal left
+        if event.startswith(events) and given and str(given[0]).startswith(inside):
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
 
 
 class Call(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import zlib
@@ -15,9 +17,12 @@ from safetensors.numpy import load_file, save_file
 import charrnn
 from charrnn import checkpoint, encoded
 from charrnn.data import corpus as arrays
+from charrnn.data import parts
+from charrnn.data.encode import KEPT
 from charrnn.errors import CharrnnError, ConfigError, CorpusError, RunError, UsageError
 from charrnn.media.sources import ENCODED_FILE
 from tests.conftest import TEXT, TINY, Command, trained
+from tests.forks import ended, forked, kill_at
 from tests.sounds import music, recorded
 from tests.tunes import folder_of_tunes
 
@@ -248,3 +253,62 @@ def test_the_command(command: Command, corpus: Path, tmp_path: Path) -> None:
     outcome = command("encode", corpus, "-o", "enc")
     assert outcome.returncode == 1
     assert outcome.stderr.startswith("charrnn: enc: has an encoded corpus already")
+
+
+def test_a_folder_of_its_own_is_removed_after_an_error(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("ab")
+    for out in ("enc", "new/enc", "there"):
+        (tmp_path / "there").mkdir(exist_ok=True)
+        outcome = command("encode", "short.txt", "-o", out, "-q")
+        assert (outcome.returncode, outcome.stderr) == (
+            1,
+            "charrnn: short.txt: too short: 2 of at least 16 steps\n",
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["short.txt", "there"]
+
+
+def test_parts_that_are_kept_are_told(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "PART_BYTES", 400)
+    (tmp_path / "files").mkdir()
+    files, _ = of_text(tmp_path / "files")
+    (files / "2.txt").write_bytes("ä".encode() + b"\xff")
+    outcome = command("encode", "files", "-o", "enc", "-q", "--workers", 1)
+    assert outcome.returncode == 1
+    assert outcome.stderr.endswith(f"; {KEPT}\n")
+    (files / "2.txt").write_text(TEXT)
+    assert command("encode", "files", "-o", "enc", "-q", "--workers", 1).returncode == 0
+    names = {path.name for path in (tmp_path / "enc").iterdir()}
+    assert names == {".lock", "corpus.npy", "encoded.safetensors"}
+
+
+def killed(corpus: Path, out: Path, until: int, force: bool) -> None:
+    kill_at(until, out)
+    charrnn.encode(corpus, out, force=force)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_killed_at_each_touch_of_a_file(corpus: Path, tmp_path: Path, force: bool) -> None:
+    """The same call encodes it again, and a description never stands beside another array."""
+    other = tmp_path / "other.txt"
+    other.write_text(TEXT.upper())
+    whole = charrnn.encode(corpus, tmp_path / "whole").path
+    for number in itertools.count(1):
+        out = tmp_path / f"encoded-{number}"
+        if force:
+            charrnn.encode(other, out)
+        is_killed = ended(forked(killed, corpus, out, number, force)) != 0
+        with contextlib.suppress(CharrnnError):  # there is none
+            folder = encoded.read(out)
+            array, step = out / "corpus.npy", folder.corpus.codec.step
+            assert arrays.checked(array, arrays.read(array), step) == folder.crc32
+        if not is_killed:
+            break
+        with contextlib.suppress(CorpusError):  # killed when all was done
+            charrnn.encode(corpus, out, force=force)
+        for name in ("corpus.npy", ENCODED_FILE):
+            assert (out / name).read_bytes() == (whole / name).read_bytes()
+        names = {path.name for path in out.iterdir()} - {".owner.json"}
+        assert names == {".lock", "corpus.npy", ENCODED_FILE}
+    assert number > 8

@@ -116,12 +116,13 @@ def encode(
     if read.folder is not None:
         raise UsageError(f"{read.folder.path}: is encoded already")
     given = config.merge(read.given, {"data": {"codec": read.codec}})
-    folder = Path(out)
+    folder, run = Path(out), Run(Path(out))
     refuse_existing(folder, force)
     found(read.sources)
-    with Run(folder).locked():
+    with run.removed_if_unused(), run.locked():
         refuse_existing(folder, force)
-        partial = folder / f".{Run(folder).corpus.name}.partial"
+        run.remove(".*.tmp")  # of a process that was killed
+        partial = folder / f".{run.corpus.name}.partial"
         try:
             result = encode_files(
                 read.sources,
@@ -148,10 +149,8 @@ def refuse_existing(folder: Path, force: bool) -> None:
         raise CorpusError(f"{folder}: is a file; give a directory with --out")
     if (folder / RUN_FILE).exists():
         raise CorpusError(f"{folder}: is a run; choose another --out")
-    if not force:
-        for path in (folder / ENCODED_FILE, Run(folder).corpus):
-            if path.exists():
-                raise CorpusError(
-                    f"{folder}: has an encoded corpus already; train on it (charrnn train "
-                    f"{folder}), choose another --out, or replace it (--force)"
-                )
+    if Run(folder).corpus.exists() and not force:
+        raise CorpusError(
+            f"{folder}: has an encoded corpus already; train on it (charrnn train "
+            f"{folder}), choose another --out, or replace it (--force)"
+        )

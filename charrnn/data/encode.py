@@ -14,13 +14,14 @@ from charrnn.config import Given, codec_settings, value
 from charrnn.data import corpus, parts
 from charrnn.data.joined import Joined
 from charrnn.data.parts import Part, Told
-from charrnn.errors import CorpusError
+from charrnn.errors import CharrnnError, CorpusError
 from charrnn.media import held_out, medium_of
 from charrnn.media.codec import Codec
 from charrnn.media.medium import Learner
 from charrnn.media.sources import Sources
 
 MIN_STEPS = 16  # a shorter corpus is surely a mistake
+KEPT = "what is encoded already is kept, and the same command goes on from there"
 MIN_END = 64  # steps of the end of a file that is held out
 
 
@@ -59,7 +60,7 @@ def encode(
         path: where to write the array.
         workers: the processes that read text in several files; None: chosen by its size.
         keep: encode text in several files in parts, and leave those that are finished for the next
-            call if this one fails.
+            call if this one fails; the error says so.
         told: is told the progress, if there are parts.
 
     Raises:
@@ -83,21 +84,32 @@ def encode(
                 steps = parts.joined(learner, division, workers, told)
             else:
                 steps = _read_as_one(learner, path)
+            if (count := len(steps)) < MIN_STEPS:
+                keep = keep and not division  # parts of this would be of no use
+                raise CorpusError(f"{sources}: {_too_short(count)}")
             encoded = _arranged(
                 learner,
                 steps,
                 path,
                 is_there=not division,
-                sources=sources,
                 reason=reason,
                 fraction=fraction,
             )
-        except BaseException:
+        except BaseException as error:
             if not keep:
                 parts.remove(path)
+            elif isinstance(error, CharrnnError) and any(part.is_encoded() for part in division):
+                raise type(error)(f"{error}; {KEPT}") from None
             raise
     parts.remove(path)
     return encoded
+
+
+def _too_short(count: int) -> str:
+    """What is wrong with a corpus of so few steps."""
+    if not count:
+        return "empty; there is nothing to learn"
+    return f"too short: {count} of at least {MIN_STEPS} steps"
 
 
 def _read_as_one(learner: Learner, path: Path) -> Joined:
@@ -114,7 +126,6 @@ def _arranged(
     path: Path,
     *,
     is_there: bool,
-    sources: Sources,
     reason: str,
     fraction: float | None,
 ) -> Encoded:
@@ -125,15 +136,10 @@ def _arranged(
         steps: the corpus.
         path: where to write the array.
         is_there: whether `path` is already what `steps` reads.
-        sources: the files.
         reason: as in `encode`.
         fraction: to hold out, if given.
     """
     count = len(steps)
-    if not count:
-        raise CorpusError(f"{sources}: empty; there is nothing to learn")
-    if count < MIN_STEPS:
-        raise CorpusError(f"{sources}: too short: {count} of at least {MIN_STEPS} steps")
     codec, seed, notices = learner.codec, learner.seed, learner.notices
     ends = None if codec.end is None else corpus.places(steps, codec.end)
     documents = None if ends is None else len(ends)

@@ -173,8 +173,8 @@ def joined(learner: Learner, parts: Sequence[Part], workers: int, told: Told) ->
 
 
 def remove(path: Path) -> None:
-    """Remove all files of parts of the corpus at a path."""
-    for pattern in (f"{path.name}.[0-9]*", f".{path.name}.[0-9]*.tmp"):
+    """Remove all files of parts of the corpus at a path, and others that a kill has left."""
+    for pattern in (f"{path.name}.*", f".{path.name}.[0-9]*.tmp"):
         for found in path.parent.glob(pattern):
             found.unlink(missing_ok=True)
 

@@ -129,7 +129,7 @@ def prepared(
         init_from.tensors()  # early, to report damage first
         given = inherited(given, init_from)
     given = merge(given, {"data": {"codec": codec}})
-    with _removed_if_unused(run), run.locked():
+    with run.removed_if_unused(), run.locked():
         run.refuse_existing(force, locked=True)
         run.sweep()
         encoded = run.path / ".corpus.npy.partial"
@@ -148,17 +148,6 @@ def _general(paths: Iterable[Path], given: Given, corpus: Encoded) -> General | 
     """The general model to start from, if any."""
     steps = np.load(corpus.path, mmap_mode="r", allow_pickle=False)
     return best_general(paths, given, corpus.codec, steps)
-
-
-@contextmanager
-def _removed_if_unused(run: Run) -> Iterator[None]:
-    """Remove the new directories if the run does not start."""
-    new = [path for path in (run.path, *run.path.parents) if not path.exists()]
-    try:
-        yield
-    finally:
-        if new and not run.exists:
-            run.remove_if_empty(new)
 
 
 def _planned(

@@ -15,7 +15,7 @@ import pytest
 import charrnn
 from charrnn.config import from_flags, merge
 from charrnn.data import parts
-from charrnn.data.encode import Encoded, encode
+from charrnn.data.encode import KEPT, Encoded, encode
 from charrnn.errors import CharrnnError, CorpusError
 from charrnn.media import MEDIA
 from charrnn.media.sources import find
@@ -169,9 +169,26 @@ def test_a_broken_file_is_one_line(files: Path, tmp_path: Path, workers: int) ->
         encoded(files, tmp_path / "whole.npy", {})
     with pytest.raises(CorpusError) as other:
         encoded(files, tmp_path / "parts.npy", {}, workers=workers, keep=workers == 1)
-    assert str(caught.value) == str(other.value)
+    kept = f"; {KEPT}" if workers == 1 else ""
+    assert str(caught.value) + kept == str(other.value)
     left = {path.suffix for path in tmp_path.glob("parts.npy*")}
     assert left == ({".npy", ".json"} if workers == 1 else set())
+
+
+def test_an_error_speaks_only_of_parts_that_help(files: Path, tmp_path: Path) -> None:
+    path = tmp_path / "parts.npy"
+    (files / "5.txt").write_bytes(TEXT.encode() + b"\xff\xfe" + TEXT.encode())
+    with pytest.raises(CorpusError, match=f"; {KEPT}$"):
+        encoded(files, path, {}, keep=True)
+    (files / "0.txt").write_bytes(TEXT.encode() + b"\xff\xfe" + TEXT.encode())
+    with pytest.raises(CorpusError) as caught:  # where those that are there are of other settings
+        encoded(files, path, {"normalize": "NFC"}, keep=True)
+    assert KEPT not in str(caught.value)
+    for file in files.iterdir():
+        file.write_text("\n" * 300)
+    with pytest.raises(CorpusError, match=r"there is nothing to learn$"):
+        encoded(files, path, {"documents": "line"}, keep=True)
+    assert not list(tmp_path.glob("parts.npy*"))
 
 
 def test_small_corpora_and_pipes_are_not_divided(tmp_path: Path) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import sys
 import time
 from contextlib import suppress
 from itertools import count
@@ -19,7 +17,7 @@ from charrnn.checkpoint import read
 from charrnn.errors import ConfigError
 from charrnn.run import Run
 from tests.conftest import TINY, trained
-from tests.forks import ended, forked
+from tests.forks import ended, forked, kill_at
 from tests.sounds import music, recorded
 
 pytestmark = pytest.mark.long
@@ -51,27 +49,12 @@ def begin_or_go_on(
     `until`: kill this process when it touches the run's files for so-manieth time.
     """
     if until:
-        _kill_at(until, out)
+        kill_at(until, out)
     if Run(out).last.exists():
         with suppress(ConfigError):  # killed when all was done
             charrnn.resume(out).run()
         return
     charrnn.train(corpus, out, force=True, init_from=source, **settings).run()
-
-
-def _kill_at(count: int, folder: Path) -> None:
-    """SIGKILL at the so-manieth time that a file is opened, renamed or removed."""
-    left, inside = count, str(folder)
-
-    def hook(event: str, given: tuple[Any, ...]) -> None:
-        nonlocal left
-        touches = event == "open" or event.startswith("os.")
-        if touches and given and str(given[0]).startswith(inside):
-            left -= 1
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
 
 
 class Case:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import pytest
 import charrnn
 from charrnn.training.prepare import Prepared
 from tests.conftest import TINY, Command, flags, trained
-from tests.forks import ended, forked
+from tests.forks import ended, forked, kill_at
 
 SHORT = TINY | {"steps": 2, "eval_every": 2, "init_from": "none"}
 
@@ -23,21 +21,11 @@ def begun(corpus: Path, out: Path, until: int, force: bool) -> None:
     begin = Prepared.begin
 
     def killed(self: Prepared) -> Any:
-        left = until
-
-        def hook(event: str, _: Any) -> None:
-            nonlocal left
-            if event in ("os.rename", "os.remove"):
-                left -= 1
-                if not left:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(hook)
+        kill_at(until, out, ("os.rename", "os.remove"))
         return begin(self)
 
     Prepared.begin = killed  # type: ignore[method-assign]
     _ = charrnn.train(corpus, out, force=force, **SHORT).trainer
-    os._exit(0)
 
 
 LAST = 6  # the rename that completes it

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,6 +26,11 @@ from charrnn.model.network import Network, State
 from charrnn.processes import processors, rank_and_size, size_here
 
 ENDED = "another process of this run has ended, or cannot be reached"
+# In errors of Gloo, e.g. "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection
+# closed by peer [127.0.0.1]:56031."
+GLOO = re.compile(r"\[[^][]*[/\\]gloo[/\\](transport|rendezvous)[/\\][^][]*:\d+\]")
+# In errors of NCCL that are not about another process.
+OWN_FAULTS = ("ncclInvalidUsage", "ncclInvalidArgument", "ncclUnhandledCudaError")
 TIMEOUT = timedelta(hours=1)  # for what the leader does alone, such as reading the corpus
 
 
@@ -213,9 +219,13 @@ def _told() -> Iterator[None]:
 
 
 def _is_of_connection(error: RuntimeError) -> bool:
-    """Whether an error comes from the connection to another process; gloo raises plain
-    RuntimeErrors."""
+    """Whether an error comes from the connection to another process.
+
+    PyTorch's store raises DistStoreError and DistNetworkError, NCCL DistBackendErrors that name
+    what happened, and Gloo plain RuntimeErrors that begin with the file of Gloo that noticed.
+    """
     import torch.distributed as dist
 
-    words = ("gloo", "connection", "connect", "nccl", "timed out", "peer")
-    return isinstance(error, dist.DistError) or any(w in str(error).lower() for w in words)
+    if isinstance(error, dist.DistBackendError):
+        return not any(own in str(error) for own in OWN_FAULTS)
+    return isinstance(error, dist.DistError) or GLOO.search(str(error)) is not None

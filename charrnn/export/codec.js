@@ -16,7 +16,7 @@ function impliesSpace(token) {
   return CLOSING.has(token) || isWord(token);
 }
 
-// The tokens of a text, as in charrnn/media/text/word.py: a space before a word is implied.
+// The tokens of a text, as in charrnn/media/text/tokens.py: a space before a word is implied.
 function* tokens(text) {
   let before = "";
   for (const [, space, word, other] of text.matchAll(new RegExp(TOKEN, "gsu"))) {

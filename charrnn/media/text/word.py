@@ -1,17 +1,10 @@
-"""Text as words, punctuation marks and white space; decoding restores it exactly.
-
-Between two words, or between a mark such as a comma and a word, there is usually one space.  This
-space is implied and has no step.  If it is missing, there is a GLUE step instead; all other white
-space has one step per character.  So most sentences need one step for each word and each mark.
-"""
+"""Text as words, punctuation marks and white space; decoding restores it exactly."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import math
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -30,55 +23,17 @@ from charrnn.media.text.codec import (
     common,
 )
 from charrnn.media.text.reading import MARK, Reading, TextFiles
+from charrnn.media.text.tokens import (
+    GLUE,
+    UNK,
+    Numbers,
+    implies_space,
+    is_word,
+    tokens,
+    whole_words,
+)
 
-UNK = "<unk>"  # replaces every word that is not in the vocabulary
-GLUE = ""  # the implied space is missing here
-_MOST = 64  # characters of a word; longer ones are split
 _COPY = 1 << 22  # steps that are renumbered at a time
-_HELD = 1 << 16  # wait for white space for at most this many characters
-_CLOSING = frozenset(",.;:!?)]…")
-# Chinese and Japanese text has no spaces: each character is a step, like a mark.
-_SINGLE = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-
-
-@functools.cache
-def _token() -> re.Pattern[str]:
-    """A regular expression for a word with the space before it, or any other single character.
-
-    A word may contain an apostrophe, combining marks and joiners.
-    """
-    numbers = range(0x300, 0x20000)
-    marks = "".join(c for c in map(chr, numbers) if unicodedata.category(c).startswith("M"))
-    letter = rf"[^\W{_SINGLE}]"
-    more = rf"(?:{letter}|[{marks}\u200c\u200d]){{0,{_MOST}}}"
-    return re.compile(rf"( ?)({letter}{more}(?:['’]{letter}{more})?)|(.)", re.DOTALL)
-
-
-def tokens(text: str, before: str = "") -> Iterator[str]:
-    """The tokens of a text that follows the token `before`."""
-    is_spaced = _spaces(before)
-    for match in _token().finditer(text):
-        space, word, other = match.groups()
-        if word is None:
-            is_spaced = other in _CLOSING
-            yield other
-            continue
-        if is_spaced:
-            if not space:
-                yield GLUE
-        elif space:
-            yield space
-        is_spaced = True
-        yield word
-
-
-def _spaces(before: str) -> bool:
-    """Whether a space is implied between this token and a word after it."""
-    return before in _CLOSING or _is_word(before)
-
-
-def _is_word(token: str) -> bool:
-    return token == UNK or re.match(rf"[^\W{_SINGLE}]", token) is not None
 
 
 class WordCodec(TextCodec):
@@ -145,7 +100,7 @@ class WordCodec(TextCodec):
         text = self.reading.normalized(text)
         found = list(tokens(text))
         decoder = self.decoder()
-        if found[-1:] == [" "] and len(found) > 1 and _spaces(found[-2]):
+        if found[-1:] == [" "] and len(found) > 1 and implies_space(found[-2]):
             found.pop()
             decoder.spaced = True
         steps, _ = self._looked_up(found)
@@ -174,7 +129,7 @@ class WordCodec(TextCodec):
         for token in found:
             taken += 1
             if token != GLUE:
-                space = " " if _is_word(token) and _spaces(before) else ""
+                space = " " if is_word(token) and implies_space(before) else ""
                 is_known = token in self._index
                 nats = 0.0 if is_known else spelling_nats(token, self.spelling, total)
                 pieces.append(Piece(space + token, taken, nats))
@@ -280,7 +235,7 @@ class WordDecoder:
     def push(self, step: int) -> str:
         """The text of this step, with the implied space before it."""
         token = self._words[step]
-        space = " " if not self.spaced and _is_word(token) and _spaces(self.before) else ""
+        space = " " if not self.spaced and is_word(token) and implies_space(self.before) else ""
         self.before, self.spaced = token, False
         return self._between if step == self._end else space + token
 
@@ -311,16 +266,15 @@ class WordLearner(TextLearner):
         if reading.has_documents:
             self._index[MARK] = 2
         self._special = len(self._index)
+        self._numbers = Numbers(self._index)
         self._counts: NDArray[np.int64] = np.zeros(0, np.int64)
         self._characters = 0
 
     def _encoded(self, blocks: Iterator[str]) -> Iterator[Steps]:
-        index = self._index
-        for found in _streamed(self._counted(blocks)):
-            steps = np.fromiter(
-                (index.setdefault(token, len(index)) for token in found), np.int64, len(found)
-            )
-            counts = np.bincount(steps, minlength=len(index))
+        is_spaced = False
+        for text in whole_words(self._counted(blocks)):
+            steps, is_spaced = self._numbers.of(text, is_spaced=is_spaced)
+            counts = np.bincount(steps, minlength=len(self._index))
             counts[: len(self._counts)] += self._counts
             self._counts = counts
             yield steps
@@ -400,15 +354,8 @@ class WordLearner(TextLearner):
 
 def _streamed(blocks: Iterable[str]) -> Iterator[list[str]]:
     """The tokens of a stream in lists, each of which ends before white space."""
-    rest, before = "", ""
-    for block in blocks:
-        rest += block
-        cut = max(rest.rfind(" "), rest.rfind("\n"))
-        if cut <= 0 and len(rest) > _HELD:
-            cut = len(rest)
-        if cut > 0:
-            found = list(tokens(rest[:cut], before))
-            before, rest = found[-1], rest[cut:]
-            yield found
-    if rest:
-        yield list(tokens(rest, before))
+    before = ""
+    for text in whole_words(blocks):
+        found = list(tokens(text, before))
+        before = found[-1]
+        yield found

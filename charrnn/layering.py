@@ -65,7 +65,7 @@ def possible_media(given: Given, names: Collection[str]) -> list[Medium]:
     possible = list(media.MEDIA.values()) if codec == "auto" else [media.medium_of(codec)]
     for name in names:
         setting = all_settings()[name]
-        fitting = [medium for medium in possible if _fits(setting, medium)]
+        fitting = [medium for medium in possible if _fits(setting, medium, codec)]
         if not fitting:
             named = f"--codec {codec}" if codec != "auto" else _owned(names, possible)
             raise ConfigError(f"{setting.flag} {_is_for(setting)}, {named} is not; drop one")
@@ -73,10 +73,10 @@ def possible_media(given: Given, names: Collection[str]) -> list[Medium]:
     return possible
 
 
-def _fits(setting: Setting, medium: Medium) -> bool:
-    """Whether a setting can have an effect on a corpus of this medium."""
+def _fits(setting: Setting, medium: Medium, codec: str) -> bool:
+    """Whether a setting can have an effect on a corpus of this medium with this codec."""
     is_own = not setting.owners or medium.name in setting.owners
-    return is_own and setting.meta["kind"] in ("", medium.kind.kind)
+    return is_own and setting.meta["kind"] in ("", medium.kind_of(codec).kind)
 
 
 def _is_for(setting: Setting) -> str:
@@ -108,16 +108,16 @@ def refuse_idle(given: Given, names: Collection[str], codec: str) -> None:
     """
     known, medium = all_settings(), media.medium_of(codec)
     whole = merge(given, {"data": {"codec": codec}})
-    reasons = {name: _why_idle(known[name], whole, medium) for name in names}
+    reasons = {name: _why_idle(known[name], whole, codec) for name in names}
     idle = [reason for reason in reasons.values() if reason]
-    if any(not _fits(known[name], medium) for name in names):
+    if any(not _fits(known[name], medium, codec) for name in names):
         idle[-1] += f"; this corpus is {medium.name}"
     refuse_mistakes(idle)
 
 
-def _why_idle(setting: Setting, given: Given, medium: Medium) -> str:
-    """Why a setting has no effect on a corpus or a model of this medium; empty if it has one."""
-    if not _fits(setting, medium):
+def _why_idle(setting: Setting, given: Given, codec: str) -> str:
+    """Why a setting has no effect on a corpus or a model with this codec; empty if it has one."""
+    if not _fits(setting, media.medium_of(codec), codec):
         return f"{setting.flag} {_is_for(setting)}"
     if has_effect(given, setting):
         return ""
@@ -128,10 +128,9 @@ def _why_idle(setting: Setting, given: Given, medium: Medium) -> str:
 
 def without_idle(given: Given, codec: str) -> Given:
     """The settings without those that have no effect on a corpus with this codec."""
-    known, medium = all_settings(), media.medium_of(codec)
-    whole = merge(given, {"data": {"codec": codec}})
+    known, whole = all_settings(), merge(given, {"data": {"codec": codec}})
     return {
-        section: {n: v for n, v in values.items() if not _why_idle(known[n], whole, medium)}
+        section: {n: v for n, v in values.items() if not _why_idle(known[n], whole, codec)}
         for section, values in given.items()
     }
 
@@ -156,7 +155,7 @@ def for_model(given: Mapping[str, Any], named: Collection[str], codec: str) -> d
     known, medium = all_options() | all_settings(), media.medium_of(codec)
     values = {name: value for name, value in given.items() if value is not None}
     whole = merge({"data": {"codec": codec}})
-    reasons = {name: _why_idle(known[name], whole, medium) for name in values}
+    reasons = {name: _why_idle(known[name], whole, codec) for name in values}
     if idle := [reason for name, reason in reasons.items() if reason and name in named]:
         raise UsageError(f"this is a model of {medium.name}; {'; '.join(idle)}")
     return {name: value for name, value in values.items() if not reasons[name]}

@@ -86,7 +86,7 @@ def test_every_preset_loads_and_plans(name: str) -> None:
     codec = given_["data"].setdefault("codec", "char")
     medium = medium_of(codec)
     defaults = medium.defaults(codec, 1_000_000, on_gpu=False)
-    filled, notices = choose(given_, 1_000_000, defaults, defaults.sizes[0], medium.kind)
+    filled, notices = choose(given_, 1_000_000, defaults, defaults.sizes[0], medium.kind_of(codec))
     assert not notices
     measured = {"eval_every": 1}
     built = config.Config.from_dict(filled | {"training": filled["training"] | measured})
@@ -101,7 +101,7 @@ def test_a_preset_is_the_same_network_for_every_corpus(name: str) -> None:
     for length, on_gpu in itertools.product((5_000, 150_000, 10**6, 10**8), (False, True)):
         defaults = medium.defaults(codec, length, on_gpu=on_gpu)
         for size in defaults.sizes:
-            filled, _ = choose(given_, length, defaults, size, medium.kind)
+            filled, _ = choose(given_, length, defaults, size, medium.kind_of(codec))
             networks.add(tuple(sorted(filled["model"].items())))
     assert len(networks) == 1
 

@@ -142,7 +142,7 @@ class Model:
 
         Args:
             length: the maximum number of steps; for sound, seconds; for notes, bars; None: a
-                default.
+                default; infinity: without end.
             num: the number of samples.
             prime: the text to continue; for other media, the name of a file; or a result of
                 `Model.prime`.

@@ -57,6 +57,13 @@ def command(
             "sound; bars of notes. (default: 1000, 10 s, or the whole tune)",
         ),
     ] = None,
+    forever: Annotated[
+        bool,
+        typer.Option(
+            help="Go on without end, until Ctrl-C or until nothing reads the pipe any more; in "
+            "place of --length."
+        ),
+    ] = False,
     prime: Annotated[
         str | None,
         typer.Option(
@@ -178,6 +185,9 @@ def command(
     if picture is not None:
         loaded.refuse_without_pictures()
     refuse_no_png(picture)
+    if forever:
+        _refuse_end(ctx, loaded, out)
+        length, out = math.inf, Path("-")
     starts = _primes(loaded, prime, prime_file, primes)
     steps = loaded.codec.steps_in(length)
     if picture is not None and not (steps or prime or prime_file or primes):
@@ -213,8 +223,8 @@ def command(
                 if len(found) < num:
                     note(f"{where}beam search found only {len(found)} samples", quiet)
             else:
-                scored = json_lines or in_files
-                samples = loaded.samples(length, seed=seed, first=index, scored=scored, **shared)
+                shared["scored"] = json_lines
+                samples = loaded.samples(length, seed=seed, first=index, **shared)
             yield from (Continued(line, start, sample) for sample in samples)
             index += num
 
@@ -248,6 +258,25 @@ def _refuse_idle(
         raise UsageError(f"--beam samples nothing at random, so {listed} cannot be given with it")
     if num > beam:
         raise UsageError(f"--beam {beam} finds at most {beam} samples; --num {num} asks for more")
+
+
+def _refuse_end(ctx: typer.Context, loaded: Model, out: Path | None) -> None:
+    """Raise for what needs the end of a sample that has none.
+
+    Raises:
+        UsageError: names the flag.
+    """
+    if loaded.codec.end is not None:
+        raise UsageError(
+            "--forever: samples of this model are documents, which end by themselves; give --num"
+        )
+    waiting = ("length", "json_lines", "picture", "beam", "primes", "num")
+    names = [name for name in waiting if typed(ctx, name)]
+    if out is not None and str(out) != "-":
+        names.append("out")
+    if names:
+        flag = "--json" if names[0] == "json_lines" else f"--{names[0]}"
+        raise UsageError(f"{flag}: with --forever there is no end to wait for; drop one")
 
 
 def _weights(mix: Sequence[str]) -> dict[str, float]:

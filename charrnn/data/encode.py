@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
@@ -147,7 +146,7 @@ def _arranged(
     order = [(0, count)]
     if share is None and ends is None:
         fraction = corpus.default_val_fraction(count) if fraction is None else fraction
-        spans, held, more = _held_out(steps, learner.ends, fraction, seed)
+        spans, held, more = _held_out(steps, learner, fraction)
         notices += more
         if spans:
             order = [*held_out.complement(spans, count), *spans]
@@ -163,25 +162,27 @@ def _arranged(
 
 
 def _held_out(
-    steps: Joined, ends: Sequence[int], fraction: float, seed: int
+    steps: Joined, learner: Learner, fraction: float
 ) -> tuple[list[held_out.Span], str, tuple[str, ...]]:
     """What to hold out of a corpus without documents.
 
     Args:
         steps: the corpus, (N,) or (N, F).
-        ends: of its files; empty: there is one.
+        learner: has read it.
         fraction: to hold out.
-        seed: chooses among short files.
 
     Returns:
         Spans; where they come from; and notices.  No spans: simply the end.
     """
-    parts = [part for part in pairwise([0, *ends]) if part[0] < part[1]]
+    held = corpus.held_out(len(steps), fraction)
+    stretches = f"in {held_out.STRETCHES} stretches"
+    if learner.spreads:
+        return held_out.spread(len(steps), held), stretches, ()
+    parts = [part for part in pairwise([0, *learner.ends]) if part[0] < part[1]]
     if len(parts) > 1:
-        spans = held_out.ends_or_wholes(parts, fraction, MIN_END, seed)
+        spans = held_out.ends_or_wholes(parts, fraction, MIN_END, learner.seed)
         has_wholes = not set(parts).isdisjoint(spans)
         return spans, "from the ends of the files" + ", or whole short ones" * has_wholes, ()
-    held = corpus.held_out(len(steps), fraction)
     if not held_out.is_of_another_kind(steps, held):
         return [], "", ()
     notice = (
@@ -189,4 +190,4 @@ def _held_out(
         f"judge: {held_out.STRETCHES} stretches spread over the text are held out instead"
     )
     spans = held_out.spread(len(steps), held)
-    return spans, f"in {held_out.STRETCHES} stretches", (notice,)
+    return spans, stretches, (notice,)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from charrnn.media.web import WebPage
 
     Steps = NDArray[Any]  # (N,) unsigned integers or (N, F) floats
+
+
+ENDLESS = sys.maxsize  # the number of steps in a sample of infinite length
 
 
 @dataclass(frozen=True)
@@ -272,7 +276,8 @@ class Codec(ABC):
         """The maximum number of steps in a sample of this length.
 
         Args:
-            length: the user's --length, in the unit of this medium; None: the default.
+            length: the user's --length, in the unit of this medium; None: the default; infinity:
+                ENDLESS steps.
 
         Raises:
             SamplingError: the length is not allowed.
@@ -359,11 +364,13 @@ class Codec(ABC):
 
 
 def whole_steps(length: float, unit: str) -> int:
-    """Convert a length to a whole number of steps.
+    """Convert a length to a whole number of steps; infinity is ENDLESS.
 
     Raises:
         UsageError: it is not a whole number, or negative.
     """
+    if length == math.inf:
+        return ENDLESS
     if not math.isfinite(length) or length != int(length) or length < 0:
         raise UsageError(f"--length {length:g}: must be a whole number of {unit}s")
     return int(length)

@@ -74,7 +74,7 @@ class Medium(ABC):
     Attributes:
         name: its name in `--help` and messages.
         files: what its files are called in messages.
-        kind: `Discrete` or `Continuous` steps.
+        kind: `Discrete` or `Continuous` steps, of the default codec; see `kind_of`.
         codecs: the values of `--codec` that select this medium, the default one first.
         settings: a frozen dataclass of its own settings, declared with `charrnn.settings.setting`;
             each has a default.
@@ -87,6 +87,10 @@ class Medium(ABC):
     codecs: ClassVar[tuple[str, ...]]
     settings: ClassVar[type[Any]] = NoSettings
     options: ClassVar[type[Any]] = NoSettings
+
+    def kind_of(self, codec: str) -> type[Discrete] | type[Continuous]:
+        """The kind of the steps of a codec, or with auto of the default one."""
+        return self.kind
 
     @abstractmethod
     def recognises(self, name: str, head: bytes, codec: str = "auto") -> bool:
@@ -139,7 +143,7 @@ class Medium(ABC):
 
     def defaults(self, codec: str, corpus_steps: int, *, on_gpu: bool) -> Defaults:
         """Default sizes, learning rates and epochs for a corpus of `corpus_steps` steps, N."""
-        is_discrete = self.kind is Discrete
+        is_discrete = self.kind_of(codec) is Discrete
         size = Size(128, 0.1, 16, 32, 4e-3, embedding=32 if is_discrete else 0)
         heads = {} if is_discrete else {"model": {"head": "gaussian"}}
         epochs = float(round(min(60.0, max(4.0, 20 * (1e5 / corpus_steps) ** 0.15))))
@@ -167,6 +171,8 @@ class Learner(ABC):
     Attributes:
         can_join: whether `learnt` and `join` are there.
         ends: for each file, the number of steps up to its end; empty: they do not matter.
+        spreads: whether what is held out is spread over the corpus in stretches, because its end
+            would be a bad judge, e.g. of a piece of music.
         seed: of the run; set before anything is read.
         val_fraction: the fraction of the steps to hold out for validation, if the learner decides
             it; otherwise None.
@@ -175,6 +181,7 @@ class Learner(ABC):
     has_second_pass: ClassVar[bool] = False
     can_join: ClassVar[bool] = False
     ends: Sequence[int] = ()
+    spreads: ClassVar[bool] = False
     val_fraction: float | None = None
     seed: int = 0
 

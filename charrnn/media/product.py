@@ -163,7 +163,7 @@ class Critic(ABC):
 
     num: int = 1
     compares: ClassVar[bool] = False
-    score: ClassVar[str] = ""
+    score: str = ""
 
     @abstractmethod
     def look(self, drawn: Iterable[Iterator[Drawn]], settings: Any) -> Verdict:

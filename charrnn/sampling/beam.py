@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from charrnn.data.stretches import Following
-from charrnn.errors import SamplingError
-from charrnn.media.codec import Codec, Prime
+from charrnn.errors import SamplingError, UsageError
+from charrnn.media.codec import ENDLESS, Codec, Prime
 from charrnn.media.product import Drawn, Sample
 from charrnn.sampling import filters
 from charrnn.sampling.generate import TUNE_THREADS_FROM, Model, begins_as_corpus, generator_of
@@ -65,12 +65,14 @@ def search(
         corpus: as in `sequences`.
 
     Raises:
+        UsageError: the length is infinite.
         SamplingError: the model's output is not finite, or all steps are banned.
     """
     read = prime.steps if len(prime.steps) else codec.start(generator_of(0, 0))
     from_start = begins_as_corpus(model, codec, read)
     stream = model.begin(read, [0]) if from_start else model.begin(read).take([0])
-    steps = codec.steps_in(length)
+    if (steps := codec.steps_in(length)) >= ENDLESS:
+        raise UsageError("beam search needs an end: give a --length")
     if tune and steps >= TUNE_THREADS_FROM:
         stream.tune_threads()
     live = [Hypothesis((), 0.0, False)]

@@ -223,7 +223,7 @@ class NotesCodec(Codec):
         """
         bars = whole_steps(MAX_BARS if length is None else length, "bar")
         if bars > MAX_BARS:
-            raise SamplingError(f"--length {bars:,}: must be at most {MAX_BARS:,} bars")
+            raise SamplingError(f"--length {length:,g}: must be at most {MAX_BARS:,} bars")
         return bars
 
     def critic(self, corpus: Steps) -> TuneCritic:

@@ -216,7 +216,7 @@ class TuneCritic(Critic):
 
     num = RUNS
     compares: ClassVar[bool] = True
-    score: ClassVar[str] = "loss and distance from the corpus"
+    score = "loss and distance from the corpus"
 
     def __init__(self, codec: NotesCodec, corpus: Steps) -> None:
         self._codec = codec

@@ -1,4 +1,4 @@
-"""The medium of sound: recordings, encoded as spectrogram frames."""
+"""The medium of sound: recordings, encoded as spectrogram frames or as single samples."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from charrnn.media.codec import Codec
 from charrnn.media.medium import Defaults, Learner, Medium, Size
 from charrnn.media.sound.settings import COMPONENTS, SoundOptions, SoundSettings
 from charrnn.media.sources import Sources
-from charrnn.media.steps import Continuous
+from charrnn.media.steps import Continuous, Discrete
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+SAMPLES, SAMPLES_RATE = "samples", 16_000
 HELD_OUT = 0.1  # default fraction of each recording for validation
 # First bytes of sound files; those that libsndfile cannot read get an error that says how to
 # convert them.
@@ -28,6 +29,8 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "model": {"head": "gaussian", "input_noise": 0.3},
     "sampling": {"temperature": (1.0,)},
 }
+SAMPLES_SIZE = Size(256, 0.0, 32, 256, 6e-3, norm="layer", skip=True, variational=True)
+SAMPLES_SETTINGS: Mapping[str, Mapping[str, Any]] = {"sampling": {"temperature": (1.0,)}}
 
 
 class Sound(Medium):
@@ -36,18 +39,30 @@ class Sound(Medium):
     name = "sound"
     files = "recordings"
     kind: ClassVar = Continuous
-    codecs = ("audio",)
+    codecs = ("audio", SAMPLES)
     settings = SoundSettings
     options = SoundOptions
+
+    def kind_of(self, codec: str) -> type[Continuous] | type[Discrete]:
+        """As in `Medium`: frames are vectors, samples are levels."""
+        return Discrete if codec == SAMPLES else Continuous
 
     def recognises(self, name: str, head: bytes, codec: str = "auto") -> bool:
         """As in `Medium`: by the signature of the file format."""
         return head.startswith(SIGNATURES) or head[8:12] in FORMS or head[4:8] == FILM
 
+    def suited(self, sources: Sources, codec: str) -> Mapping[str, Any]:
+        """As in `Medium`: single samples at a lower rate, since each of them is a step."""
+        return {"sample_rate": SAMPLES_RATE} if codec == SAMPLES else {}
+
     def learner(
         self, codec: str, sources: Sources, settings: SoundSettings, val_fraction: float | None
     ) -> Learner:
         """As in `Medium`."""
+        if codec == SAMPLES:
+            from charrnn.media.sound.samples import SamplesLearner
+
+            return SamplesLearner(sources, settings.sample_rate)
         from charrnn.media.sound.learning import SpectrogramLearner
         from charrnn.media.sound.stft import Stft
 
@@ -60,14 +75,21 @@ class Sound(Medium):
 
     def from_dict(self, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Codec:
         """As in `Medium`."""
+        if values["name"] == SAMPLES:
+            from charrnn.media.sound.samples import SamplesCodec
+
+            return SamplesCodec.from_dict(values)
         from charrnn.media.sound.spectrogram import SpectrogramCodec
 
         return SpectrogramCodec.from_dict(values, arrays)
 
     def defaults(self, codec: str, corpus_steps: int, *, on_gpu: bool) -> Defaults:
-        """As in `Medium`: 350 epochs for 40 s of sound, 37 for an hour.
+        """As in `Medium`: 350 epochs of frames for 40 s of sound, 37 for an hour.
 
-        No early stopping, since models from the end of training often sound best.
+        No early stopping for frames, since models from the end of training often sound best.
         """
+        if codec == SAMPLES:
+            epochs = float(round(min(60.0, max(4.0, 20 * (1e6 / corpus_steps) ** 0.5))))
+            return Defaults((SAMPLES_SIZE,), epochs, SAMPLES_SETTINGS, evaluations=6)
         epochs = float(round(min(500.0, max(10.0, 350 * (1800 / corpus_steps) ** 0.5))))
         return Defaults((SIZE,), epochs, SETTINGS, evaluations=10, patience=0, every_segment=True)

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from charrnn.files import replacing
 from charrnn.media.product import Critic, Drawn, Verdict
 from charrnn.media.sound.soundfiles import SoundFile
+from charrnn.media.sound.stft import Frames, Samples, Stft
 
 if TYPE_CHECKING:
-    from charrnn.media.sound.spectrogram import Frames, SpectrogramCodec
+    from charrnn.media.sound.codec import SoundCodec, Steps
 
 Array = NDArray[np.float64]
 
@@ -35,7 +36,6 @@ BANDS = 32
 POWER_FLOOR = 1e-9  # of the power of a full-scale sine: -90 dB
 CLUSTERS = 32
 REFERENCE_S = 120.0  # at most this much of the recording is used for comparison
-RUNS = 3  # free runs to judge: a single one may be good by chance
 PREVIEW_S = 5.0  # of a free run are saved as a preview
 FADED = 6.0  # nats of power, 26 dB: a sample this far below its usual level has fallen silent
 STILL = 0.25  # nats: if two frames usually differ by less, the sound does not change
@@ -71,6 +71,9 @@ class Listener:
         rate: samples per second.
         steps_per_s: frames per second.
         seconds: length of a free run.
+
+    Attributes:
+        steps: the same in frames; less if the recording is shorter.
     """
 
     def __init__(
@@ -131,6 +134,36 @@ def _flux(loudness: Array) -> Array:
     return rises
 
 
+class Ear:
+    """Listens to a sample that comes in blocks, for `trouble`.
+
+    Args:
+        rate: samples per second.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._rate, self._stft = rate, Stft()
+        self._rest = np.zeros(self._stft.n_fft // 2, np.float32)
+        self._bands: list[Array] = []
+
+    def add(self, sound: Samples) -> None:
+        """Listen to a block, (n,)."""
+        stft, sound = self._stft, np.concatenate([self._rest, sound])
+        count = max(0, (len(sound) - stft.n_fft) // stft.hop + 1)
+        self._rest = sound[count * stft.hop :]
+        if count:
+            whole = sound[: stft.n_fft + (count - 1) * stft.hop]
+            loudness: Frames = np.abs(stft.frames(whole))
+            magnitudes = loudness / np.float32(stft.full_scale)
+            self._bands.append(bands(magnitudes, self._rate))
+
+    def trouble(self) -> str:
+        """What is wrong with the sample; see `trouble`."""
+        if not self._bands:
+            return ""
+        return trouble(np.concatenate(self._bands), self._rate / self._stft.hop)
+
+
 def trouble(heard: Array, steps_per_s: float) -> str:
     """What is audibly wrong with a sample: it falls silent, holds one sound, or repeats itself at
     its end; "" if nothing is.
@@ -163,10 +196,14 @@ def trouble(heard: Array, steps_per_s: float) -> str:
 class SoundVerdict(Verdict):
     """The result of comparing free runs with the recording; the first run is the preview."""
 
-    codec: SpectrogramCodec
-    frames: Frames  # of the first run, (N, F)
-    recording: Frames
+    codec: SoundCodec
+    run: Steps  # the first one
+    recording: Steps
     rounds: int  # of Griffin-Lim
+
+    def score(self, nats_per_step: float) -> float:
+        """As in `Verdict`."""
+        return nats_per_step if self.codec.chosen_by_loss else super().score(nats_per_step)
 
     def save(self, folder: Path, stem: str) -> Path:
         """As in `Verdict`: a few seconds as FLAC, and a PNG of their spectrogram below that of the
@@ -174,24 +211,22 @@ class SoundVerdict(Verdict):
         folder.mkdir(exist_ok=True)
         path = folder / f"{stem}.flac"
         count = round(PREVIEW_S * self.codec.steps_per_s)
-        decoder = self.codec.decoder(rounds=self.rounds)
-        sound = np.concatenate([decoder.push(self.frames[:count]), decoder.flush()])
         with (
             replacing(path) as temporary,
             open(temporary, "wb+") as stream,
             SoundFile(stream, path, self.codec.rate) as file,
         ):
-            file.write(sound)
+            file.write(self.codec.decoded(self.run[:count], self.rounds))
         self._draw(path.with_suffix(".png"), count)
         return path
 
     def draw(self, path: Path) -> None:
         """As in `Verdict`: spectrograms."""
-        self._draw(path, len(self.frames))
+        self._draw(path, len(self.run))
 
     def _draw(self, path: Path, count: int) -> None:
-        count = min(count, len(self.frames))
-        pieces = (("recording", self.recording), ("free run", self.frames))
+        count = min(count, len(self.run))
+        pieces = (("recording", self.recording), ("free run", self.run))
         self.codec.draw(path, [(name, np.asarray(steps)[:count]) for name, steps in pieces])
 
 
@@ -200,39 +235,32 @@ class SoundCritic(Critic):
 
     Args:
         codec: of the model.
-        corpus: the features of the recording, (N, F).
+        corpus: the steps of the recording, (N,) or (N, F).
     """
 
-    num = RUNS
     compares: ClassVar[bool] = True
-    score: ClassVar[str] = "distance from the recording"
 
-    def __init__(self, codec: SpectrogramCodec, corpus: Frames) -> None:
-        self._codec = codec
+    def __init__(self, codec: SoundCodec, corpus: Steps) -> None:
+        self._codec, self.num = codec, codec.runs
+        self.score = "validation loss" if codec.chosen_by_loss else "distance from the recording"
         self._recording = np.array(corpus[: round(REFERENCE_S * codec.steps_per_s)])
-        self._listener = Listener(self._loudness(self._recording), codec.rate, codec.steps_per_s)
+        heard = codec.heard(self._recording, whole=True)
+        self._listener = Listener(heard, codec.rate, codec.heard_per_s, codec.run_s)
 
     def look(self, drawn: Iterable[Iterator[Drawn]], settings: Any) -> SoundVerdict:
         """As in `Critic`; the figures are means over the runs."""
-        runs = [
-            np.stack([step for step, _ in islice(sequence, self._listener.steps)])
-            for sequence in drawn
-        ]
-        measured = [self._listener.figures(self._loudness(run)) for run in runs]
+        codec = self._codec
+        steps = round(self._listener.steps / codec.heard_per_s * codec.steps_per_s)
+        runs = [np.array([step for step, _ in islice(sequence, steps)]) for sequence in drawn]
+        measured = [self._listener.figures(codec.heard(run, whole=True)) for run in runs]
         columns = zip(*(figures.to_dict().values() for figures in measured), strict=True)
         figures = Figures(*map(mean, columns)).to_dict()
         return SoundVerdict(
             distance=mean(figures.distance for figures in measured),
             figures=figures,
             detail="free run " + ", ".join(f"{k} {v:.2f}" for k, v in figures.items()),
-            codec=self._codec,
-            frames=runs[0],
+            codec=codec,
+            run=runs[0],
             recording=self._recording,
             rounds=settings.griffin_lim,
         )
-
-    def _loudness(self, features: Frames) -> Frames:
-        """Magnitudes relative to full scale, (N, bins), with noise for what the features lack."""
-        codec = self._codec
-        loudness: Frames = codec.magnitudes(features, codec.noise(np.random.default_rng(0)))
-        return loudness / codec.stft.full_scale

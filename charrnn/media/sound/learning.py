@@ -21,13 +21,12 @@ from charrnn.media.sound.spectrogram import (
     STARTS,
     Array,
     Arrays,
-    Frames,
     SpectrogramCodec,
     gap_frames,
     mel_bank,
     raw_frames,
 )
-from charrnn.media.sound.stft import Stft
+from charrnn.media.sound.stft import Frames, Stft
 from charrnn.media.sources import Sources
 
 Part = tuple[int, int, int]  # part of a recording: index of the recording, first frame, end

@@ -14,7 +14,8 @@ class SoundSettings:
     """The spectrogram of recordings, and how it is turned back into sound."""
 
     sample_rate: int = setting(
-        "Sample rate that recordings are resampled to, in Hz.",
+        "Sample rate that recordings are resampled to, in Hz; by default 16000 with --codec "
+        "samples.",
         "Sound",
         default=22_050,
         least=8_000,
@@ -22,7 +23,13 @@ class SoundSettings:
         section="data",
     )
     n_fft: int = setting(
-        "FFT size, even.", "Sound", default=2048, least=64, most=8_192, section="data"
+        "FFT size, even.",
+        "Sound",
+        default=2048,
+        least=64,
+        most=8_192,
+        needs=("codec", "audio"),
+        section="data",
     )
     hop_length: int = setting(
         "Samples between frames; must divide --n-fft.",
@@ -30,6 +37,7 @@ class SoundSettings:
         default=512,
         least=16,
         most=4_096,
+        needs=("codec", "audio"),
         section="data",
     )
     components: int = setting(
@@ -38,6 +46,7 @@ class SoundSettings:
         default=COMPONENTS,
         least=0,
         most=4_096,
+        needs=("codec", "audio"),
         section="data",
     )
     griffin_lim: int = setting(
@@ -46,6 +55,7 @@ class SoundSettings:
         default=32,
         least=0,
         most=1_000,
+        needs=("codec", "audio"),
         section="sampling",
     )
 

@@ -12,9 +12,11 @@ import numpy as np
 import soundfile
 
 from charrnn.errors import SamplingError
+from charrnn.media.codec import ENDLESS
 from charrnn.media.sound.stft import Samples
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}
+UNKNOWN = 2**32 - 1  # bytes: the length of a WAV stream that has no end
 WRITE_SAMPLES = 1 << 16  # at a time: more in one call can crash the Vorbis encoder
 
 
@@ -149,18 +151,21 @@ class WaveStream:
     Args:
         stream: open for writing bytes.
         rate: samples per second.
-        length: the total number of samples.
+        length: the total number of samples; ENDLESS: there is no end.
         bits: per sample, 16 or 24.
     """
 
     def __init__(self, stream: BinaryIO, rate: int, length: int, bits: int = 16) -> None:
         self._stream, self._bytes = stream, bits // 8
-        size = length * self._bytes
-        refuse_too_long(rate, length, bits)
+        size = whole = UNKNOWN
+        if length < ENDLESS:
+            refuse_too_long(rate, length, bits)
+            size = length * self._bytes
+            whole = 36 + size + size % 2
         layout = struct.pack("<HHIIHH", 1, 1, rate, rate * self._bytes, self._bytes, bits)
-        stream.write(b"RIFF" + struct.pack("<I", 36 + size + size % 2) + b"WAVEfmt ")
+        stream.write(b"RIFF" + struct.pack("<I", whole) + b"WAVEfmt ")
         stream.write(struct.pack("<I", len(layout)) + layout + b"data" + struct.pack("<I", size))
-        self._odd = bool(size % 2)
+        self._odd = size != UNKNOWN and bool(size % 2)
 
     def write(self, sound: Samples) -> None:
         """Add samples, (n,); those beyond full scale are cut off."""

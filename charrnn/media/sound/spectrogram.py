@@ -18,32 +18,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import CheckpointError, ConfigError, SamplingError
-from charrnn.media.codec import Codec, Prime, refuse
-from charrnn.media.product import Drawn
-from charrnn.media.report import Reader, Report
+from charrnn.errors import CheckpointError, ConfigError
+from charrnn.media.codec import refuse
+from charrnn.media.report import Report
+from charrnn.media.sound.codec import SoundCodec, SoundReader
 from charrnn.media.sound.phase import ROUNDS, PhaseStream
 from charrnn.media.sound.recordings import Recordings
-from charrnn.media.sound.soundfiles import FORMATS
-from charrnn.media.sound.stft import Samples, Stft
+from charrnn.media.sound.stft import Frames, Samples, Stft
 from charrnn.media.sources import Sources
 from charrnn.media.steps import Continuous
 
 if TYPE_CHECKING:
-    from charrnn.media.sound.judging import SoundCritic
-    from charrnn.media.sound.writing import SoundSample
-    from charrnn.media.traits import Traits
     from charrnn.media.web import WebPage
 
 Array = NDArray[np.float32]
-Frames = NDArray[np.float32]  # (N, F)
 Arrays = dict[str, Array]
 
 MAGNITUDE_FLOOR = 1e-4  # of a full-scale sine: -80 dB
@@ -54,8 +48,6 @@ LEAST = 1e-6  # of a full-scale sine: smaller magnitudes count as this one
 MOST_GAIN = 6.0  # nats of a band in one round
 GAP_S, GAP = 0.25, 0.25  # silence between two recordings: at most, and relative to their length
 STARTS, START = 16, 32  # number of excerpts that a sample can continue, and frames in each
-LENGTH_S = 10.0  # default length of a sample
-MAX_LENGTH_S = 24 * 3600.0
 # Ranges allowed in a checkpoint.
 LIMITS = {
     "rate": (8_000, 48_000),
@@ -67,7 +59,7 @@ FARTHEST, NEAREST = 1e5, 1e-8  # largest number in any array; smallest weight or
 LOUDEST = 1e2  # times a full-scale sine: sampled magnitudes are limited to this
 
 
-class SpectrogramCodec(Codec):
+class SpectrogramCodec(SoundCodec):
     """Converts sound to frames of F features each, and back.
 
     Args:
@@ -81,12 +73,14 @@ class SpectrogramCodec(Codec):
 
     name = "audio"
     unit = "frame"
-    has_pictures = True
-    suffixes = tuple(FORMATS)
+    block: ClassVar[int] = 16
+    runs: ClassVar[int] = 3  # a single one may be good by chance
+    run_s: ClassVar[float] = 10.0
+    chosen_by_loss: ClassVar[bool] = False
     arrays: Arrays
 
     def __init__(self, rate: int, stft: Stft, arrays: Arrays) -> None:
-        self.rate, self.stft, self.arrays = rate, stft, arrays
+        self.rate, self.stft, self.hop, self.arrays = rate, stft, stft.hop, arrays
         basis = arrays.get("basis")
         self.step = Continuous(stft.bins if basis is None else len(basis))
         self.bank = mel_bank(rate, stft, len(arrays["mean"]) - stft.bins)
@@ -96,9 +90,19 @@ class SpectrogramCodec(Codec):
             self._synthesis = basis * arrays["scale"][:, np.newaxis] / arrays["weight"]  # (F, bins)
 
     @property
-    def steps_per_s(self) -> float:
-        """Frames per second."""
-        return self.rate / self.stft.hop
+    def heard_per_s(self) -> float:
+        """As in `SoundCodec`: each step is a frame."""
+        return self.steps_per_s
+
+    def encoded(self, sound: Iterable[Samples]) -> Iterator[Frames]:
+        """As in `SoundCodec`."""
+        for block in self.raw_frames(sound):
+            yield self.features(block)
+
+    def heard(self, steps: Frames, *, whole: bool = False) -> Frames:
+        """As in `SoundCodec`."""
+        noise = self.noise(np.random.default_rng(0)) if whole else None
+        return self.magnitudes(np.asarray(steps), noise) / self.stft.full_scale
 
     def raw_frames(self, sound: Iterable[Samples]) -> Iterator[Frames]:
         """Raw frames, (n, D), of a sound in blocks; see `raw_frames`."""
@@ -159,74 +163,24 @@ class SpectrogramCodec(Codec):
         loudness: Frames = (np.exp(raw[:, : self.stft.bins]) - floor) * scale
         return loudness
 
-    def decoder(self, seed: int = 0, rounds: int = ROUNDS) -> SoundDecoder:
+    def decoder(self, seed: int = 0, rounds: int = ROUNDS) -> SpectrogramDecoder:
         """A decoder for a stream of features.
 
         Args:
             seed: for the noise that replaces what the features leave out, and for random phases.
             rounds: iterations of the Griffin-Lim algorithm.
         """
-        return SoundDecoder(self, seed, rounds)
+        return SpectrogramDecoder(self, seed, rounds)
 
-    def reader(self, sources: Sources, settings: Any) -> SoundReader:
+    def reader(self, sources: Sources, settings: Any) -> SpectrogramReader:
         """As in `Codec`."""
-        return SoundReader(self, sources)
+        return SpectrogramReader(self, sources)
 
     def start(self, random: np.random.Generator) -> Frames:
         """As in `Codec`: one of the stored excerpts of the corpus."""
         starts = self.arrays["starts"]
         start: Frames = starts[random.integers(len(starts))]
         return start
-
-    def steps_in(self, length: float | None) -> int:
-        """As in `Codec`; `length` is in seconds, 10 by default."""
-        return -(-self.samples_in(length) // self.stft.hop)
-
-    def samples_in(self, length: float | None) -> int:
-        """Convert a length in seconds to samples of sound.
-
-        Raises:
-            SamplingError: it is more than a day, or negative.
-        """
-        seconds = LENGTH_S if length is None else length
-        if not 0 <= seconds <= MAX_LENGTH_S:
-            raise SamplingError(f"--length {seconds:g}: must be from 0 to {MAX_LENGTH_S:g} seconds")
-        return round(seconds * self.rate)
-
-    def sample(
-        self,
-        drawn: Iterator[Drawn],
-        prime: Prime,
-        length: float | None,
-        settings: Any,
-        options: Any,
-    ) -> SoundSample:
-        """As in `Codec`."""
-        from charrnn.media.sound.writing import SoundSample
-
-        return SoundSample(self, drawn, prime, length, settings, options)
-
-    def critic(self, corpus: Frames) -> SoundCritic:
-        """As in `Codec`."""
-        from charrnn.media.sound.judging import SoundCritic
-
-        return SoundCritic(self, corpus)
-
-    def draw(self, path: Path, panels: Sequence[tuple[str, Frames]]) -> None:
-        """As in `Codec`: spectrograms."""
-        from charrnn.media.sound.picture import draw
-
-        draw(path, [(name, self.magnitudes(steps), self.rate) for name, steps in panels])
-
-    def seconds(self, steps: int) -> float:
-        """As in `Codec`."""
-        return steps / self.steps_per_s
-
-    def traits(self, steps: Frames) -> Traits:
-        """As in `Codec`."""
-        from charrnn.media.sound.traits import traits_of
-
-        return traits_of(self, steps)
 
     def web_page(self, settings: Any) -> WebPage:
         """As in `Codec`."""
@@ -241,12 +195,6 @@ class SpectrogramCodec(Codec):
             f"{self.step.size} {kind}; sample rate {self.rate:,} Hz, FFT size {self.stft.n_fft}, "
             f"hop {self.stft.hop}"
         )
-
-    def notices(self, documents: int | None) -> tuple[str, ...]:
-        """As in `Codec`: what `evaluate` needs to compare samples with the recording."""
-        from charrnn.media.sound import analysis
-
-        return () if analysis.is_possible() else (analysis.MISSING,)
 
     def check(self, config: Any) -> None:
         """As in `Codec`."""
@@ -323,18 +271,15 @@ class SpectrogramCodec(Codec):
         return cls(rate, stft, dict(arrays))
 
 
-class SoundReader(Reader):
+class SpectrogramReader(SoundReader):
     """Reads recordings one after the other, with silence between them, as features; measures how
     much the features leave out."""
 
     codec: SpectrogramCodec
 
     def __init__(self, codec: SpectrogramCodec, sources: Sources) -> None:
-        super().__init__(codec)
-        self._sources = sources
+        super().__init__(codec, sources)
         self._missing = self._whole = 0.0
-        self._notes: list[str] = []
-        self._heard: list[Samples] = []  # the beginning of the sound, for `listen`
 
     def __iter__(self) -> Iterator[Frames]:
         codec = self.codec
@@ -347,16 +292,6 @@ class SoundReader(Reader):
                 self._missing += _energy(magnitudes - kept)
                 self._whole += _energy(magnitudes)
                 yield features
-
-    def _overheard(self, sound: Iterable[Samples]) -> Iterator[Samples]:
-        """The same sound; keeps its beginning."""
-        from charrnn.media.sound.analysis import MOST_S
-
-        for block in sound:
-            left = round(MOST_S * self.codec.rate) - sum(map(len, self._heard))
-            if left > 0:
-                self._heard.append(block[:left])
-            yield block
 
     @property
     def codec_db(self) -> float:
@@ -377,49 +312,12 @@ class SoundReader(Reader):
             report.rows.append(("codec loss", row))
         return report
 
-    def listen(self, drawn: Iterator[Drawn], report: Report, settings: Any) -> None:
-        """As in `Reader`: how well a sample, and the recording through the codec and back, can be
-        told from the recording; and tempo, beat and notes."""
-        from charrnn.media.sound import analysis
-
-        codec = self.codec
-        if not analysis.is_possible():
-            report.notes.append(analysis.MISSING)
-            return
-        real = np.concatenate(self._heard)
-        if len(real) < analysis.LEAST_S * codec.rate:
-            report.notes.append(
-                f"too short to compare a sample with: {len(real) / codec.rate:.1f} s, where "
-                f"{analysis.LEAST_S:g} are needed"
-            )
-            return
-        count = len(real) // codec.stft.hop
-        frames = np.stack([step for step, _ in islice(drawn, count)])
-        heard = [codec.features(block) for block in codec.raw_frames([real])]
-        made, coded = (
-            self._decoded(part, settings.griffin_lim) for part in (frames, np.concatenate(heard))
-        )
-        found = analysis.compared(made, coded[: len(real)], real, codec.rate)
-        report.values |= found
-        told, tempo, beat = found["told_apart"], found["tempo"], found["beat"]
-        for length in told["codec"]:
-            row = f"sample {told['sample'][length]:.2f}, codec alone {told['codec'][length]:.2f}"
-            report.rows.append((f"told apart, {length}", f"{row} (0.5: no, 1: always)"))
-        for label, pair, digits in (("tempo", tempo, 0), ("beat strength", beat, 2)):
-            row = f"sample {pair['sample']:.{digits}f}, recording {pair['recording']:.{digits}f}"
-            report.rows.append((label, row))
-        report.rows.append(("notes in common", f"{found['chroma']:.2f} of 1 (chroma)"))
-
-    def _decoded(self, features: Frames, rounds: int) -> Samples:
-        decoder = self.codec.decoder(rounds=rounds)
-        return np.concatenate([decoder.push(features), decoder.flush()])
-
 
 def _energy(magnitudes: Frames) -> float:
     return float(np.sum(np.square(magnitudes, dtype=np.float64)))
 
 
-class SoundDecoder:
+class SpectrogramDecoder:
     """Converts frames of features to sound, in blocks."""
 
     def __init__(self, codec: SpectrogramCodec, seed: int, rounds: int) -> None:

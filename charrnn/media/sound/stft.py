@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from charrnn.errors import ConfigError
 
-Samples = NDArray[np.float32]
+Samples = NDArray[np.float32]  # (N,)
+Frames = NDArray[np.float32]  # (N, F)
 Spectrum = NDArray[np.complex64]
 MOST_OVERLAP = 64  # frames that cover a sample: more cost time without adding information
 LEAST_WINDOW = 1e-3  # minimum of the summed squared windows, to avoid dividing by zero at the edges

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from charrnn.media.traits import Parts, Trait, Traits
 
 if TYPE_CHECKING:
-    from charrnn.media.sound.spectrogram import Frames, SpectrogramCodec
+    from charrnn.media.sound.codec import SoundCodec, Steps
 
 LOWEST_HZ, HIGHEST_HZ = 60.0, 1000.0  # of the strongest tone
 SHORTEST_S, LONGEST_S = 0.3, 1.2  # of a beat
@@ -19,9 +19,9 @@ QUIET = 1e-6  # of full scale
 Numbers = NDArray[np.float64]
 
 
-def traits_of(codec: SpectrogramCodec, steps: Frames) -> Traits:
-    """The traits of frames, (N, F)."""
-    magnitudes = codec.magnitudes(np.asarray(steps)).astype(np.float64) / codec.stft.full_scale
+def traits_of(codec: SoundCodec, steps: Steps) -> Traits:
+    """The traits of steps, (N,) or (N, F); those within one frame of `heard` have the same."""
+    magnitudes = codec.heard(np.asarray(steps)).astype(np.float64)
     frequencies = np.linspace(0, codec.rate / 2, magnitudes.shape[1])
     power = np.square(magnitudes) + QUIET**2
     loudness = 10 * np.log10(power.sum(1))
@@ -38,10 +38,11 @@ def traits_of(codec: SpectrogramCodec, steps: Frames) -> Traits:
     if tonal.any():
         strongest = frequencies[tonal][power[:, tonal].argmax(1)]
         numbers.append(Trait("strongest tone", 12 * np.log2(strongest / 440)))
-    numbers += _beats(flux, codec.steps_per_s)
+    numbers += _beats(flux, codec.heard_per_s)
     time = np.arange(len(steps)) / codec.steps_per_s
+    frames = np.minimum((time * codec.heard_per_s).astype(int), len(magnitudes) - 1)
     return Traits(
-        [trait for trait in numbers if np.ptp(trait.values) > 0],
+        [Trait(each.name, each.values[frames]) for each in numbers if np.ptp(each.values) > 0],
         parts=_seconds(time),
         time=time,
         time_unit="s",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.media.sound.codec import LENGTH_S
 from charrnn.media.sound.phase import AHEAD
 from charrnn.media.sound.picture import LOWEST_HZ, RANGE_DB
-from charrnn.media.sound.spectrogram import LENGTH_S, RAYLEIGH
+from charrnn.media.sound.spectrogram import RAYLEIGH
 from charrnn.media.web import WebPage
 
 if TYPE_CHECKING:

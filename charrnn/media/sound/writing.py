@@ -11,17 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import UsageError
-from charrnn.media.codec import Prime
+from charrnn.media.codec import ENDLESS, Prime
 from charrnn.media.product import Drawn, Sample
-from charrnn.media.sound.judging import bands, trouble
+from charrnn.media.sound.judging import Ear
 from charrnn.media.sound.soundfiles import write_sound
 from charrnn.media.sound.stft import Samples
 
 if TYPE_CHECKING:
-    from charrnn.media.sound.spectrogram import SpectrogramCodec
+    from charrnn.media.sound.codec import SoundCodec
 
 BITS = 16
-BLOCK_STEPS = 16  # frames sampled and decoded at a time
 
 
 class SoundSample(Sample):
@@ -29,15 +28,15 @@ class SoundSample(Sample):
 
     Args:
         codec: the codec of the model.
-        drawn: the sampled frames.
+        drawn: the sampled steps.
         prime: what they continue.
-        length: in seconds, without the prime.
+        length: in seconds, without the prime; infinity: until nobody reads any more.
         settings: `SoundSettings`.
         options: `SoundOptions`.
 
     Attributes:
         rate: samples per second.
-        samples: the total length in samples.
+        samples: the total length in samples; ENDLESS: there is no end.
 
     Raises:
         UsageError: options contradict each other.
@@ -46,7 +45,7 @@ class SoundSample(Sample):
 
     def __init__(
         self,
-        codec: SpectrogramCodec,
+        codec: SoundCodec,
         drawn: Iterator[Drawn],
         prime: Prime,
         length: float | None,
@@ -60,11 +59,11 @@ class SoundSample(Sample):
             raise UsageError(f"--bits must be 16 or 24, not {options.bits}")
         begin = prime.steps if options.include_prime else prime.steps[:0]
         self.rate = codec.rate
-        self.samples = len(begin) * codec.stft.hop + codec.samples_in(length)
+        self.samples = min(len(begin) * codec.hop + codec.samples_in(length), ENDLESS)
         self._codec, self._bits, self._rounds = codec, options.bits, settings.griffin_lim
-        count = -(-self.samples // codec.stft.hop)
-        self._frames = islice(chain(begin, (step for step, _ in drawn)), count)
-        self._bands: list[NDArray[np.float64]] = []
+        count = -(-self.samples // codec.hop)
+        self._drawn = islice(chain(begin, (step for step, _ in drawn)), count)
+        self._ear = Ear(codec.rate)
 
     def __repr__(self) -> str:
         return (
@@ -75,16 +74,19 @@ class SoundSample(Sample):
         """As in `Sample`."""
         codec, left = self._codec, self.samples
         decoder = codec.decoder(self.seed, self._rounds)
-        while block := list(islice(self._frames, BLOCK_STEPS)):
-            frames = np.stack(block)
+        while block := list(islice(self._drawn, codec.block)):
+            steps = np.array(block)
             self.steps += len(block)
             if self.keep_steps:
-                self.kept_steps.append(frames)
-            self._bands.append(bands(codec.magnitudes(frames) / codec.stft.full_scale, codec.rate))
-            sound = decoder.push(frames)
+                self.kept_steps.append(steps)
+            sound = np.clip(decoder.push(steps), -1, 1)
             left -= len(sound)
-            yield np.clip(sound, -1, 1)
-        yield np.clip(decoder.flush()[:left], -1, 1)
+            if self.samples < ENDLESS:
+                self._ear.add(sound)
+            yield sound
+        rest = np.clip(decoder.flush()[:left], -1, 1)
+        self._ear.add(rest)
+        yield rest
 
     @property
     def sound(self) -> Samples:
@@ -100,9 +102,7 @@ class SoundSample(Sample):
     @property
     def complaint(self) -> str:
         """As in `Sample`, e.g. that the sound is silent or repeats itself."""
-        if not self._bands:
-            return ""
-        return trouble(np.concatenate(self._bands), self._codec.steps_per_s)
+        return self._ear.trouble()
 
     def to_dict(self) -> dict[str, Any]:
         """As in `Sample`."""

@@ -14,8 +14,8 @@ from charrnn.media.sound.learning import SpectrogramLearner
 from charrnn.media.sound.spectrogram import (
     BANDS,
     MAGNITUDE_FLOOR,
-    SoundReader,
     SpectrogramCodec,
+    SpectrogramReader,
     mel_bank,
     raw_frames,
 )
@@ -146,7 +146,7 @@ def test_held_out_frames_are_not_learnt_from(tmp_path: Path) -> None:
 
 def test_encoding_again_gives_the_same_features(clip: Path) -> None:
     _, features, codec = learnt(clip)
-    reader = SoundReader(codec, Sources((str(clip),)))
+    reader = SpectrogramReader(codec, Sources((str(clip),)))
     np.testing.assert_allclose(np.concatenate(list(reader)), features, atol=1e-4)
     assert -60 < reader.codec_db < -10
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from charrnn.errors import PeerError
+from charrnn.errors import DeviceError, PeerError
 from charrnn.model.heads import Gaussian
 from charrnn.model.layers import BatchNorm
 from charrnn.model.network import Network, State
@@ -74,6 +74,20 @@ class Group:
     def threads(self) -> int:
         """How many threads each process may have on this machine."""
         return max(1, processors() // size_here())
+
+    def refuse_too_few(self, device: torch.device) -> None:
+        """Raise if processes on this machine would have to share a GPU.
+
+        Raises:
+            DeviceError: there are fewer GPUs than processes.
+        """
+        if self.is_alone or device.type != "cuda":
+            return
+        if size_here() > (count := torch.cuda.device_count()):
+            raise DeviceError(
+                f"{size_here()} processes train here, each on a GPU of its own, but there "
+                f"{'is' if count == 1 else 'are'} only {count}; start fewer, or give --device cpu"
+            )
 
     def device(self, device: torch.device) -> torch.device:
         """The device of this process: each has a GPU of its own."""

@@ -177,13 +177,15 @@ class Trainer:
 
         Raises:
             ConfigError: they cannot share its lanes.
+            DeviceError: there are fewer GPUs than processes.
         """
+        group.refuse_too_few(self.device)
         batch = self.config.data.batch_size
         if batch % group.size:
-            counts = [str(n) for n in range(1, batch + 1) if batch % n == 0]
+            counts = ", ".join(str(n) for n in range(1, batch + 1) if batch % n == 0)
             raise ConfigError(
                 f"{self.run.path}: {group.size} processes cannot share its batch of {batch}; start "
-                f"{', '.join(counts[:-1])} or {counts[-1]}"
+                f"as many as divide it: {counts}"
             )
         group.told((self.run.path.absolute(), self.config, self.progress))
         self._share(group)

@@ -118,6 +118,7 @@ def prepared(
     group = Group.joined()
     run.refuse_existing(force)  # before reading the corpus, and again below, under the lock
     device = devices.pick(value(given, "device"))
+    group.refuse_too_few(device)
     if (threads := value(given, "threads")) > devices.most_threads():
         raise ConfigError(
             f"--threads {threads}: this machine has {processors()} processors; "

@@ -192,7 +192,10 @@ def test_what_needs_no_training(child: Command, tmp_path: Path) -> None:
     assert "would be resumed" in child(*words, "--resume", "auto", "--dry-run").stderr
     refused = child("train", "--resume", "run", "--steps", 8, "--processes", 3)
     assert refused.returncode == 1
-    assert "3 processes cannot share its batch of 4; start 1, 2 or 4" in refused.stderr
+    assert (
+        "3 processes cannot share its batch of 4; start as many as divide it: 1, 2, 4"
+        in refused.stderr
+    )
     assert child("train", "--resume", "run", "--steps", 8, "-q").returncode == 0
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from charrnn.errors import PeerError
+from charrnn.errors import DeviceError, PeerError
 from charrnn.training.group import Group, _told
 from tests.forks import ended, forked
 
@@ -58,6 +58,21 @@ def test_other_errors_stay_what_they_are(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, _told():
         raise error
     assert caught.value is error
+
+
+def test_gpus_are_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": 0, "WORLD_SIZE": 4, "LOCAL_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "0")
+    group, gpu = Group(0, 4), torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(DeviceError, match=r"2 processes train here, .* there is only 1"):
+        group.refuse_too_few(gpu)
+    group.refuse_too_few(torch.device("cpu"))
+    Group().refuse_too_few(gpu)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    group.refuse_too_few(gpu)
 
 
 def joined(rank: int, port: int, said: Path) -> None:

@@ -267,6 +267,19 @@ def test_a_folder_of_its_own_is_removed_after_an_error(command: Command, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["short.txt", "there"]
 
 
+@pytest.mark.parametrize("out", ["files", ".", "-"])
+def test_the_folder_is_not_that_of_the_corpus(command: Command, tmp_path: Path, out: str) -> None:
+    (tmp_path / "files" / "inner").mkdir(parents=True)
+    of_text(tmp_path / "files" / "inner")
+    outcome = command("encode", "files", "-o", out)
+    assert outcome.returncode == 2
+    inside = "has a file of the corpus, files/inner/0.txt; choose another"
+    told = inside if out == "files" else "must be a directory of its own"
+    assert outcome.stderr == f"charrnn: --out {out}: {told}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["files"]
+    assert command("encode", "files", "-o", "files/encoded").returncode == 0
+
+
 def test_parts_that_are_kept_are_told(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

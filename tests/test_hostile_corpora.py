@@ -28,7 +28,7 @@ SMALL = flags(hidden=8, layers=1, threads=1, precision="fp32", device="cpu", ste
 EVERY_PLANE = "".join(chr(plane << 16 | n) for plane in range(17) for n in range(0x20, 0x60))
 ARABIC, COMBINING = "سلام عليكم يا أيها النهر\n", "e\u0301\u0323 a\u0308 \u1100\u1161\u11a8\n"
 LEARNT = ""
-NO_OPTION, OWN_DIRECTORY = "No such option", "must be a directory of its own for the run"
+NO_OPTION, OWN_DIRECTORY = "No such option", "must be a directory of its own"
 # What is in the file, flags, and what is said; nothing: it is learnt.
 TEXTS: dict[str, tuple[str | bytes, list[str], str]] = {
     "empty": ("", [], "empty; there is nothing to learn"),

@@ -6,14 +6,13 @@ Nothing here changes the threads, the allocator or the signal handlers of the pr
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn import config, layering
-from charrnn.api.encoding import encode, material
+from charrnn.api.encoding import encode, material, refuse_shared_directory
 from charrnn.api.model import AnyPath, Model
 from charrnn.api.running import TrainingRun
 from charrnn.errors import UsageError
@@ -104,17 +103,6 @@ def train(
         )
 
     return TrainingRun(run, prepare=prepare, sources=sources)
-
-
-def refuse_shared_directory(out: AnyPath) -> None:
-    """Raise unless a run directory is one of its own.
-
-    Raises:
-        UsageError: it is the working directory, or above it, or no directory at all.
-    """
-    name = os.fspath(out)
-    if name in ("", "-") or Path.cwd().is_relative_to(os.path.realpath(name)):
-        raise UsageError(f"--out {name}: must be a directory of its own for the run")
 
 
 def resume(

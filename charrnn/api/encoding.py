@@ -116,6 +116,10 @@ def encode(
     if read.folder is not None:
         raise UsageError(f"{read.folder.path}: is encoded already")
     given = config.merge(read.given, {"data": {"codec": read.codec}})
+    refuse_shared_directory(out)
+    place = os.path.abspath(out)
+    if inside := [n for n in read.sources.files if Path(os.path.abspath(n)).is_relative_to(place)]:
+        raise UsageError(f"--out {out}: has a file of the corpus, {inside[0]}; choose another")
     folder, run = Path(out), Run(Path(out))
     refuse_existing(folder, force)
     found(read.sources)
@@ -137,6 +141,17 @@ def encode(
             return encoded.save(folder, result, given)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def refuse_shared_directory(out: AnyPath) -> None:
+    """Raise unless a directory to write is one of its own.
+
+    Raises:
+        UsageError: it is the working directory, or above it, or no directory at all.
+    """
+    name = os.fspath(out)
+    if name in ("", "-") or Path.cwd().is_relative_to(os.path.realpath(name)):
+        raise UsageError(f"--out {name}: must be a directory of its own")
 
 
 def refuse_existing(folder: Path, force: bool) -> None:

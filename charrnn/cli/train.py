@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BUNDLED = "tales"  # the default corpus
 AUTO = "auto"  # instead of a run to resume
+FITTED = ("batch_size", "seq_length", "val_fraction")  # settings that a run may adapt to its corpus
 # The headings of `--help`, in order; "*" is replaced by the headings of the media.
 GROUPS = ("Budget", "Corpus", "*", "Model", "Regularisation", "Optimization", "Machine")
 
@@ -120,6 +121,7 @@ def command(
     from the environment, e.g. CHARRNN_DEVICE=cpu, or from a preset.
     """
     from charrnn import api
+    from charrnn.api.encoding import refuse_shared_directory
 
     if processes > 1 and rank_and_size()[1] == 1:
         launch(processes)
@@ -153,7 +155,7 @@ def command(
             return
         if dry_run:
             if out is not None:
-                api.refuse_shared_directory(out)
+                refuse_shared_directory(out)
             folder = scratch.enter_context(tempfile.TemporaryDirectory(prefix="charrnn-"))
         given = {name: value for name, value in settings.items() if value is not None}
         run = scratch.enter_context(
@@ -196,8 +198,8 @@ def _continued(
     if not last.exists():
         return None, {}
     stored = checkpoint.read(last).config.to_dict()
-    # Those of the corpus may have been adapted to it.
-    own = stored["model"] | stored["training"]
+    data = {name: value for name, value in stored["data"].items() if name not in FITTED}
+    own = stored["model"] | stored["training"] | data
     given = {name: value for name, value in settings.items() if typed(ctx, name) and name in own}
     new = {n: v for n, v in given.items() if v != "auto" and str(v) != str(own[n])}
     for name, value in new.items():

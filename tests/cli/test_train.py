@@ -198,6 +198,9 @@ def test_resume_auto_is_for_jobs_that_are_given_again(command: Command, corpus: 
     refused = command(*words, "--steps", 12, "--lr", 3)
     assert refused.returncode == 2
     assert "--lr 3.0: the run in run has" in refused.stderr
+    refused = command(*words, "--steps", 12, "--codec", "word")
+    assert refused.returncode == 2
+    assert "--codec word: the run in run has char; resume it as it began" in refused.stderr
     nowhere = command("train", corpus, "--resume", "auto")
     assert nowhere.returncode == 2
     assert "give one" in nowhere.stderr
@@ -235,7 +238,7 @@ def test_resume_takes_only_a_budget(command: Command, corpus: Path) -> None:
         (["corpus.txt", "--encoding", "utf-9"], 1, "unknown encoding 'utf-9'"),
         (["corpus.txt", "-o", "corpus.txt"], 1, "corpus.txt: is a file"),
         (["corpus.txt", "-o", "corpus.txt/x"], 1, "corpus.txt/x: cannot be written"),
-        (["corpus.txt", "-o", ""], 2, "must be a directory of its own for the run"),
+        (["corpus.txt", "-o", ""], 2, "must be a directory of its own"),
         (["corpus.txt", "-o", "mine"], 1, "mine/metrics.jsonl: would be overwritten"),
         ([""], 1, "an empty corpus name"),
         (

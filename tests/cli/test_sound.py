@@ -201,6 +201,18 @@ def test_what_cannot_be_made(
     assert outcome.stdout == ""
 
 
+def test_sampling_imports_no_more_than_it_needs(sound_run: Path, tmp_path: Path) -> None:
+    words = ["charrnn", "sample", str(sound_run), "-n", "0.1", "-q", "-o", str(tmp_path / "x.wav")]
+    code = f"import sys; sys.argv = {words}\nfrom charrnn.cli.main import main\n"
+    code += "try: main()\nexcept SystemExit as end: assert not end.code\n"
+    unneeded = ("torch", "scipy.signal", "scipy.cluster", "scipy.stats", "librosa", "rich", "PIL")
+    code += f"print([m for m in {unneeded} if m in sys.modules], file=sys.stderr)"
+    outcome = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert outcome.stderr.strip() == "[]"
+
+
 def test_beam_search_is_not_for_sound(command: Command, sound_run: Path) -> None:
     outcome = command("sample", sound_run, "--beam", 2, "-o", "a.wav")
     assert outcome.returncode == 2

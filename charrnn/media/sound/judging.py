@@ -17,8 +17,6 @@ from statistics import mean, median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import scipy.cluster.vq
-import scipy.signal
 from numpy.typing import NDArray
 
 from charrnn.files import replacing
@@ -79,6 +77,8 @@ class Listener:
     def __init__(
         self, recording: NDArray[np.float32], rate: int, steps_per_s: float, seconds: float = 10.0
     ) -> None:
+        import scipy.cluster.vq  # slow to import, and not needed to sample
+
         self._rate, self._steps_per_s = rate, steps_per_s
         loudness = bands(recording[: round(REFERENCE_S * steps_per_s)], rate)
         self.steps = max(2, min(round(seconds * steps_per_s), len(loudness)))
@@ -103,6 +103,9 @@ class Listener:
 
     def _measured(self, loudness: Array) -> tuple[float, float, float, float]:
         """Flux, onsets, spread and variety of an excerpt, (n, BANDS)."""
+        import scipy.cluster.vq
+        import scipy.signal
+
         flux = _flux(loudness)
         peaks = len(scipy.signal.find_peaks(flux, prominence=self._prominence)[0])
         nearest, _ = scipy.cluster.vq.vq(loudness, self._centres)

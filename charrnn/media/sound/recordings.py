@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
-import scipy.signal
 import soundfile
 import soxr
 from numpy.typing import NDArray
@@ -254,6 +253,8 @@ def _audible(
     Raises:
         CorpusError: a sample is not a finite number.
     """
+    import scipy.signal  # slow to import, and not needed to sample
+
     sections = scipy.signal.butter(ORDER, LOWEST_HZ, "highpass", fs=file.samplerate, output="sos")
     resampler = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32", quality="HQ")
     state, count = None, 0

@@ -92,20 +92,20 @@ class Run:
             raise RunError(f"{self.path}: is a file; give a directory with --out")
         if force or self.was_beginning:
             return
-        if not self.exists:
-            for path in (self.corpus, self.metrics):
+        if not self.last.exists():
+            for path in (self.best, self.corpus, self.metrics):
                 if path.exists():
                     raise RunError(
                         f"{path}: would be overwritten; choose another --out, or --force"
                     )
-        else:
-            if not locked:
-                with self.locked():  # if another process is writing the run, that is the error
-                    pass
-            raise RunError(
-                f"{self.path}: already contains a run; resume it (--resume {self.path}), choose "
-                "another directory (--out) or overwrite it (--force)"
-            )
+            return
+        if not locked:
+            with self.locked():  # if another process is writing the run, that is the error
+                pass
+        raise RunError(
+            f"{self.path}: already contains a run; resume it (--resume {self.path}), choose "
+            "another directory (--out) or overwrite it (--force)"
+        )
 
     def refuse_full_disk(self, model_bytes: int, last_bytes: int) -> None:
         """Raise unless there is disk space for the run's files.

@@ -96,6 +96,10 @@ def test_existing_runs_are_kept(run: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"--resume .*--out.*--force"):
         Run(run).refuse_existing(force=False)
     Run(run).refuse_existing(force=True)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "best.safetensors").write_text("")  # there is nothing to resume
+    with pytest.raises(RunError, match=r"best.safetensors: would be overwritten; choose another"):
+        Run(tmp_path / "model").refuse_existing(force=False)
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="is a file"):
         Run(tmp_path / "file").refuse_existing(force=True)

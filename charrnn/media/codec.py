@@ -52,7 +52,14 @@ class Piece(NamedTuple):
 
 
 class Rules(ABC):
-    """Which steps may follow those of one sequence so far, e.g. by the grammar of a notation."""
+    """Which steps may follow those of one sequence so far, e.g. by the grammar of a notation.
+
+    Attributes:
+        favour: is added to the logits of the steps, (V,), before temperature and filters; 0 leaves
+            them as they are.
+    """
+
+    favour: Any = 0.0
 
     @abstractmethod
     def add(self, step: int) -> None:
@@ -197,9 +204,13 @@ class Codec(ABC):
 
         return np.zeros(0, np.int64)
 
-    def rules(self) -> Rules | None:
+    def rules(self, settings: Any = None) -> Rules | None:
         """Rules for a new sequence that has read nothing, for a `Discrete` codec; None: there are
-        none."""
+        none.
+
+        Args:
+            settings: the medium's settings; None: the defaults.
+        """
         return None
 
     def start(self, random: np.random.Generator) -> Steps:

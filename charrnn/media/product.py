@@ -18,6 +18,8 @@ from charrnn.files import replaced
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from charrnn.media.codec import Codec
+
     Steps = NDArray[Any]  # (N,) unsigned integers or (N, F) floats
 
 
@@ -122,12 +124,14 @@ class Verdict:
         figures: the measurements that the distance is computed from.
         detail: the same as text, for a line of the log.
         text: a preview to print.
+        learnt: the codec with what the samples have taught about sampling; None: nothing.
     """
 
     distance: float | None = None
     figures: Mapping[str, float] | None = None
     detail: str = ""
     text: str | None = None
+    learnt: Codec | None = None
 
     def score(self, nats_per_step: float) -> float:
         """What the best model has the least of, given its validation loss."""

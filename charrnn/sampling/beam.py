@@ -77,7 +77,8 @@ def search(
         stream.tune_threads()
     live = [Hypothesis((), 0.0, False)]
     never = codec.never(settings)
-    histories = [History(config, never, map(int, read), codec.end, codec.rules(), corpus)]
+    rules = codec.rules(settings)
+    histories = [History(config, never, map(int, read), codec.end, rules, corpus)]
     done: list[Hypothesis] = []
     for _ in range(steps):
         chosen = _best(live, histories, stream.logits, width)

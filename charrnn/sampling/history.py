@@ -82,7 +82,8 @@ class History:
         """
         logits = filters.penalized(logits, self._recent, self._config.repetition_penalty)
         if self._rules is not None:
-            logits = np.where(self._rules.allowed(), logits, -np.inf)
+            rules = self._rules
+            logits = np.where(rules.allowed(), logits + rules.favour, -np.inf)
         banned = self._never
         is_short = self._count < self._config.min_length
         if self._end is not None and (is_short or self._latest == self._end):

@@ -465,7 +465,10 @@ class Trainer:
                 config=self.config.sampling,
                 settings=self.config.codec_settings,
             )
-            return self._critic.look(drawn, self.config.codec_settings)
+            verdict = self._critic.look(drawn, self.config.codec_settings)
+            if verdict.learnt is not None:
+                self.codec = verdict.learnt
+            return verdict
 
     @property
     def starts(self) -> Starts | None:

@@ -47,6 +47,51 @@ def read(path: Path) -> Tune:
     return on_grid(score)
 
 
+def test_how_much_comes_back(command: Command, notes_run: Path, tmp_path: Path) -> None:
+    model = charrnn.load(notes_run)
+    assert model.codec.repeats > 0  # a small model forgets that half of each tune comes back
+    counts = []
+    for repeats in (-10, 10):
+        words = ["sample", notes_run, "--seed", 1, "--num", 4, "-o", f"{repeats}", "-q"]
+        (tmp_path / f"{repeats}").mkdir()
+        outcome = command(*words, "--repeats", repeats)
+        assert outcome.returncode == 0, outcome.stderr
+        tunes = [read(path) for path in sorted((tmp_path / f"{repeats}").iterdir())]
+        counts.append(sum(map(same_bars, tunes)))
+    assert counts[0] < counts[1]
+    outcome = command("sample", notes_run, "--repeats", 11)
+    assert outcome.returncode == 1
+    assert outcome.stderr == "charrnn: --repeats must be at most 10, not 11.0\n"
+
+
+def same_bars(tune: Tune) -> int:
+    """How many bars with notes equal an earlier one."""
+    bars = [
+        str((tune.notes[(tune.notes[:, 0] // 48) == bar] - [48 * bar, 0, 0, 0, 0]).tolist())
+        for bar in range(len(tune.bars))
+    ]
+    filled = [bar for bar in bars if bar != "[]"]
+    return len(filled) - len(set(filled))
+
+
+def test_what_was_learnt_about_form_is_resumed(tmp_path: Path) -> None:
+    tunes = folder_of_tunes(tmp_path / "tunes", 8)
+    settings = SMALL | {"steps": 20, "eval_every": 5}
+    list(charrnn.train(tunes, tmp_path / "whole", **settings))
+    events = charrnn.train(tunes, tmp_path / "half", **settings)
+    for event in events:
+        if event.update == 10 and type(event).__name__ == "Saved":
+            events.close()
+            break
+    list(charrnn.resume(tmp_path / "half"))
+    for name in ("best", "last"):
+        one, other = (
+            charrnn.load(tmp_path / run / f"{name}.safetensors").codec.repeats
+            for run in ("whole", "half")
+        )
+        assert one == other > 0
+
+
 def test_a_folder_is_learnt(command: Command, tmp_path: Path) -> None:
     folder_of_tunes(tmp_path / "tunes", 6)
     (tmp_path / "tunes" / "readme.txt").write_text("words")

@@ -16,6 +16,7 @@ from charrnn.media.codec import Codec, Prime, Rules, whole_steps
 from charrnn.media.notes import events
 from charrnn.media.notes.events import Constants, Decoder, Event
 from charrnn.media.notes.grammar import TuneRules, Vocabulary
+from charrnn.media.notes.settings import MOST_REPEATS, NotesSettings
 from charrnn.media.notes.tune import (
     IN_SECONDS,
     LENGTH,
@@ -53,6 +54,7 @@ class NotesCodec(Codec):
     Args:
         symbols: the events, as text; the first is the end of a tune.
         constants: what never varies in the corpus.
+        repeats: is added to the logits of bars that equal an earlier one.
 
     Attributes:
         events: the event of each step.
@@ -66,8 +68,8 @@ class NotesCodec(Codec):
     suffixes = SUFFIXES
     end = 0
 
-    def __init__(self, symbols: Sequence[str], constants: Constants) -> None:
-        self.symbols = symbols
+    def __init__(self, symbols: Sequence[str], constants: Constants, repeats: float = 0.0) -> None:
+        self.symbols, self.repeats = symbols, repeats
         self.step = Discrete(len(symbols))
         self.constants = constants
         self.events = list(map(events.parsed, symbols))
@@ -86,9 +88,18 @@ class NotesCodec(Codec):
         """Whether the grid counts hundredths of a second, for performances."""
         return Event(events.BAR, IN_SECONDS) in self.step_of
 
-    def rules(self) -> Rules:
+    def rules(self, settings: NotesSettings | None = None) -> Rules:
         """As in `Codec`: the grammar of a tune."""
-        return TuneRules(self._vocabulary)
+        return TuneRules(self._vocabulary, self.repeats_for(settings))
+
+    def repeats_for(self, settings: NotesSettings | None) -> float:
+        """What is added to the logits of bars that equal an earlier one."""
+        given = None if settings is None else settings.repeats
+        return self.repeats if given is None else given
+
+    def with_repeats(self, repeats: float) -> NotesCodec:
+        """The same codec with other `repeats`."""
+        return NotesCodec(self.symbols, self.constants, repeats)
 
     def values(self, kind: str) -> list[Any]:
         """The values of the events of a kind, in order."""
@@ -256,7 +267,8 @@ class NotesCodec(Codec):
         counts = [(kind, len(self.values(kind))) for kind in events.KINDS[1:]]
         listed = ", ".join(f"{kind} {count}" for kind, count in counts if count)
         grid = "10 ms" if self.in_seconds else "12 to the quarter"
-        return f"{self.step.size} events ({listed}), grid {grid}"
+        weighed = f", repeats {self.repeats:.2f}" if self.repeats else ""
+        return f"{self.step.size} events ({listed}), grid {grid}{weighed}"
 
     def to_dict(self) -> dict[str, Any]:
         """As in `Codec`."""
@@ -268,6 +280,7 @@ class NotesCodec(Codec):
             "velocity": self.constants.velocity,
             "tempo": self.constants.tempo,
             "one_metre": self.constants.has_one_metre,
+            "repeats": self.repeats,
         }
 
     @classmethod
@@ -297,9 +310,12 @@ class NotesCodec(Codec):
                 raise ValueError(f"its tempo is {tempo!r:.40}")
             if not isinstance(has_one_metre := values.get("one_metre"), bool):
                 raise ValueError(f"its one_metre is {has_one_metre!r:.40}")
+            repeats = values.get("repeats", 0.0)
+            if not (isinstance(repeats, float) and abs(repeats) <= MOST_REPEATS):
+                raise ValueError(f"its repeats is {repeats!r:.40}")
         except ValueError as error:
             raise CheckpointError(f"the notes codec is broken: {error}") from None
-        return cls(symbols, Constants(constant, velocity, tempo, has_one_metre))
+        return cls(symbols, Constants(constant, velocity, tempo, has_one_metre), repeats)
 
 
 def _text(value: object) -> str:

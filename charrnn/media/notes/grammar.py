@@ -94,10 +94,13 @@ class TuneRules(Rules):
 
     Args:
         vocabulary: of the codec.
+        repeats: is added to the logits of bars that equal an earlier one.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, repeats: float = 0.0) -> None:
         self._vocabulary = vocabulary
+        if repeats:
+            self.favour = np.where(vocabulary.all_of(BACK), np.float32(repeats), np.float32(0))
         self._reset()
 
     def _reset(self) -> None:

@@ -25,6 +25,8 @@ MOST_EVENTS = 3_000  # of a free run
 REFERENCE = 200_000  # events of the corpus that are compared with
 LEAST_NOTES = 8  # of a tune that can be judged
 LEAST_FORM, TINY = 0.02, 1e-6
+GAIN = 1.0  # of the log odds of bars that come back, for what the form of free runs lacks
+MOST_LEARNT = 4.0  # log odds
 COPIED = 12  # notes of a run that counts as copied
 WIDEST, LONGEST = 16, 96  # an interval in semitones, a length and a place in grid steps
 NEAR, FAR = 4, 64  # quarters: distances at which a tune may come back
@@ -207,7 +209,8 @@ class TuneVerdict(Verdict):
 
 
 class TuneCritic(Critic):
-    """Compares free runs with the corpus.
+    """Compares free runs with the corpus, and learns how much more often bars must come back than
+    the network expects, so that as much of a tune comes back as in the corpus.
 
     Args:
         codec: of the model.
@@ -231,11 +234,16 @@ class TuneCritic(Critic):
             steps = [step for step, _ in islice(sequence, MOST_EVENTS)]
             tunes += self._codec.decode(steps)[:1]
         figures = self._listener.figures(tunes)
+        learnt = None
+        if settings.repeats is None and "form" in figures:
+            more = self._codec.repeats + GAIN * (1 - figures["form"])
+            learnt = self._codec = self._codec.with_repeats(min(MOST_LEARNT, max(0.0, more)))
         shortfalls = [1 - min(1.0, figures[name]) for name in figures if name != "new"]
         return TuneVerdict(
             distance=fmean(shortfalls),
             figures=figures,
             detail="free runs " + ", ".join(f"{k} {v:.2f}" for k, v in figures.items()),
+            learnt=learnt,
             tune=tunes[0],
             corpus=self._corpus,
         )

@@ -6,10 +6,12 @@ import dataclasses
 
 from charrnn.settings import PrimeOptions, setting
 
+MOST_REPEATS = 10.0
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NotesSettings:
-    """How tunes are learnt."""
+    """How tunes are learnt, and how much of a tune comes back."""
 
     transpose: int | None = setting(
         "Learn copies of each tune, too, shifted by up to this many semitones up and down. "
@@ -19,6 +21,15 @@ class NotesSettings:
         least=0,
         most=24,
         section="data",
+    )
+    repeats: float | None = setting(
+        "Added to the log odds that a bar equals an earlier one: above 0, more of a tune comes "
+        "back. (default: found while training)",
+        "Notes",
+        default=None,
+        least=-MOST_REPEATS,
+        most=MOST_REPEATS,
+        section="sampling",
     )
 
 

@@ -56,6 +56,7 @@ def web_page(codec: NotesCodec, settings: Any) -> WebPage:
             "velocity": constants.velocity,
             "tempo": constants.tempo or TEMPO,
             "oneMetre": constants.has_one_metre,
+            "repeats": codec.repeats_for(settings),
         },
         "names": [_name(part, parts) for part in parts],
         "families": [list(family) for family in synth.FAMILIES],

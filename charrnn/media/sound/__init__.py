@@ -29,7 +29,8 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "model": {"head": "gaussian", "input_noise": 0.3},
     "sampling": {"temperature": (1.0,)},
 }
-SAMPLES_SIZE = Size(256, 0.0, 32, 256, 6e-3, norm="layer", skip=True, variational=True)
+# Small enough to sample in real time.
+SAMPLES_SIZE = Size(128, 0.0, 32, 64, 8e-3, norm="layer", skip=True, variational=True)
 SAMPLES_SETTINGS: Mapping[str, Mapping[str, Any]] = {"sampling": {"temperature": (1.0,)}}
 
 
@@ -84,12 +85,13 @@ class Sound(Medium):
         return SpectrogramCodec.from_dict(values, arrays)
 
     def defaults(self, codec: str, corpus_steps: int, *, on_gpu: bool) -> Defaults:
-        """As in `Medium`: 350 epochs of frames for 40 s of sound, 37 for an hour.
+        """As in `Medium`: 350 epochs of frames for 40 s of sound, 37 for an hour; of single samples
+        10 for a minute, 4 for an hour.
 
         No early stopping for frames, since models from the end of training often sound best.
         """
         if codec == SAMPLES:
-            epochs = float(round(min(60.0, max(4.0, 20 * (1e6 / corpus_steps) ** 0.5))))
+            epochs = float(round(min(40.0, max(4.0, 10 * (1e6 / corpus_steps) ** 0.5))))
             return Defaults((SAMPLES_SIZE,), epochs, SAMPLES_SETTINGS, evaluations=6)
         epochs = float(round(min(500.0, max(10.0, 350 * (1800 / corpus_steps) ** 0.5))))
         return Defaults((SIZE,), epochs, SETTINGS, evaluations=10, patience=0, every_segment=True)

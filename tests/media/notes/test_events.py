@@ -14,6 +14,7 @@ from charrnn.media.notes import events
 from charrnn.media.notes.codec import NotesCodec
 from charrnn.media.notes.events import Constants, Decoder, Event, parsed
 from charrnn.media.notes.midi import on_grid, read_scores, to_midi
+from charrnn.media.notes.settings import NotesSettings
 from charrnn.media.notes.tune import IN_SECONDS, Bar, Losses, Metre, Part, Tune, one_at_a_time
 from tests.tunes import dance, tune_of
 
@@ -226,6 +227,23 @@ def test_a_stored_codec() -> None:
     again = NotesCodec.from_dict(codec.to_dict())
     assert again.symbols == codec.symbols
     assert again.constants == codec.constants
+    assert NotesCodec.from_dict(codec.with_repeats(1.5).to_dict()).repeats == 1.5
+    older = {name: value for name, value in codec.to_dict().items() if name != "repeats"}
+    assert NotesCodec.from_dict(older).repeats == 0
+
+
+def test_bars_that_come_back_can_be_favoured() -> None:
+    codec = codec_of(dance(1))
+    is_back = [event.kind == events.BACK for event in codec.events]
+    assert any(is_back)
+    assert codec.rules().favour == 0
+    for rules in (
+        codec.with_repeats(2.0).rules(),
+        codec.with_repeats(2.0).rules(NotesSettings()),
+        codec.with_repeats(1.0).rules(NotesSettings(repeats=2.0)).copy(),
+    ):
+        assert (np.array(rules.favour) == np.where(is_back, 2.0, 0.0)).all()
+    assert codec.with_repeats(1.0).rules(NotesSettings(repeats=0.0)).favour == 0
 
 
 @pytest.mark.parametrize(
@@ -236,6 +254,7 @@ def test_a_stored_codec() -> None:
         *(("events", ["end", "bar 4/4", 7]), ("events", ["end", "bar 4/4", "nonsense"])),
         *(("part", None), ("part", 3), ("part", "note 60"), ("velocity", 0), ("velocity", "x")),
         *(("tempo", 0.0), ("tempo", float("nan")), ("tempo", "fast"), ("one_metre", 1)),
+        *(("repeats", 11.0), ("repeats", float("nan")), ("repeats", "2"), ("repeats", True)),
     ],
 )
 def test_a_hostile_codec(key: str, value: object) -> None:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from charrnn.media.notes.judging import Listener, form, in_scale, intervals, melody, runs
+from charrnn.media.notes.codec import NotesCodec
+from charrnn.media.notes.judging import (
+    Listener,
+    TuneCritic,
+    form,
+    in_scale,
+    intervals,
+    melody,
+    runs,
+)
 from charrnn.media.notes.picture import draw
+from charrnn.media.notes.settings import NotesSettings
 from charrnn.media.notes.synth import RATE, TAIL_S, Renderer
 from charrnn.media.notes.tune import Part, Tune
+from charrnn.media.product import Drawn
+from tests.media.notes.test_web import codec_of
 from tests.tunes import dance, tune_of
 
 
@@ -53,6 +66,29 @@ def test_copies_are_not_new() -> None:
     assert Listener(tunes).figures(tunes[:3])["new"] == 0
     higher = tune_of([(*row[:2], row[2] + 3, *row[3:]) for row in tunes[0].notes.tolist()], 8, 2)
     assert runs(higher) == runs(tunes[0])
+
+
+def test_form_that_is_lacking_is_learnt() -> None:
+    tunes = [dance(seed) for seed in range(12)]
+    codec = codec_of(tunes)
+    critic = TuneCritic(codec, np.concatenate([codec.encode(tune) for tune in tunes]))
+
+    def drawn(tunes: list[Tune]) -> Iterator[Iterator[Drawn]]:
+        return ((Drawn(step) for step in codec.encode(tune).tolist()) for tune in tunes)
+
+    formless = [tune_of([(12 * k, 12, 30 + 7 * k % 60) for k in range(32)], bars=8)]
+    first = critic.look(drawn(formless), NotesSettings())
+    assert first.figures is not None
+    assert isinstance(first.learnt, NotesCodec)
+    assert first.learnt.repeats > 0.2
+    assert first.learnt.repeats == pytest.approx(1 - first.figures["form"])
+    second = critic.look(drawn(formless), NotesSettings())
+    assert isinstance(second.learnt, NotesCodec)
+    assert second.learnt.repeats == pytest.approx(2 * first.learnt.repeats)
+    again = critic.look(drawn(tunes), NotesSettings())
+    assert isinstance(again.learnt, NotesCodec)
+    assert again.learnt.repeats == pytest.approx(second.learnt.repeats, abs=0.05)
+    assert critic.look(drawn(formless), NotesSettings(repeats=0.0)).learnt is None
 
 
 def test_nothing_to_judge() -> None:

@@ -8,8 +8,8 @@ const MOST_PARTS = 15; // MIDI channels besides that of the drums
 newRules = (codec) => new TuneRules(codec);
 
 class TuneRules {
-  constructor({ events, parts, part, oneMetre }) {
-    Object.assign(this, { events, parts, constant: part, oneMetre });
+  constructor({ events, parts, part, oneMetre, repeats }) {
+    Object.assign(this, { events, parts, constant: part, oneMetre, repeats });
     this.kinds = new Set(events.map(([kind]) => kind));
     const lowest = (kind) =>
       events.reduce((least, [own, value]) => (own === kind ? Math.min(least, value) : least), 128);
@@ -57,6 +57,13 @@ class TuneRules {
     Object.assign(this, { pitch, latest: this.part });
     this.used.add(this.part);
     if (this.bars.length) this.bars.at(-1).hasNotes = true;
+  }
+
+  // Adds to the logits, (V,), of bars that equal an earlier one.
+  favour(logits) {
+    this.events.forEach(([kind], step) => {
+      if (kind === "back") logits[step] += this.repeats;
+    });
   }
 
   // Whether each event may come next, (V,).

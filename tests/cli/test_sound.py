@@ -255,6 +255,7 @@ def test_a_sample_is_told_from_a_recording(
     assert told["sample"]["0.2 s"] >= told["codec"]["0.2 s"] - 0.1
     assert values["tempo"].keys() == values["beat"].keys() == {"recording", "sample"}
     assert 0 < values["chroma"] <= 1
+    assert values["tones"]["codec"] > 0.3
     piped = subprocess.run(  # which can be read only once
         [sys.executable, "-m", "charrnn", "evaluate", str(sound_run), "-", "--json"],
         input=clip.read_bytes(),

@@ -182,7 +182,7 @@ class SoundReader(Reader):
 
     def listen(self, drawn: Iterator[Drawn], report: Report, settings: Any) -> None:
         """As in `Reader`: how well a sample, and the recording through the codec and back, can be
-        told from the recording; and tempo, beat and notes."""
+        told from the recording; and tones, tempo, beat and notes."""
         from charrnn.media.sound import analysis
 
         codec = self.codec
@@ -205,6 +205,9 @@ class SoundReader(Reader):
         for length in told["codec"]:
             row = f"sample {told['sample'][length]:.2f}, codec alone {told['codec'][length]:.2f}"
             report.rows.append((f"told apart, {length}", f"{row} (0.5: no, 1: always)"))
+        if tones := found["tones"]:
+            row = f"sample {tones['sample']:.2f}, codec alone {tones['codec']:.2f}"
+            report.rows.append(("tones", f"{row} of the recording's (0: noise)"))
         for label, pair, digits in (("tempo", tempo, 0), ("beat strength", beat, 2)):
             row = f"sample {pair['sample']:.{digits}f}, recording {pair['recording']:.{digits}f}"
             report.rows.append((label, row))

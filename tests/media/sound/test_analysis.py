@@ -36,6 +36,21 @@ def test_level_and_spectrum_alone_give_nothing_away() -> None:
     assert louder == pytest.approx(analysis.told_apart(other, one, RATE), abs=0.05)
 
 
+def test_tones_stand_out_of_noise() -> None:
+    noise = np.random.default_rng(0).standard_normal(10 * RATE).astype(np.float32)
+    flat = analysis.tones(noise, RATE)
+    assert flat == pytest.approx(0.51, abs=0.03)
+    assert analysis.tones(music(10.0), RATE) > flat + 1
+    shuffled = np.random.default_rng(1).permutation(music(10.0).reshape(-1, 50)).ravel()
+    assert analysis.tones(shuffled, RATE) < flat + 0.4  # the same, cut into 2 ms
+    assert analysis.tones(np.zeros(RATE, np.float32), RATE) == 0
+    real = music(12.0)
+    found = analysis.compared(noise[: len(real)], real, real, RATE)["tones"]
+    assert found["sample"] == pytest.approx(0, abs=0.03)
+    assert found["codec"] == 1
+    assert analysis.compared(real, noise, noise, RATE)["tones"] is None
+
+
 @pytest.mark.parametrize("bpm", [96.0, 120.0])
 def test_the_tempo_of_clicks(bpm: float) -> None:
     tempo, strength = analysis.beat(clicks(bpm), RATE)

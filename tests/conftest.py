@@ -21,7 +21,7 @@ from charrnn.cli.main import main
 from charrnn.model import device as devices
 from charrnn.model.network import Network
 from charrnn.sampling.runtime import Runtime
-from charrnn.training.events import Event
+from charrnn.training.events import Event, Saved
 from tests.export import browser
 
 hypothesis.settings.register_profile("charrnn", deadline=None)  # the clock judges nothing
@@ -59,6 +59,16 @@ def flags(**settings: object) -> list[str]:
 def trained(corpus: Path, out: Path, **settings: object) -> list[Event]:
     """Train as small as it gets and give all events."""
     return list(charrnn.train(corpus, out, **(TINY | settings)))
+
+
+def in_two_parts(corpus: Path, out: Path, at: int, **settings: Any) -> None:
+    """Train, interrupted when the update `at` is saved, and resume."""
+    events = charrnn.train(corpus, out, **settings)
+    for event in events:
+        if event.update == at and isinstance(event, Saved):
+            events.close()
+            break
+    list(charrnn.resume(out))
 
 
 def runtime_of(network: Network) -> Runtime:

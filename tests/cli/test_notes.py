@@ -18,7 +18,7 @@ import charrnn
 from charrnn.media.notes.midi import on_grid, read_scores, to_midi
 from charrnn.media.notes.synth import RATE
 from charrnn.media.notes.tune import Part, Tune
-from tests.conftest import Command, flags
+from tests.conftest import Command, flags, in_two_parts
 from tests.tunes import dance, folder_of_tunes, tune_of
 
 SMALL = {
@@ -78,12 +78,7 @@ def test_what_was_learnt_about_form_is_resumed(tmp_path: Path) -> None:
     tunes = folder_of_tunes(tmp_path / "tunes", 8)
     settings = SMALL | {"steps": 20, "eval_every": 5}
     list(charrnn.train(tunes, tmp_path / "whole", **settings))
-    events = charrnn.train(tunes, tmp_path / "half", **settings)
-    for event in events:
-        if event.update == 10 and type(event).__name__ == "Saved":
-            events.close()
-            break
-    list(charrnn.resume(tmp_path / "half"))
+    in_two_parts(tunes, tmp_path / "half", 10, **settings)
     for name in ("best", "last"):
         one, other = (
             charrnn.load(tmp_path / run / f"{name}.safetensors").codec.repeats

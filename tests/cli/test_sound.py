@@ -14,7 +14,7 @@ from PIL import Image
 import charrnn
 from charrnn import checkpoint
 from charrnn.media.sound import analysis
-from tests.conftest import Command, flags
+from tests.conftest import Command, flags, in_two_parts
 from tests.sounds import RATE, music, recorded
 
 SMALL = {
@@ -107,12 +107,7 @@ def test_a_run_of_sound_resumes_exactly(tmp_path: Path) -> None:
     clip = recorded(tmp_path / "clip.wav", music(3.0))
     settings = AUDIO | {"eval_every": 5}
     list(charrnn.train(clip, tmp_path / "whole", **(settings | {"steps": 10})))
-    events = charrnn.train(clip, tmp_path / "half", **(settings | {"steps": 10}))
-    for event in events:
-        if event.update == 5 and type(event).__name__ == "Saved":
-            events.close()
-            break
-    list(charrnn.resume(tmp_path / "half"))
+    in_two_parts(clip, tmp_path / "half", 5, **(settings | {"steps": 10}))
     one, other = (
         checkpoint.read(tmp_path / name / "last.safetensors").tensors()
         for name in ("whole", "half")

@@ -21,7 +21,7 @@ from charrnn.media.codec import ENDLESS
 from charrnn.media.sound.recordings import recording
 from charrnn.media.sound.samples import AMPLITUDES, LEVELS, SILENCE, SamplesCodec, levels_of
 from charrnn.media.sources import Sources
-from tests.conftest import Command, flags
+from tests.conftest import Command, flags, in_two_parts
 from tests.sounds import music, recorded
 
 RATE = 8_000
@@ -142,12 +142,7 @@ def test_a_sample_without_end(run: Path) -> None:
 def test_a_run_resumes_exactly(tmp_path: Path) -> None:
     clip = recorded(tmp_path / "clip.wav", music(2.0))
     list(charrnn.train(clip, tmp_path / "whole", **(SETTINGS | {"steps": 20})))
-    events = charrnn.train(clip, tmp_path / "half", **(SETTINGS | {"steps": 20}))
-    for event in events:
-        if event.update == 10 and type(event).__name__ == "Saved":
-            events.close()
-            break
-    list(charrnn.resume(tmp_path / "half"))
+    in_two_parts(clip, tmp_path / "half", 10, **(SETTINGS | {"steps": 20}))
     one, other = (
         checkpoint.read(tmp_path / name / "last.safetensors").tensors()
         for name in ("whole", "half")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ class NotesCodec(Codec):
         symbols: the events, as text; the first is the end of a tune.
         constants: what never varies in the corpus.
         repeats: is added to the logits of bars that equal an earlier one.
+        most_backs: how many bars in a row may equal earlier ones; None: any number.
 
     Attributes:
         events: the event of each step.
@@ -68,20 +70,37 @@ class NotesCodec(Codec):
     suffixes = SUFFIXES
     end = 0
 
-    def __init__(self, symbols: Sequence[str], constants: Constants, repeats: float = 0.0) -> None:
-        self.symbols, self.repeats = symbols, repeats
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        constants: Constants,
+        repeats: float = 0.0,
+        most_backs: int | None = None,
+    ) -> None:
+        self.symbols, self.repeats, self.most_backs = symbols, repeats, most_backs
         self.step = Discrete(len(symbols))
         self.constants = constants
         self.events = list(map(events.parsed, symbols))
         self.step_of = {event: step for step, event in enumerate(self.events)}
-        self._vocabulary = Vocabulary(self.events, constants)
+        self._vocabulary = Vocabulary(self.events, constants, most_backs)
 
     @classmethod
     def of(cls, tunes: Iterable[Iterable[Event]], constants: Constants) -> NotesCodec:
-        """The codec of a corpus: its events in the order of their kinds and values."""
-        found = {event for tune in tunes for event in tune}
+        """The codec of a corpus: its events in the order of their kinds and values.
+
+        As many bars in a row may equal earlier ones as do in 99 of 100 places of the corpus:
+        otherwise a sample now and then repeats a few bars for ever.
+        """
+        found: set[Event] = set()
+        runs: list[int] = []
+        for tune in tunes:
+            tune = list(tune)
+            found.update(tune)
+            bars = [event.kind for event in tune if event.kind in (events.BAR, events.BACK)]
+            runs += [len(list(run)) for kind, run in groupby(bars) if kind == events.BACK]
+        usual = sorted(runs)[len(runs) * 99 // 100] if runs else None
         order = sorted(found, key=lambda event: (events.KINDS.index(event.kind), event.value))
-        return cls(["end", *map(str, order)], constants)
+        return cls(["end", *map(str, order)], constants, most_backs=usual)
 
     @property
     def in_seconds(self) -> bool:
@@ -99,7 +118,7 @@ class NotesCodec(Codec):
 
     def with_repeats(self, repeats: float) -> NotesCodec:
         """The same codec with other `repeats`."""
-        return NotesCodec(self.symbols, self.constants, repeats)
+        return NotesCodec(self.symbols, self.constants, repeats, self.most_backs)
 
     def values(self, kind: str) -> list[Any]:
         """The values of the events of a kind, in order."""
@@ -281,6 +300,7 @@ class NotesCodec(Codec):
             "tempo": self.constants.tempo,
             "one_metre": self.constants.has_one_metre,
             "repeats": self.repeats,
+            "most_backs": self.most_backs,
         }
 
     @classmethod
@@ -313,9 +333,14 @@ class NotesCodec(Codec):
             repeats = values.get("repeats", 0.0)
             if not (isinstance(repeats, float) and abs(repeats) <= MOST_REPEATS):
                 raise ValueError(f"its repeats is {repeats!r:.40}")
+            most_backs = values.get("most_backs")
+            if most_backs is not None and (type(most_backs) is not int or most_backs < 1):
+                raise ValueError(f"its most_backs is {most_backs!r:.40}")
         except ValueError as error:
             raise CheckpointError(f"the notes codec is broken: {error}") from None
-        return cls(symbols, Constants(constant, velocity, tempo, has_one_metre), repeats)
+        return cls(
+            symbols, Constants(constant, velocity, tempo, has_one_metre), repeats, most_backs
+        )
 
 
 def _text(value: object) -> str:

@@ -44,10 +44,13 @@ class Vocabulary:
     Args:
         events: the event of each step.
         constants: what has no events.
+        most_backs: how many bars in a row may equal earlier ones; None: any number.
     """
 
-    def __init__(self, events: Sequence[Event], constants: Constants) -> None:
-        self.events, self.constants = events, constants
+    def __init__(
+        self, events: Sequence[Event], constants: Constants, most_backs: int | None = None
+    ) -> None:
+        self.events, self.constants, self.most_backs = events, constants, most_backs
         self.size = len(events)
         self.none = np.zeros(self.size, bool)
         kinds = {event.kind for event in events}
@@ -108,6 +111,7 @@ class TuneRules(Rules):
         self._per_quarter = QUARTER
         self._bars: list[tuple[int, bool]] = []  # length in grid steps, and whether it has notes
         self._bar_step: int | None = None  # that of the first bar
+        self._backs_in_row = 0
         self._at = -1
         self._part = self._vocabulary.constants.part
         self._has_tempo = not self._vocabulary.has(TEMPO_KIND)
@@ -132,10 +136,10 @@ class TuneRules(Rules):
             self._per_quarter = SECOND if value == IN_SECONDS else self._per_quarter
             self._bars.append((bar_steps(value, self._per_quarter), False))
             self._bar_step = step if self._bar_step is None else self._bar_step
-            self._at = -1
+            self._at, self._backs_in_row = -1, 0
         elif kind == BACK:
             self._bars.append(self._bars[-value] if value <= len(self._bars) else (0, False))
-            self._at = -1
+            self._at, self._backs_in_row = -1, self._backs_in_row + 1
         elif kind == TEMPO_KIND:
             self._has_tempo = True
         elif kind == AT:
@@ -187,8 +191,10 @@ class TuneRules(Rules):
         return may
 
     def _backs(self) -> Mask:
-        """`back` to bars that are there and have notes."""
+        """`back` to bars that are there and have notes, unless too many in a row come back."""
         words = self._vocabulary
+        if words.most_backs is not None and self._backs_in_row >= words.most_backs:
+            return words.none
         good = np.zeros(MOST_BACK + 2, bool)
         for back, (_, has_notes) in enumerate(reversed(self._bars[-MOST_BACK:]), 1):
             good[back] = has_notes

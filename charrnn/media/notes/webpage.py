@@ -57,6 +57,7 @@ def web_page(codec: NotesCodec, settings: Any) -> WebPage:
             "tempo": constants.tempo or TEMPO,
             "oneMetre": constants.has_one_metre,
             "repeats": codec.repeats_for(settings),
+            "mostBacks": codec.most_backs,
         },
         "names": [_name(part, parts) for part in parts],
         "families": [list(family) for family in synth.FAMILIES],

@@ -232,6 +232,29 @@ def test_a_stored_codec() -> None:
     assert NotesCodec.from_dict(older).repeats == 0
 
 
+def test_no_more_bars_in_a_row_come_back_than_in_the_corpus() -> None:
+    codec = codec_of(dance(1), dance(2))
+    assert codec.most_backs == 4  # the second half of each tune equals the first
+    tune = codec.encode(dance(1)).tolist()
+    backs = [step for step, event in enumerate(codec.events) if event.kind == events.BACK]
+    rules = codec.rules()
+    for step in tune[:-1]:
+        assert rules.allowed()[step]
+        rules.add(step)
+    allowed = rules.allowed()
+    assert not allowed[backs].any()
+    assert allowed[codec.end]
+    rules.add(tune[0])  # a new bar
+    for step in tune[1 : tune.index(tune[0], 1)]:
+        rules.add(step)
+    assert rules.allowed()[backs].any()
+    older = {name: value for name, value in codec.to_dict().items() if name != "most_backs"}
+    assert NotesCodec.from_dict(older).most_backs is None
+    assert (
+        codec.with_repeats(1.0).most_backs == NotesCodec.from_dict(codec.to_dict()).most_backs == 4
+    )
+
+
 def test_bars_that_come_back_can_be_favoured() -> None:
     codec = codec_of(dance(1))
     is_back = [event.kind == events.BACK for event in codec.events]
@@ -254,6 +277,7 @@ def test_bars_that_come_back_can_be_favoured() -> None:
         *(("events", ["end", "bar 4/4", 7]), ("events", ["end", "bar 4/4", "nonsense"])),
         *(("part", None), ("part", 3), ("part", "note 60"), ("velocity", 0), ("velocity", "x")),
         *(("tempo", 0.0), ("tempo", float("nan")), ("tempo", "fast"), ("one_metre", 1)),
+        *(("most_backs", 0), ("most_backs", 2.0), ("most_backs", True)),
         *(("repeats", 11.0), ("repeats", float("nan")), ("repeats", "2"), ("repeats", True)),
     ],
 )

@@ -8,8 +8,9 @@ const MOST_PARTS = 15; // MIDI channels besides that of the drums
 newRules = (codec) => new TuneRules(codec);
 
 class TuneRules {
-  constructor({ events, parts, part, oneMetre, repeats }) {
+  constructor({ events, parts, part, oneMetre, repeats, mostBacks }) {
     Object.assign(this, { events, parts, constant: part, oneMetre, repeats });
+    this.mostBacks = mostBacks ?? Infinity; // bars in a row that equal earlier ones
     this.kinds = new Set(events.map(([kind]) => kind));
     const lowest = (kind) =>
       events.reduce((least, [own, value]) => (own === kind ? Math.min(least, value) : least), 128);
@@ -21,6 +22,7 @@ class TuneRules {
     this.last = "end";
     this.bars = []; // length in grid steps, and whether it has notes
     this.barStep = null; // that of the first bar
+    this.backs = 0; // in a row
     this.at = -1;
     this.part = this.constant;
     this.hasTempo = !this.kinds.has("tempo");
@@ -37,8 +39,10 @@ class TuneRules {
     else if (kind === "bar") {
       this.begin({ length: value[2], hasNotes: false });
       this.barStep ??= step;
+      this.backs = 0;
     } else if (kind === "back") {
       this.begin({ ...(this.bars.at(-value) ?? { length: 0, hasNotes: false }) });
+      this.backs++;
     } else if (kind === "tempo") this.hasTempo = true;
     else if (kind === "at") Object.assign(this, { at: value, pitch: 128, latest: -1 });
     else if (kind === "part") Object.assign(this, { part: value, pitch: 128 });
@@ -83,7 +87,8 @@ class TuneRules {
     const may = {};
     if (isStart || isNote || isBar) {
       may.bar = (_, step) => !this.oneMetre || this.barStep === null || step === this.barStep;
-      may.back = (value) => value <= MOST_BACK && this.bars.at(-value)?.hasNotes;
+      may.back = (value) =>
+        value <= MOST_BACK && this.backs < this.mostBacks && this.bars.at(-value)?.hasNotes;
     }
     if (isNote || isBar) may.end = may.tempo = any;
     if (isNote || last === "bar") {

@@ -83,8 +83,12 @@ def _is_for(setting: Setting) -> str:
     """What a setting is for, if it is not for all media; for messages."""
     if setting.owners:
         return f"is for {', '.join(setting.owners)}"
-    known = reversed(media.MEDIA.values())
-    names = [medium.name for medium in known if medium.kind.kind == setting.meta["kind"]]
+    names = []
+    for medium in reversed(media.MEDIA.values()):
+        fitting = [n for n in medium.codecs if medium.kind_of(n).kind == setting.meta["kind"]]
+        if fitting:
+            is_whole = len(fitting) == len(medium.codecs)
+            names.append(medium.name if is_whole else f"{medium.name} with --codec {fitting[0]}")
     return f"is for {', '.join(names)}"
 
 

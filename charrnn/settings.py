@@ -85,7 +85,7 @@ class DataConfig:
 
     codec: str = setting(
         "What one step is: a character, word or byte of text, an event of a tune (notes), or a "
-        "spectrogram frame of sound (audio). auto looks at the files.",
+        "spectrogram frame (audio) or a single sample (samples) of sound. auto looks at the files.",
         "Corpus",
         default="auto",
     )
@@ -107,7 +107,7 @@ class DataConfig:
         choices=("all", "last"),
     )
     val_fraction: float = setting(
-        "Fraction of the corpus, taken from its end, that is held out for validation.",
+        "Fraction of the corpus that is held out for validation; the plan says where it is from.",
         "Corpus",
         above=0,
         most=0.5,

@@ -151,7 +151,7 @@ def test_settings_without_effect_are_named() -> None:
     [
         ({"n_fft": 512}, "char", "--n-fft is for sound; this corpus is text"),
         ({"documents": "line"}, "audio", "--documents is for text; this corpus is sound"),
-        ({"input_noise": 0.1}, "word", "--input-noise is for sound; this corpus is text"),
+        ({"input_noise": 0.1}, "word", "--input-noise is for sound with --codec audio; this"),
         ({"vocab_size": 9}, "char", "--vocab-size has no effect without --codec word"),
     ],
 )

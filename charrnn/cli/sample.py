@@ -185,8 +185,10 @@ def command(
     if picture is not None:
         loaded.refuse_without_pictures()
     refuse_no_png(picture)
+    if length == math.inf:
+        raise UsageError("--length inf: for a sample without end give --forever")
     if forever:
-        _refuse_end(ctx, loaded, out)
+        _refuse_end(ctx, loaded, out, given)
         length, out = math.inf, Path("-")
     starts = _primes(loaded, prime, prime_file, primes)
     steps = loaded.codec.steps_in(length)
@@ -260,8 +262,8 @@ def _refuse_idle(
         raise UsageError(f"--beam {beam} finds at most {beam} samples; --num {num} asks for more")
 
 
-def _refuse_end(ctx: typer.Context, loaded: Model, out: Path | None) -> None:
-    """Raise for what needs the end of a sample that has none.
+def _refuse_end(ctx: typer.Context, loaded: Model, out: Path | None, given: dict[str, Any]) -> None:
+    """Raise for what a sample without end cannot have.
 
     Raises:
         UsageError: names the flag.
@@ -277,6 +279,10 @@ def _refuse_end(ctx: typer.Context, loaded: Model, out: Path | None) -> None:
     if names:
         flag = "--json" if names[0] == "json_lines" else f"--{names[0]}"
         raise UsageError(f"{flag}: with --forever there is no end to wait for; drop one")
+    if loaded.codec.suffixes and sys.stdout.isatty():
+        raise UsageError("--forever: a terminal cannot play this; pipe it to a program that does")
+    if given.get("no_repeat_ngram") or loaded.config.sampling.no_repeat_ngram:
+        raise UsageError("--no-repeat-ngram: no sample can go on for ever with it; drop one")
 
 
 def _weights(mix: Sequence[str]) -> dict[str, float]:

@@ -32,19 +32,10 @@ MEDIA: dict[str, Medium] = {
 # Names of options and arguments that no setting of a medium may have.
 RESERVED = (
     *("as_json", "beam", "by", "codec", "corpus", "debug", "device", "dry_run", "dynamic", "files"),
-    *(
-        "first",
-        "force",
-        "forever",
-        "ignorable",
-        "init_from",
-        "json_lines",
-        "length",
-        "length_penalty",
-    ),
-    *("mix", "model", "no_copy", "num", "out", "picture", "preset", "prime", "prime_file"),
-    *("primes", "processes", "quiet", "resume", "scored", "seed", "sort", "text", "top", "tune"),
-    *("width", "workers"),
+    *("first", "force", "forever", "ignorable", "init_from", "json_lines", "length", "mix"),
+    *("length_penalty", "model", "no_copy", "num", "out", "picture", "preset", "prime"),
+    *("prime_file", "primes", "processes", "quiet", "resume", "scored", "seed", "sort", "text"),
+    *("top", "tune", "width", "workers"),
 )
 
 

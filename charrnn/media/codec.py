@@ -52,14 +52,7 @@ class Piece(NamedTuple):
 
 
 class Rules(ABC):
-    """Which steps may follow those of one sequence so far, e.g. by the grammar of a notation.
-
-    Attributes:
-        favour: is added to the logits of the steps, (V,), before temperature and filters; 0 leaves
-            them as they are.
-    """
-
-    favour: Any = 0.0
+    """Which steps may follow those of one sequence so far, e.g. by the grammar of a notation."""
 
     @abstractmethod
     def add(self, step: int) -> None:
@@ -68,6 +61,11 @@ class Rules(ABC):
     @abstractmethod
     def allowed(self) -> NDArray[np.bool_]:
         """Whether each step may come next, (V,)."""
+
+    def favoured(self, logits: NDArray[Any]) -> NDArray[Any]:
+        """The logits, (V,), with some of those that are allowed raised or lowered; those of other
+        steps are minus infinity."""
+        return logits
 
     @abstractmethod
     def copy(self) -> Rules:

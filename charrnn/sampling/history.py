@@ -83,7 +83,7 @@ class History:
         logits = filters.penalized(logits, self._recent, self._config.repetition_penalty)
         if self._rules is not None:
             rules = self._rules
-            logits = np.where(rules.allowed(), logits + rules.favour, -np.inf)
+            logits = rules.favoured(np.where(rules.allowed(), logits, -np.inf))
         banned = self._never
         is_short = self._count < self._config.min_length
         if self._end is not None and (is_short or self._latest == self._end):

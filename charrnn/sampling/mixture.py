@@ -127,10 +127,15 @@ def order_in(other: Codec, codec: Codec, name: str) -> NDArray[np.int64]:
         name: of the other model, for the message.
 
     Raises:
-        UsageError: they have no vocabulary, or not the same one.
+        UsageError: they have no vocabulary, or not the same one, or steps of another duration.
     """
     if type(other) is not type(codec):
         raise UsageError(f"--mix {name}: its steps are {other.unit}s, not {codec.unit}s")
+    if other.seconds(1) != codec.seconds(1):
+        raise UsageError(
+            f"--mix {name}: its {other.unit}s last {other.seconds(1):g} s each, not "
+            f"{codec.seconds(1):g}; give models of one sample rate"
+        )
     symbols = vocabulary(codec)
     places = {symbol: step for step, symbol in enumerate(vocabulary(other))}
     lacks = [symbol for symbol in symbols if symbol not in places]

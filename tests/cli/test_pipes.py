@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import charrnn
 from charrnn.cli.terminal import amount, duration, printable
 from tests.conftest import TINY, flags
 
@@ -24,6 +26,25 @@ def test_the_whole_pipeline(corpus: Path, tmp_path: Path, environment: dict[str,
     assert outcome.stderr == b""
     assert len(outcome.stdout) == 100
     assert (tmp_path / "out.txt").read_bytes().startswith(outcome.stdout)
+
+
+def test_a_sample_without_end(run: Path, environment: dict[str, str]) -> None:
+    words = [sys.executable, "-m", "charrnn", "sample", str(run), "--forever", "--seed", "1"]
+    pipe = subprocess.PIPE
+    for stop, code in ((None, 0), (signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        with subprocess.Popen(words, stdout=pipe, stderr=pipe, env=environment) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            beginning = process.stdout.read(3_000)
+            if stop is None:
+                process.stdout.close()
+            else:
+                process.send_signal(stop)
+                process.stdout.read()
+            assert process.wait(60) == code
+            assert b"Traceback" not in process.stderr.read()
+        text = str(charrnn.load(run).sample(3_000, seed=1))
+        assert text.startswith(beginning.decode(errors="ignore"))
 
 
 @pytest.mark.long

@@ -172,7 +172,7 @@ def test_several_samples_and_a_picture(command: Command, sound_run: Path, tmp_pa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--top-k", "3"], "a model of sound; --top-k is for text, notes"),
+        (["--top-k", "3"], "--top-k is for text, sound with --codec samples, notes"),
         (["--stop", "x", "--unk"], "--unk is for text; --stop is for text"),
         (["-o", "a.mid"], ".wav, .flac, .ogg"),
         (["--bits", "8", "-o", "a.wav"], "--bits must be 16 or 24"),

@@ -204,8 +204,8 @@ class History {
     const ban = (step) => {
       lowered[step] = -Infinity;
     };
-    this.rules?.favour(lowered);
     this.rules?.allowed().forEach((isAllowed, step) => isAllowed || ban(step));
+    this.rules?.favour(lowered);
     this.never.forEach(ban);
     if (this.end !== null && (this.count < least || this.latest === this.end)) ban(this.end);
     if (n && this.last.length === n - 1) this.after.get(this.last.join())?.forEach(ban);

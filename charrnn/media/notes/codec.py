@@ -55,7 +55,7 @@ class NotesCodec(Codec):
     Args:
         symbols: the events, as text; the first is the end of a tune.
         constants: what never varies in the corpus.
-        repeats: is added to the logits of bars that equal an earlier one.
+        repeats: is added to the log odds of a bar that equals an earlier one over a new one.
         most_backs: how many bars in a row may equal earlier ones; None: any number.
 
     Attributes:
@@ -112,7 +112,7 @@ class NotesCodec(Codec):
         return TuneRules(self._vocabulary, self.repeats_for(settings))
 
     def repeats_for(self, settings: NotesSettings | None) -> float:
-        """What is added to the logits of bars that equal an earlier one."""
+        """What is added to the log odds of a bar that equals an earlier one over a new one."""
         given = None if settings is None else settings.repeats
         return self.repeats if given is None else given
 

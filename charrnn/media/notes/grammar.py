@@ -97,13 +97,11 @@ class TuneRules(Rules):
 
     Args:
         vocabulary: of the codec.
-        repeats: is added to the logits of bars that equal an earlier one.
+        repeats: is added to the log odds of a bar that equals an earlier one over a new one.
     """
 
     def __init__(self, vocabulary: Vocabulary, repeats: float = 0.0) -> None:
-        self._vocabulary = vocabulary
-        if repeats:
-            self.favour = np.where(vocabulary.all_of(BACK), np.float32(repeats), np.float32(0))
+        self._vocabulary, self._repeats = vocabulary, repeats
         self._reset()
 
     def _reset(self) -> None:
@@ -180,6 +178,20 @@ class TuneRules(Rules):
         if last in (AT, PART_KIND, VELOCITY_KIND, LENGTH_KIND, NOTE, DRUM):
             may |= self._of_this_part()
         return may
+
+    def favoured(self, logits: NDArray[Any]) -> NDArray[Any]:
+        """As in `Rules`: the odds of bars that come back over new ones.  Any bar together is as
+        likely as before, so that bars and tunes end where the network ends them."""
+        words, repeats = self._vocabulary, self._repeats
+        backs, bars = words.all_of(BACK), words.all_of(BAR, BACK)
+        most = np.max(logits[bars], initial=-np.inf)
+        if not repeats or not np.isfinite(most):
+            return logits
+        weights = np.exp(logits[bars] - most)
+        raised = weights * np.exp(repeats * backs[bars])
+        changed = logits.astype(np.float64)
+        changed[bars] += repeats * backs[bars] + np.log(weights.sum() / raised.sum())
+        return changed
 
     def _new_bars(self) -> Mask:
         """`bar`: only of the first one's metre where tunes do not change it."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.files import replacing
+from charrnn.media.notes.events import BACK
 from charrnn.media.notes.tune import LENGTH, ONSET, PITCH, Bar, Tune
 from charrnn.media.product import Critic, Drawn, Verdict
 
@@ -25,7 +26,9 @@ MOST_EVENTS = 3_000  # of a free run
 REFERENCE = 200_000  # events of the corpus that are compared with
 LEAST_NOTES = 8  # of a tune that can be judged
 LEAST_FORM, TINY = 0.02, 1e-6
-GAIN = 1.0  # of the log odds of bars that come back, for what the form of free runs lacks
+# Of the form of the corpus: what free runs lack of it is added to the log odds of bars that come
+# back.  Sampling with the sum is judged at the next evaluation.
+WANTED_FORM = 0.9
 MOST_LEARNT = 4.0  # log odds
 COPIED = 12  # notes of a run that counts as copied
 WIDEST, LONGEST = 16, 96  # an interval in semitones, a length and a place in grid steps
@@ -235,8 +238,9 @@ class TuneCritic(Critic):
             tunes += self._codec.decode(steps)[:1]
         figures = self._listener.figures(tunes)
         learnt = None
-        if settings.repeats is None and "form" in figures:
-            more = self._codec.repeats + GAIN * (1 - figures["form"])
+        can_repeat = "form" in figures and self._codec.values(BACK)
+        if settings.repeats is None and can_repeat:
+            more = self._codec.repeats + WANTED_FORM - figures["form"]
             learnt = self._codec = self._codec.with_repeats(min(MOST_LEARNT, max(0.0, more)))
         shortfalls = [1 - min(1.0, figures[name]) for name in figures if name != "new"]
         return TuneVerdict(

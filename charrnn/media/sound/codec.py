@@ -47,6 +47,7 @@ class SoundCodec(Codec):
     Attributes:
         rate: samples of sound per second.
         hop: samples of sound per step.
+        heard_hop: samples of sound per frame of `heard`.
         block: the number of steps that are drawn and decoded at a time.
         runs: how many free runs are judged at each evaluation of a training run.
         run_s: their length in seconds.
@@ -58,6 +59,7 @@ class SoundCodec(Codec):
     suffixes = tuple(FORMATS)
     rate: int
     hop: int
+    heard_hop: int
     block: ClassVar[int]
     runs: ClassVar[int]
     run_s: ClassVar[float]
@@ -69,9 +71,9 @@ class SoundCodec(Codec):
         return self.rate / self.hop
 
     @property
-    @abstractmethod
     def heard_per_s(self) -> float:
         """Frames of `heard` per second."""
+        return self.rate / self.heard_hop
 
     @abstractmethod
     def encoded(self, sound: Iterable[Samples]) -> Iterator[Steps]:

@@ -97,8 +97,9 @@ class Listener:
         measured = self._measured(loudness)
         ratios = (a / max(b, 1e-9) for a, b in zip(measured, self._typical, strict=True))
         flux, onsets, spread, variety = ratios
-        rises, half = _flux(loudness), len(loudness) // 2
-        lasting = float(rises[half:].mean() / max(rises[:half].mean(), 1e-9))
+        rises, half, lasting = _flux(loudness), len(loudness) // 2, 1.0
+        if half < len(rises):
+            lasting = float(rises[half:].mean() / max(rises[:half].mean(), 1e-9))
         return Figures(flux, onsets, spread, variety, lasting)
 
     def _measured(self, loudness: Array) -> tuple[float, float, float, float]:
@@ -137,8 +138,8 @@ def _flux(loudness: Array) -> Array:
     return rises
 
 
-class Ear:
-    """Listens to a sample that comes in blocks, for `trouble`.
+class TroubleMonitor:
+    """Measures the loudness of a sample that comes in blocks, for `trouble`.
 
     Args:
         rate: samples per second.
@@ -150,7 +151,7 @@ class Ear:
         self._bands: list[Array] = []
 
     def add(self, sound: Samples) -> None:
-        """Listen to a block, (n,)."""
+        """Measure a block, (n,)."""
         stft, sound = self._stft, np.concatenate([self._rest, sound])
         count = max(0, (len(sound) - stft.n_fft) // stft.hop + 1)
         self._rest = sound[count * stft.hop :]

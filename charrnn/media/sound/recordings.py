@@ -415,5 +415,5 @@ def _remedy(name: str, stream: BinaryIO) -> str:
     stream.seek(0)
     head = stream.read(HEAD)
     if head and all(byte in TEXT_BYTES for byte in head):
-        return "it looks like text, which is learnt without --codec audio"
+        return "it looks like text, which is learnt without --codec"
     return f"convert it: ffmpeg -i {shlex.quote(name)} converted.wav"

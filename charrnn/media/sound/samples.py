@@ -48,13 +48,9 @@ class SamplesCodec(SoundCodec):
     def __init__(self, rate: int) -> None:
         self.rate = rate
         self.step = Discrete(LEVELS)
+        self.heard_hop = Stft().hop
         self.symbols = [f"{level:+.5f}" for level in AMPLITUDES.tolist()]
         self._stft = Stft()
-
-    @property
-    def heard_per_s(self) -> float:
-        """As in `SoundCodec`."""
-        return self.rate / self._stft.hop
 
     def encoded(self, sound: Iterable[Samples]) -> Iterator[Levels]:
         """As in `SoundCodec`; beyond full scale it is cut off."""
@@ -66,10 +62,11 @@ class SamplesCodec(SoundCodec):
         return SamplesDecoder()
 
     def heard(self, steps: NDArray[Any], *, whole: bool = False) -> Frames:
-        """As in `SoundCodec`: nothing is left out."""
+        """As in `SoundCodec`: nothing is left out.  There are at least two frames."""
         stft = self._stft
-        frames = max(1, len(steps) // stft.hop)
-        magnitudes: Frames = np.abs(stft.forward(AMPLITUDES[steps])[:frames])
+        frames = max(2, len(steps) // stft.hop)
+        sound = np.pad(AMPLITUDES[steps], (0, max(0, 2 * stft.hop - len(steps))))
+        magnitudes: Frames = np.abs(stft.forward(sound)[:frames])
         return magnitudes / np.float32(stft.full_scale)
 
     def reader(self, sources: Sources, settings: Any) -> SamplesReader:

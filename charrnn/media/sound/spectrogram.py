@@ -80,7 +80,8 @@ class SpectrogramCodec(SoundCodec):
     arrays: Arrays
 
     def __init__(self, rate: int, stft: Stft, arrays: Arrays) -> None:
-        self.rate, self.stft, self.hop, self.arrays = rate, stft, stft.hop, arrays
+        self.rate, self.stft, self.arrays = rate, stft, arrays
+        self.hop = self.heard_hop = stft.hop
         basis = arrays.get("basis")
         self.step = Continuous(stft.bins if basis is None else len(basis))
         self.bank = mel_bank(rate, stft, len(arrays["mean"]) - stft.bins)
@@ -88,11 +89,6 @@ class SpectrogramCodec(SoundCodec):
         if basis is not None:
             self._analysis = (basis * arrays["weight"]).T / arrays["scale"]  # (bins, F)
             self._synthesis = basis * arrays["scale"][:, np.newaxis] / arrays["weight"]  # (F, bins)
-
-    @property
-    def heard_per_s(self) -> float:
-        """As in `SoundCodec`: each step is a frame."""
-        return self.steps_per_s
 
     def encoded(self, sound: Iterable[Samples]) -> Iterator[Frames]:
         """As in `SoundCodec`."""

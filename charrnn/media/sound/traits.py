@@ -40,7 +40,7 @@ def traits_of(codec: SoundCodec, steps: Steps) -> Traits:
         numbers.append(Trait("strongest tone", 12 * np.log2(strongest / 440)))
     numbers += _beats(flux, codec.heard_per_s)
     time = np.arange(len(steps)) / codec.steps_per_s
-    frames = np.minimum((time * codec.heard_per_s).astype(int), len(magnitudes) - 1)
+    frames = np.minimum(np.arange(len(steps)) * codec.hop // codec.heard_hop, len(magnitudes) - 1)
     return Traits(
         [Trait(each.name, each.values[frames]) for each in numbers if np.ptp(each.values) > 0],
         parts=_seconds(time),

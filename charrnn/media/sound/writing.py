@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from charrnn.errors import UsageError
 from charrnn.media.codec import ENDLESS, Prime
 from charrnn.media.product import Drawn, Sample
-from charrnn.media.sound.judging import Ear
+from charrnn.media.sound.judging import TroubleMonitor
 from charrnn.media.sound.soundfiles import write_sound
 from charrnn.media.sound.stft import Samples
 
@@ -63,12 +63,17 @@ class SoundSample(Sample):
         self._codec, self._bits, self._rounds = codec, options.bits, settings.griffin_lim
         count = -(-self.samples // codec.hop)
         self._drawn = islice(chain(begin, (step for step, _ in drawn)), count)
-        self._ear = Ear(codec.rate)
+        self._monitor = TroubleMonitor(codec.rate)
 
     def __repr__(self) -> str:
-        return (
-            f"<SoundSample, {self.samples / self.rate:.2f} s at {self.rate} Hz, seed {self.seed}>"
-        )
+        seconds = self.seconds
+        length = "without end" if seconds is None else f"{seconds:.2f} s"
+        return f"<SoundSample, {length} at {self.rate} Hz, seed {self.seed}>"
+
+    @property
+    def seconds(self) -> float | None:
+        """Its whole length; None: there is no end."""
+        return self.samples / self.rate if self.samples < ENDLESS else None
 
     def pieces(self) -> Iterator[Samples]:
         """As in `Sample`."""
@@ -82,10 +87,10 @@ class SoundSample(Sample):
             sound = np.clip(decoder.push(steps), -1, 1)
             left -= len(sound)
             if self.samples < ENDLESS:
-                self._ear.add(sound)
+                self._monitor.add(sound)
             yield sound
         rest = np.clip(decoder.flush()[:left], -1, 1)
-        self._ear.add(rest)
+        self._monitor.add(rest)
         yield rest
 
     @property
@@ -102,12 +107,11 @@ class SoundSample(Sample):
     @property
     def complaint(self) -> str:
         """As in `Sample`, e.g. that the sound is silent or repeats itself."""
-        return self._ear.trouble()
+        return self._monitor.trouble()
 
     def to_dict(self) -> dict[str, Any]:
         """As in `Sample`."""
-        seconds, complaint = self.samples / self.rate, self.complaint or None
-        return super().to_dict() | {"seconds": seconds, "trouble": complaint}
+        return super().to_dict() | {"seconds": self.seconds, "trouble": self.complaint or None}
 
     def describe(self) -> str:
         """As in `Sample`."""

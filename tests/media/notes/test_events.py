@@ -257,16 +257,26 @@ def test_no_more_bars_in_a_row_come_back_than_in_the_corpus() -> None:
 
 def test_bars_that_come_back_can_be_favoured() -> None:
     codec = codec_of(dance(1))
-    is_back = [event.kind == events.BACK for event in codec.events]
-    assert any(is_back)
-    assert codec.rules().favour == 0
+    kinds = np.array([event.kind for event in codec.events])
+    logits = np.random.default_rng(0).normal(size=len(kinds))
+    logits[-1] = -np.inf
+    assert codec.rules().favoured(logits) is logits
+    assert codec.with_repeats(1.0).rules(NotesSettings(repeats=0.0)).favoured(logits) is logits
+
+    def chance(logits: np.ndarray, *of: str) -> float:
+        return float(np.exp(logits)[np.isin(kinds, of)].sum() / np.exp(logits).sum())
+
+    before = chance(logits, events.BACK) / chance(logits, events.BAR)
     for rules in (
         codec.with_repeats(2.0).rules(),
         codec.with_repeats(2.0).rules(NotesSettings()),
         codec.with_repeats(1.0).rules(NotesSettings(repeats=2.0)).copy(),
     ):
-        assert (np.array(rules.favour) == np.where(is_back, 2.0, 0.0)).all()
-    assert codec.with_repeats(1.0).rules(NotesSettings(repeats=0.0)).favour == 0
+        found = rules.favoured(logits)
+        odds = chance(found, events.BACK) / chance(found, events.BAR)
+        assert odds == pytest.approx(before * np.exp(2))
+        for of in ([events.BACK, events.BAR], [events.END], [events.NOTE]):
+            assert chance(found, *of) == pytest.approx(chance(logits, *of))
 
 
 @pytest.mark.parametrize(

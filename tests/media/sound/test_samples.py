@@ -158,6 +158,34 @@ def test_fine_tuning_keeps_the_sample_rate(run: Path, tmp_path: Path) -> None:
     assert charrnn.load(tmp_path / "tuned").codec.to_dict()["rate"] == RATE
 
 
+def test_a_very_short_recording(run: Path, command: Command, tmp_path: Path) -> None:
+    for seconds in (0.05, 0.13, 0.2):
+        clip = recorded(tmp_path / "short.wav", music(seconds, RATE), RATE)
+        outcome = command("evaluate", run, clip, "--json")
+        assert outcome.returncode == 0, outcome.stderr
+        assert np.isfinite(list(json.loads(outcome.stdout)["free_run"].values())).all()
+        assert "Warning" not in outcome.stderr
+        list(charrnn.train(clip, tmp_path / f"{seconds}", **(SETTINGS | {"steps": 2})))
+        assert "NaN" not in (tmp_path / f"{seconds}" / "metrics.jsonl").read_text()
+
+
+def test_models_of_other_rates_cannot_be_mixed(run: Path, tmp_path: Path) -> None:
+    clip = recorded(tmp_path / "clip.wav", music(1.0))
+    list(
+        charrnn.train(clip, tmp_path / "other", **(SETTINGS | {"steps": 1, "sample_rate": 16_000}))
+    )
+    with pytest.raises(UsageError, match=r"last 6.25e-05 s each, not 0.000125; .*one sample rate"):
+        charrnn.load(run).mixed({tmp_path / "other": 0.5})
+
+
+def test_each_step_has_the_traits_of_its_frame(run: Path) -> None:
+    codec = SamplesCodec(22_050)
+    levels = levels_of(music(1.0, 22_050))
+    loudness = codec.traits(levels).numbers[0].values
+    per_frame = loudness[:: codec.heard_hop]
+    np.testing.assert_array_equal(loudness, np.repeat(per_frame, codec.heard_hop)[: len(loudness)])
+
+
 def test_settings_of_frames_are_refused(run: Path, tmp_path: Path) -> None:
     clip = recorded(tmp_path / "clip.wav", music(2.0))
     for setting in ("n_fft", "hop_length", "components"):
@@ -234,6 +262,7 @@ def test_a_pipe_gets_sound_until_it_closes(run: Path, tmp_path: Path) -> None:
         (["-o", "x.wav"], "--out: with --forever"),
         (["--picture", "x.png"], "--picture: with --forever"),
         (["--num", 2], "--num: with --forever"),
+        (["--no-repeat-ngram", 4], "--no-repeat-ngram: no sample can go on for ever"),
     ],
 )
 def test_what_waits_for_an_end(
@@ -243,3 +272,12 @@ def test_what_waits_for_an_end(
     assert outcome.returncode == 2
     assert message in outcome.stderr
     assert not outcome.stdout
+
+
+def test_an_infinite_length(run: Path, command: Command) -> None:
+    outcome = command("sample", run, "-n", "inf")
+    assert outcome.returncode == 2
+    assert "--length inf: for a sample without end give --forever" in outcome.stderr
+    sample = charrnn.load(run).sample(math.inf, seed=1)
+    assert "without end" in repr(sample)
+    assert sample.seconds is None

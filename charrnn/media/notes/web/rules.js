@@ -63,11 +63,21 @@ class TuneRules {
     if (this.bars.length) this.bars.at(-1).hasNotes = true;
   }
 
-  // Adds to the logits, (V,), of bars that equal an earlier one.
+  // Changes the logits, (V,): the odds of bars that equal an earlier one over new ones; any bar
+  // together stays as likely as before.
   favour(logits) {
-    this.events.forEach(([kind], step) => {
-      if (kind === "back") logits[step] += this.repeats;
-    });
+    const isBar = ([kind]) => kind === "bar" || kind === "back";
+    const bars = [...this.events.keys()].filter((step) => isBar(this.events[step]));
+    const most = Math.max(...bars.map((step) => logits[step]));
+    if (!this.repeats || !Number.isFinite(most)) return;
+    let [before, after] = [0, 0];
+    for (const step of bars) {
+      const added = this.events[step][0] === "back" ? this.repeats : 0;
+      before += Math.exp(logits[step] - most);
+      logits[step] += added;
+      after += Math.exp(logits[step] - most);
+    }
+    for (const step of bars) logits[step] += Math.log(before / after);
   }
 
   // Whether each event may come next, (V,).

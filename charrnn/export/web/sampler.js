@@ -82,8 +82,8 @@ function seeded(entropy) {
   return [joined(1, 0, 3, 2), joined(5, 4, 7, 6)];
 }
 
-// Which steps may follow, for a new sequence: an object with add(step), allowed(), (V,), and
-// favour(logits), which changes them; scripts of a medium may replace this.
+// Which steps may follow, for a new sequence: an object with add(step), and restrict(logits), (V,),
+// which changes them; scripts of a medium may replace this.
 let newRules = () => null;
 
 // --- filters on probabilities, (V,), in the order in which they are applied
@@ -204,8 +204,7 @@ class History {
     const ban = (step) => {
       lowered[step] = -Infinity;
     };
-    this.rules?.allowed().forEach((isAllowed, step) => isAllowed || ban(step));
-    this.rules?.favour(lowered);
+    this.rules?.restrict(lowered);
     this.never.forEach(ban);
     if (this.end !== null && (this.count < least || this.latest === this.end)) ban(this.end);
     if (n && this.last.length === n - 1) this.after.get(this.last.join())?.forEach(ban);

@@ -142,6 +142,34 @@ def test_the_same_events_may_follow(page: Any, name: str) -> None:
             assert mask == expected, (place, [str(codec.events[s]) for s in steps[: place + 1]])
 
 
+def test_the_same_bars_are_favoured(page: Any) -> None:
+    codec = codec_of(corpus("dance")).with_repeats(1.5)
+    logits = np.random.default_rng(0).normal(size=codec.step.size)
+    steps = walk(codec, 1, 100)
+    found = page.evaluate(
+        """([codec, steps, logits]) => {
+            const rules = newRules(codec);
+            return steps.map((step) => {
+                rules.add(step);
+                const changed = [...logits];
+                rules.restrict(changed);
+                return changed.map((logit) => (Number.isFinite(logit) ? logit : null));
+            });
+        }""",
+        [plain(codec)["codec"], steps, logits.tolist()],
+    )
+    rules, raised = codec.rules(), 0
+    for step, own in zip(steps, found, strict=True):
+        rules.add(step)
+        allowed = rules.allowed()
+        expected = rules.favoured(np.where(allowed, logits, -np.inf))
+        assert [logit is not None for logit in own] == allowed.tolist()
+        values = [logit for logit in own if logit is not None]
+        np.testing.assert_allclose(values, expected[allowed], atol=1e-9)
+        raised += bool((expected[allowed] > logits[allowed] + 0.01).any())
+    assert raised > 3
+
+
 def in_page(page: Any, codec: NotesCodec, steps: list[int], speed: float = 1) -> Any:
     """A tune of the page: notes with their times, and its MIDI file."""
     return page.evaluate(

@@ -63,6 +63,14 @@ class TuneRules {
     if (this.bars.length) this.bars.at(-1).hasNotes = true;
   }
 
+  // Changes the logits, (V,): what may not come next, and how likely bars come back.
+  restrict(logits) {
+    this.allowed().forEach((isAllowed, step) => {
+      if (!isAllowed) logits[step] = -Infinity;
+    });
+    this.favour(logits);
+  }
+
   // Changes the logits, (V,): the odds of bars that equal an earlier one over new ones; any bar
   // together stays as likely as before.
   favour(logits) {

@@ -401,7 +401,7 @@ def test_presets_train(corpus: Path, tmp_path: Path, preset: str) -> None:
     """Small, but with the optimizer, schedule and clipping of the preset."""
     sizes = {"hidden": 8, "batch_size": 4, "seq_length": 8, "steps": 6, "eval_every": 3}
     data = load_preset(preset)["data"]
-    if data.get("codec") == "audio":
+    if data.get("codec") in ("audio", "samples"):
         corpus = recorded(tmp_path / "clip.wav", music(3.0))
     elif data.get("codec") == "notes":
         corpus = folder_of_tunes(tmp_path / "tunes")

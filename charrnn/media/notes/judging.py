@@ -28,7 +28,7 @@ LEAST_NOTES = 8  # of a tune that can be judged
 LEAST_FORM, TINY = 0.02, 1e-6
 # Of the form of the corpus: what free runs lack of it is added to the log odds of bars that come
 # back.  Sampling with the sum is judged at the next evaluation.
-WANTED_FORM = 0.9
+WANTED_FORM = 1.0
 MOST_LEARNT = 4.0  # log odds
 COPIED = 12  # notes of a run that counts as copied
 WIDEST, LONGEST = 16, 96  # an interval in semitones, a length and a place in grid steps

@@ -183,9 +183,11 @@ class TuneRules(Rules):
         """As in `Rules`: the odds of bars that come back over new ones.  Any bar together is as
         likely as before, so that bars and tunes end where the network ends them."""
         words, repeats = self._vocabulary, self._repeats
+        if not repeats:
+            return logits
         backs, bars = words.all_of(BACK), words.all_of(BAR, BACK)
         most = np.max(logits[bars], initial=-np.inf)
-        if not repeats or not np.isfinite(most):
+        if not np.isfinite(most):
             return logits
         weights = np.exp(logits[bars] - most)
         raised = weights * np.exp(repeats * backs[bars])

@@ -48,9 +48,9 @@ class SamplesCodec(SoundCodec):
     def __init__(self, rate: int) -> None:
         self.rate = rate
         self.step = Discrete(LEVELS)
-        self.heard_hop = Stft().hop
         self.symbols = [f"{level:+.5f}" for level in AMPLITUDES.tolist()]
         self._stft = Stft()
+        self.heard_hop = self._stft.hop
 
     def encoded(self, sound: Iterable[Samples]) -> Iterator[Levels]:
         """As in `SoundCodec`; beyond full scale it is cut off."""

@@ -74,10 +74,11 @@ class TuneRules {
   // Changes the logits, (V,): the odds of bars that equal an earlier one over new ones; any bar
   // together stays as likely as before.
   favour(logits) {
+    if (!this.repeats) return;
     const isBar = ([kind]) => kind === "bar" || kind === "back";
     const bars = [...this.events.keys()].filter((step) => isBar(this.events[step]));
     const most = Math.max(...bars.map((step) => logits[step]));
-    if (!this.repeats || !Number.isFinite(most)) return;
+    if (!Number.isFinite(most)) return;
     let [before, after] = [0, 0];
     for (const step of bars) {
       const added = this.events[step][0] === "back" ? this.repeats : 0;

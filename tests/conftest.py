@@ -27,13 +27,13 @@ from tests.export import browser
 hypothesis.settings.register_profile("charrnn", deadline=None)  # the clock judges nothing
 hypothesis.settings.load_profile("charrnn")
 ROOT = Path(__file__).resolve().parent.parent
-# As small as it gets, with every choice made: nothing is measured, so runs are the same each time.
 # A shell that starts the tests in the background, or nohup, has these ignored, which the commands
 # under test would inherit.
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
 
+# As small as it gets, with every choice made: nothing is measured, so runs are the same each time.
 TINY = {
     "hidden": 12,
     "layers": 2,

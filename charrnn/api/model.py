@@ -326,13 +326,14 @@ class Model:
             raise UsageError(f"--picture: there are no pictures of {self.codec.unit}s; drop it")
 
     def warnings(self, prime: Prime, **settings: Any) -> list[str]:
-        """What this model cannot read in a prime, or can never write.
+        """What this model cannot read in a prime, or can never write; settings without effect.
 
         Args:
             prime: from `Model.prime`.
             settings: as in `samples`.
         """
-        return self.codec.warnings(prime, self._sampling(settings)[1])
+        config, options = self._sampling(settings)
+        return self.codec.warnings(prime, config.codec_settings, options)
 
     def _sampling(self, settings: dict[str, Any]) -> tuple[config.Config, Any]:
         """The config with these sampling settings, and the medium's options."""

@@ -60,8 +60,8 @@ def command(
     forever: Annotated[
         bool,
         typer.Option(
-            help="Go on without end, until Ctrl-C or until nothing reads the pipe any more; in "
-            "place of --length."
+            help="Go on without end, until Ctrl-C, until nothing reads the pipe any more, or to a "
+            "--stop; in place of --length."
         ),
     ] = False,
     prime: Annotated[
@@ -185,7 +185,7 @@ def command(
     if picture is not None:
         loaded.refuse_without_pictures()
     refuse_no_png(picture)
-    if length == math.inf:
+    if length == math.inf and beam is None and loaded.codec.end is None:
         raise UsageError("--length inf: for a sample without end give --forever")
     if forever:
         _refuse_end(ctx, loaded, out, given)
@@ -281,8 +281,10 @@ def _refuse_end(ctx: typer.Context, loaded: Model, out: Path | None, given: dict
         raise UsageError(f"{flag}: with --forever there is no end to wait for; drop one")
     if loaded.codec.suffixes and sys.stdout.isatty():
         raise UsageError("--forever: a terminal cannot play this; pipe it to a program that does")
-    if given.get("no_repeat_ngram") or loaded.config.sampling.no_repeat_ngram:
-        raise UsageError("--no-repeat-ngram: no sample can go on for ever with it; drop one")
+    if given.get("no_repeat_ngram", loaded.config.sampling.no_repeat_ngram):
+        raise UsageError(
+            "--no-repeat-ngram: no sample can go on for ever with it; with --forever it must be 0"
+        )
 
 
 def _weights(mix: Sequence[str]) -> dict[str, float]:

@@ -41,6 +41,7 @@ class Prime:
     steps: Steps
     text: str = ""  # is printed before the sample
     notices: tuple[str, ...] = ()  # for the user, about the file it was read from
+    least: int = 0  # how many steps follow at least before a document may end
 
 
 class Piece(NamedTuple):
@@ -277,8 +278,9 @@ class Codec(ABC):
             for line in stream:
                 yield os.fsdecode(line.rstrip(b"\r\n"))
 
-    def warnings(self, prime: Prime, options: Any) -> list[str]:
-        """Warnings about what this model cannot read in a prime, or can never write."""
+    def warnings(self, prime: Prime, settings: Any, options: Any) -> list[str]:
+        """Warnings about what this model cannot read in a prime, or can never write; and about
+        settings without effect."""
         return list(prime.notices)
 
     def steps_in(self, length: float | None) -> int:

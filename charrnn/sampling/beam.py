@@ -78,7 +78,7 @@ def search(
     live = [Hypothesis((), 0.0, False)]
     never = codec.never(settings)
     rules = codec.rules(settings)
-    histories = [History(config, never, map(int, read), codec.end, rules, corpus)]
+    histories = [History(config, never, map(int, read), codec.end, rules, corpus, prime.least)]
     done: list[Hypothesis] = []
     for _ in range(steps):
         chosen = _best(live, histories, stream.logits, width)

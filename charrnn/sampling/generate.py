@@ -270,8 +270,8 @@ def sequences(
     if not len(read):
         read = codec.start(generator_of(seed, 0))
     never = np.asarray(codec.never(settings), np.int64)
-    rules = codec.rules(settings)
-    history = History(config, never, read.tolist(), codec.end, rules, corpus)
+    rules, least = codec.rules(settings), 0 if prime is None else prime.least
+    history = History(config, never, read.tolist(), codec.end, rules, corpus, least)
     from_start = begins_as_corpus(model, codec, read)
     begun = None if from_start else model.begin(read)
     batch = min(MAX_BATCH, max(1, MAX_BUFFERED // max(1, steps)))

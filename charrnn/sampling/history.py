@@ -26,6 +26,7 @@ class History:
             and before the minimum length.
         rules: which steps may follow; None: there are none.
         corpus: bans what would lengthen a stretch of the corpus; None: copying is allowed.
+        least: steps after the prime before which the document does not end, as the minimum length.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class History:
         end: int | None = None,
         rules: Rules | None = None,
         corpus: Following | None = None,
+        least: int = 0,
     ) -> None:
-        self._corpus = corpus
+        self._corpus, self._least = corpus, max(least, config.min_length)
         self._stretch: deque[int] = deque(maxlen=0 if corpus is None else corpus.length)
         self._config, self._never, self._end, self._rules = config, never, end, rules
         self._latest: int | None = None
@@ -85,7 +87,7 @@ class History:
             rules = self._rules
             logits = rules.favoured(np.where(rules.allowed(), logits, -np.inf))
         banned = self._never
-        is_short = self._count < self._config.min_length
+        is_short = self._count < self._least
         if self._end is not None and (is_short or self._latest == self._end):
             banned = np.append(banned, self._end)
         if self._config.no_repeat_ngram and len(self._last) == self._config.no_repeat_ngram - 1:
@@ -99,7 +101,7 @@ class History:
     def copy(self) -> History:
         """An independent copy."""
         rules = None if self._rules is None else self._rules.copy()
-        other = History(self._config, self._never, (), self._end, rules, self._corpus)
+        other = History(self._config, self._never, (), self._end, rules, self._corpus, self._least)
         other._stretch = self._stretch.copy()
         other._latest, other._count = self._latest, self._count
         other._recent, other._last = self._recent.copy(), self._last.copy()

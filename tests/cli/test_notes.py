@@ -161,6 +161,15 @@ def test_a_prime(command: Command, notes_run: Path, tmp_path: Path) -> None:
     assert "--include-prime has no effect" in outcome.stderr
 
 
+def test_a_whole_tune_as_prime(notes_run: Path, tmp_path: Path) -> None:
+    """The model would often end the tune where its corpus does."""
+    (tmp_path / "first.mid").write_bytes(to_midi(dance(3)))
+    model = charrnn.load(notes_run)
+    prime = model.prime(file=str(tmp_path / "first.mid"))
+    samples = [*model.samples(num=30, prime=prime, seed=1), *model.beam(2, 4, prime=prime)]
+    assert all(sample.tune.bars for sample in samples)
+
+
 def test_a_picture(command: Command, notes_run: Path, tmp_path: Path) -> None:
     words = ["sample", notes_run, "-n", 4, "--seed", 1, "-o", "a.mid", "--picture", "a.png"]
     assert command(*words).returncode == 0

@@ -9,7 +9,7 @@ import pytest
 
 import charrnn
 from charrnn.cli.terminal import amount, duration, printable
-from tests.conftest import TINY, flags
+from tests.conftest import TINY, Command, flags, trained
 
 
 def test_the_whole_pipeline(corpus: Path, tmp_path: Path, environment: dict[str, str]) -> None:
@@ -45,6 +45,34 @@ def test_a_sample_without_end(run: Path, environment: dict[str, str]) -> None:
             assert b"Traceback" not in process.stderr.read()
         text = str(charrnn.load(run).sample(3_000, seed=1))
         assert text.startswith(beginning.decode(errors="ignore"))
+
+
+def test_what_a_sample_without_end_cannot_have(
+    corpus: Path, tmp_path: Path, command: Command
+) -> None:
+    trained(corpus, tmp_path / "run", steps=3, eval_every=3, no_repeat_ngram=5)
+    outcome = command("sample", "run", "--forever")
+    assert outcome.returncode == 2
+    assert "--no-repeat-ngram: no sample can go on for ever with it" in outcome.stderr
+    free = ["sample", "run", "--forever", "--no-repeat-ngram", 0, "--seed", 1]
+    outcome = command(*free, "--stop", "e")  # ends it
+    assert outcome.returncode == 0, outcome.stderr
+    assert "e" not in outcome.stdout
+    outcome = command(*free, "--finish", "word")
+    assert outcome.returncode == 1
+    assert "--finish: a sample without end" in outcome.stderr
+    outcome = command("sample", "run", "--beam", 2, "-n", "inf")
+    assert outcome.returncode == 2
+    assert "beam search needs an end" in outcome.stderr
+
+
+def test_documents_end_by_themselves(corpus: Path, tmp_path: Path, command: Command) -> None:
+    trained(corpus, tmp_path / "run", steps=3, eval_every=3, documents="line", seq_length=4)
+    outcome = command("sample", "run", "-n", "inf", "--seed", 1)
+    assert outcome.returncode == 0, outcome.stderr
+    outcome = command("sample", "run", "--forever")
+    assert outcome.returncode == 2
+    assert "end by themselves" in outcome.stderr
 
 
 @pytest.mark.long

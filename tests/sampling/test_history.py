@@ -48,6 +48,19 @@ def test_steps_that_are_never_drawn() -> None:
     assert ruled_out(history) == {0, 3}
 
 
+def test_a_document_is_not_over_at_once() -> None:
+    config = SamplingConfig(min_length=2)
+    for history, least in (
+        (History(SamplingConfig(), NOTHING, [1, 2], end=0), 0),
+        (History(SamplingConfig(), NOTHING, [1, 2], end=0, least=1), 1),
+        (History(config, NOTHING, [1, 2], end=0, least=1), 2),
+        (History(config, NOTHING, [1, 2], end=0, least=3).copy(), 3),
+    ):
+        for count in range(4):
+            assert (0 in ruled_out(history)) == (count < least)
+            history.add(1)
+
+
 @given(STEPS, STEPS)
 def test_copies_go_their_own_way(steps: list[int], more: list[int]) -> None:
     config = SamplingConfig(no_repeat_ngram=3, repetition_penalty=1.5)

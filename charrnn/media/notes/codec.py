@@ -239,7 +239,18 @@ class NotesCodec(Codec):
             raise SamplingError(f"{source_label(name)}: has no notes that this model knows")
         if len(tunes) > 1:
             notices += (f"{source_label(name)}: only the first tune is continued",)
-        return Prime(np.concatenate([start, tunes[0][:-1]]), notices=notices)
+        # It may be a whole tune, after which the model would end at once.
+        return Prime(np.concatenate([start, tunes[0][:-1]]), notices=notices, least=1)
+
+    def warnings(self, prime: Prime, settings: Any, options: Any) -> list[str]:
+        """As in `Codec`."""
+        found = super().warnings(prime, settings, options)
+        if settings.repeats and not self.values(events.BACK):
+            found.append(
+                "warning: --repeats has no effect: in what this model learnt no bar equals an "
+                "earlier one"
+            )
+        return found
 
     def steps_in(self, length: float | None) -> int:
         """As in `Codec`; `length` is in bars, at most to the end of the tune by default."""

@@ -180,8 +180,8 @@ class TuneRules(Rules):
         return may
 
     def favoured(self, logits: NDArray[Any]) -> NDArray[Any]:
-        """As in `Rules`: the odds of bars that come back over new ones.  Any bar together is as
-        likely as before, so that bars and tunes end where the network ends them."""
+        """As in `Rules`: the odds of bars that come back over new ones.  At temperature 1 any bar
+        together stays as likely as before, beside more notes in the bar or the end."""
         words, repeats = self._vocabulary, self._repeats
         if not repeats:
             return logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -26,10 +27,9 @@ MOST_EVENTS = 3_000  # of a free run
 REFERENCE = 200_000  # events of the corpus that are compared with
 LEAST_NOTES = 8  # of a tune that can be judged
 LEAST_FORM, TINY = 0.02, 1e-6
-# Of the form of the corpus: what free runs lack of it is added to the log odds of bars that come
-# back.  Sampling with the sum is judged at the next evaluation.
-WANTED_FORM = 1.0
-MOST_LEARNT = 4.0  # log odds
+# Log odds of bars that come back: what a run adds for each e-fold that the form of its free runs
+# differs from the corpus, the most at one evaluation, and the most of all.
+PER_FOLD, MOST_ADDED, MOST_LEARNT = 1.5, 1.0, 4.0
 COPIED = 12  # notes of a run that counts as copied
 WIDEST, LONGEST = 16, 96  # an interval in semitones, a length and a place in grid steps
 NEAR, FAR = 4, 64  # quarters: distances at which a tune may come back
@@ -230,6 +230,12 @@ class TuneCritic(Critic):
         self._listener = Listener(tunes)
         self._corpus = next((t for t in tunes if len(t.notes) >= LEAST_NOTES), tunes[0])
 
+    def _repeats(self, form: float) -> float:
+        """The codec's `repeats`, after free runs of this form relative to the corpus."""
+        added = -PER_FOLD * math.log(max(form, TINY))
+        added = min(MOST_ADDED, max(-MOST_ADDED, added))
+        return min(MOST_LEARNT, max(0.0, self._codec.repeats + added))
+
     def look(self, drawn: Iterable[Iterator[Drawn]], settings: Any) -> TuneVerdict:
         """As in `Critic`."""
         tunes = []
@@ -239,9 +245,9 @@ class TuneCritic(Critic):
         figures = self._listener.figures(tunes)
         learnt = None
         can_repeat = "form" in figures and self._codec.values(BACK)
-        if settings.repeats is None and can_repeat:
-            more = self._codec.repeats + WANTED_FORM - figures["form"]
-            learnt = self._codec = self._codec.with_repeats(min(MOST_LEARNT, max(0.0, more)))
+        is_judged = any(len(tune.notes) >= LEAST_NOTES for tune in tunes)
+        if settings.repeats is None and can_repeat and is_judged:
+            learnt = self._codec = self._codec.with_repeats(self._repeats(figures["form"]))
         shortfalls = [1 - min(1.0, figures[name]) for name in figures if name != "new"]
         return TuneVerdict(
             distance=fmean(shortfalls),

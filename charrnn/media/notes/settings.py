@@ -23,8 +23,8 @@ class NotesSettings:
         section="data",
     )
     repeats: float | None = setting(
-        "Added to the log odds that a new bar equals an earlier one: above 0, up to about 3, more "
-        "of a tune comes back. (default: found while training)",
+        "Added to the log odds that a new bar equals an earlier one: at 3 much of a tune comes "
+        "back, at 0 as much as the network itself expects. (default: found while training)",
         "Notes",
         default=None,
         least=-MOST_REPEATS,

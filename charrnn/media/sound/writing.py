@@ -115,7 +115,7 @@ class SoundSample(Sample):
 
     def describe(self) -> str:
         """As in `Sample`."""
-        return f"{self.samples / self.rate:.1f} s"
+        return "without end" if self.seconds is None else f"{self.seconds:.1f} s"
 
     def save(self, path: Path | str) -> None:
         """As in `Sample`; the extension sets the format: .wav, .flac or .ogg."""

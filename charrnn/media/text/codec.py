@@ -227,9 +227,9 @@ class TextCodec(Codec):
         for line in split(map(decoder.decode, blocks), "\n"):
             yield line.rstrip("\r\n")
 
-    def warnings(self, prime: Prime, options: Any) -> list[str]:
+    def warnings(self, prime: Prime, settings: Any, options: Any) -> list[str]:
         """As in `Codec`."""
-        found = super().warnings(prime, options)
+        found = super().warnings(prime, settings, options)
         if unknown := self.encode(prime.text)[1]:
             named = _named(unknown)
             found.append(f"warning: not in the vocabulary, left out of the prime: {named}")

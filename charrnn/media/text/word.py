@@ -145,9 +145,9 @@ class WordCodec(TextCodec):
             f"{example!r}) and read as {UNK}; bits per character include their spelling"
         )
 
-    def warnings(self, prime: Prime, options: Any) -> list[str]:
+    def warnings(self, prime: Prime, settings: Any, options: Any) -> list[str]:
         """As in `Codec`."""
-        found = []
+        found = list(prime.notices)
         if unknown := self.encode(prime.text)[1]:
             named = first_of(unknown, NAMED, " ")
             found.append(f"warning: not in the vocabulary, read as {UNK}: {named}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from charrnn.errors import SamplingError
+from charrnn.media.codec import ENDLESS
 from charrnn.media.product import Critic, Drawn, Sample, Verdict
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class TextSample(Sample):
         finish: str | None = None,
     ) -> None:
         super().__init__()
+        if finish and length >= ENDLESS:
+            raise SamplingError("--finish: a sample without end is never finished; drop it")
         self._drawn, self._decoder = drawn, decoder
         self._length, self._stop, self._end = length, stop, end
         self.prime, self._finish = prime, finish

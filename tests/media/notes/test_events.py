@@ -255,6 +255,17 @@ def test_no_more_bars_in_a_row_come_back_than_in_the_corpus() -> None:
     )
 
 
+def test_favouring_what_cannot_come_back() -> None:
+    new_bars = codec_of(tune_of([(12 * k, 12, 30 + 7 * k % 60) for k in range(32)], bars=8))
+    warned = [
+        codec.warnings(codec.prime(), NotesSettings(repeats=repeats), None)
+        for codec in (new_bars, codec_of(dance(1)))
+        for repeats in (2.0, 0.0, None)
+    ]
+    assert [len(each) for each in warned] == [1, 0, 0, 0, 0, 0]
+    assert "--repeats has no effect" in warned[0][0]
+
+
 def test_bars_that_come_back_can_be_favoured() -> None:
     codec = codec_of(dance(1))
     kinds = np.array([event.kind for event in codec.events])

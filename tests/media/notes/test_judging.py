@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from PIL import Image
 
 from charrnn.media.notes.codec import NotesCodec
+from charrnn.media.notes.events import BACK
 from charrnn.media.notes.judging import (
-    WANTED_FORM,
+    MOST_ADDED,
+    PER_FOLD,
     Listener,
     TuneCritic,
     form,
@@ -74,25 +77,34 @@ def test_form_that_is_lacking_is_learnt() -> None:
     codec = codec_of(tunes)
     critic = TuneCritic(codec, np.concatenate([codec.encode(tune) for tune in tunes]))
 
-    def drawn(tunes: list[Tune]) -> Iterator[Iterator[Drawn]]:
+    def drawn(tunes: list[Tune], codec: NotesCodec = codec) -> Iterator[Iterator[Drawn]]:
         return ((Drawn(step) for step in codec.encode(tune).tolist()) for tune in tunes)
 
-    formless = [tune_of([(12 * k, 12, 30 + 7 * k % 60) for k in range(32)], bars=8)]
+    rows = [
+        (48 * bar + 12 * k, 12, int(pitch))
+        for bar in range(8)
+        for k, pitch in enumerate(np.random.default_rng(bar).choice([60, 62, 64, 67, 69], 4))
+    ]
+    formless = [tune_of(rows, bars=8)]
     first = critic.look(drawn(formless), NotesSettings())
     assert first.figures is not None
     assert isinstance(first.learnt, NotesCodec)
-    assert first.learnt.repeats > 0.2
-    assert first.learnt.repeats == pytest.approx(WANTED_FORM - first.figures["form"])
+    added = min(MOST_ADDED, -PER_FOLD * math.log(first.figures["form"]))
+    assert added > 0.2
+    assert first.learnt.repeats == pytest.approx(added)
     second = critic.look(drawn(formless), NotesSettings())
     assert isinstance(second.learnt, NotesCodec)
-    assert second.learnt.repeats == pytest.approx(2 * first.learnt.repeats)
+    assert second.learnt.repeats == pytest.approx(2 * added)
     again = critic.look(drawn(tunes), NotesSettings())
     assert isinstance(again.learnt, NotesCodec)
     assert again.learnt.repeats == pytest.approx(second.learnt.repeats, abs=0.05)
+    silent = [tune_of([(0, 12, 60)], bars=1)]
+    assert critic.look(drawn(silent), NotesSettings()).learnt is None  # they say nothing
     assert critic.look(drawn(formless), NotesSettings(repeats=0.0)).learnt is None
-    flat = codec_of(formless)  # knows no bar that equals an earlier one
+    flat = codec_of(formless)
+    assert not flat.values(BACK)  # it knows no bar that equals an earlier one
     critic = TuneCritic(flat, np.concatenate([flat.encode(tune) for tune in formless]))
-    assert critic.look(drawn(formless[:1]), NotesSettings()).learnt is None
+    assert critic.look(drawn(formless, flat), NotesSettings()).learnt is None
 
 
 def test_nothing_to_judge() -> None:

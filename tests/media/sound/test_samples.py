@@ -281,3 +281,4 @@ def test_an_infinite_length(run: Path, command: Command) -> None:
     sample = charrnn.load(run).sample(math.inf, seed=1)
     assert "without end" in repr(sample)
     assert sample.seconds is None
+    assert sample.describe() == "without end"

@@ -416,6 +416,17 @@ def test_extra_characters(tmp_path: Path) -> None:
     assert not more.warnings(more.prime("€\t"))
 
 
+@pytest.mark.parametrize("codec", ["char", "word", "byte"])
+def test_notices_about_a_prime(tmp_path: Path, codec: str) -> None:
+    (tmp_path / "corpus.txt").write_text(TEXT, encoding="utf-8")
+    trained(tmp_path / "corpus.txt", tmp_path / "run", steps=3, eval_every=3, codec=codec)
+    (tmp_path / "prime.txt").write_bytes(b"The heron \xff went on")
+    model = charrnn.load(tmp_path / "run")
+    prime = model.prime(file=str(tmp_path / "prime.txt"))
+    assert prime.notices
+    assert set(prime.notices) <= set(model.warnings(prime))
+
+
 BOOK = "X:1\nT:a\nK:C\nC8 |\n\n\nX: 2\nT:b\nK:G\nG8 |\n"
 
 

@@ -71,8 +71,8 @@ class TuneRules {
     this.favour(logits);
   }
 
-  // Changes the logits, (V,): the odds of bars that equal an earlier one over new ones; any bar
-  // together stays as likely as before.
+  // Changes the logits, (V,): the odds of bars that equal an earlier one over new ones.  At
+  // temperature 1 any bar together stays as likely as before.
   favour(logits) {
     if (!this.repeats) return;
     const isBar = ([kind]) => kind === "bar" || kind === "back";

@@ -344,6 +344,8 @@ def _refuse_contradiction(config: Config, codec: Codec) -> None:
     if is_discrete:
         refuse(model.input_norm, "none", "model.input_norm", codec)
         refuse(model.input_noise, 0, "model.input_noise", codec)
+        if not model.embedding:
+            refuse(model.skip_input, False, "model.skip_input", codec)
     else:
         refuse(model.embedding, 0, "model.embedding", codec)
     codec.check(config)

@@ -140,6 +140,12 @@ class ModelConfig:
         "Model",
         default=False,
     )
+    skip_input: bool = setting(
+        "All layers read the input of the network, not only the first (symbols need an "
+        "embedding).",
+        "Model",
+        default=False,
+    )
     dense: int = setting(
         "Size of a dense layer (ReLU) before the output layer; 0: none.",
         "Model",

@@ -118,6 +118,7 @@ def test_faithful_presets() -> None:
         "variational": False,
         "norm": "none",
         "skip": False,
+        "skip_input": False,
     }
     assert char_rnn["training"]["clip_by"] == "value"
     assert load_preset("pytorch-charrnn")["sampling"]["top_k"] == 10

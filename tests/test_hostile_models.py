@@ -248,6 +248,7 @@ def test_contradictions(trial: Trial, models: dict[str, Model]) -> None:
             ("model", "cell_norm", "layer"),
             ("model", "dense", 5),
             ("model", "skip", True),
+            ("model", "skip_input", True),
             *(("model", "head", head) for head in ("mse", "gaussian")),
             ("model", "input_norm", "batch"),
             ("model", "input_noise", 0.3),

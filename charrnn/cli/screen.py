@@ -237,6 +237,8 @@ def _model(model: ModelConfig) -> str:
         parts.append(f"{model.norm} norm")
     if model.skip:
         parts.append("skip connections to the head")
+    if model.skip_input:
+        parts.append("skip connections from the input")
     if model.cell_norm != "none":
         parts.append(f"{model.cell_norm} norm in the cell")
     return ", ".join(parts)

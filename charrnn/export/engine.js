@@ -87,7 +87,7 @@ class Network {
       });
     }
     this.inputNorm = normOf(tensors, "input_norm.norm");
-    this.input = new Float32Array(size); // a frame after its norm
+    this.input = new Float32Array(config.embedding || size); // what the first layer reads
     const gates = this.cell.gates * hidden;
     this.inputGates = new Float32Array(gates);
     this.recurrentGates = new Float32Array(gates);
@@ -118,16 +118,16 @@ class Network {
 
   // The first half of `step`: only the new state.
   advance(state, x) {
+    const { skip_input: reads } = this.config;
+    if (reads || !this.isDiscrete) this.read(x);
     this.layers.forEach((layer, index) => {
       let input = this.inputGates;
-      if (index) {
-        const below = this.output(state, index - 1);
-        this.gates(layer, 0, layer.inputWeight, below, layer.inputBias, input);
-      } else if (this.isDiscrete) {
+      if (!index && this.isDiscrete) {
         input = this.row(x);
       } else {
-        normalize(this.inputNorm, x, this.input);
-        this.gates(layer, 0, layer.inputWeight, this.input, layer.inputBias, input);
+        let read = index ? this.output(state, index - 1) : this.input;
+        if (index && reads) read = Float32Array.of(...read, ...this.input);
+        this.gates(layer, 0, layer.inputWeight, read, layer.inputBias, input);
       }
       const h = state.h[index];
       const recurrent = this.recurrentGates;
@@ -165,10 +165,6 @@ class Network {
   // gain of the input part, 1: of the recurrent part), and its bias.
   gates(layer, which, weight, values, bias, out) {
     this.memory.multiply(weight, values, out);
-    this.finish(layer, which, bias, out);
-  }
-
-  finish(layer, which, bias, out) {
     if (layer.gains) {
       const { hidden } = this.config;
       for (let at = 0; at < out.length; at += hidden) {
@@ -180,32 +176,34 @@ class Network {
     add(out, bias);
   }
 
+  // Sets what the first layer reads, `input`: a symbol as a vector, or a frame after its norm.
+  read(x) {
+    const { input, size } = this;
+    if (!this.isDiscrete) {
+      normalize(this.inputNorm, x, input);
+      return;
+    }
+    const table = this.tensors["embedding.weight"]; // undefined: one-hot
+    const symbols = x < 0 ? [...Array(size).keys()] : [x];
+    input.fill(0);
+    for (const each of symbols) {
+      for (let k = 0; k < input.length; k++) {
+        input[k] += (table ? table[each * input.length + k] : each === k) / symbols.length;
+      }
+    }
+  }
+
   // The input part of the first layer's gates for a symbol, (G*H,), kept for the next time.
   row(symbol) {
     const kept = symbol < 0 ? this.size : symbol;
-    if (this.rows[kept]) return this.rows[kept];
-    const [layer] = this.layers;
-    const { size } = this;
-    const width = this.config.embedding;
-    const out = new Float32Array(this.inputGates.length);
-    const symbols = symbol < 0 ? [...Array(size).keys()] : [symbol];
-    if (width) {
-      const table = this.tensors["embedding.weight"];
-      const vector = new Float32Array(width);
-      for (const each of symbols) {
-        for (let k = 0; k < width; k++) vector[k] += table[each * width + k] / symbols.length;
-      }
-      this.memory.multiply(layer.inputWeight, vector, out);
-    } else {
-      for (const each of symbols) {
-        for (let k = 0; k < out.length; k++) {
-          out[k] += layer.inputWeight[k * size + each] / symbols.length;
-        }
-      }
+    if (!this.rows[kept]) {
+      const [layer] = this.layers;
+      const out = new Float32Array(this.inputGates.length);
+      this.read(symbol);
+      this.gates(layer, 0, layer.inputWeight, this.input, layer.inputBias, out);
+      this.rows[kept] = out;
     }
-    this.finish(layer, 0, layer.inputBias, out);
-    this.rows[kept] = out;
-    return out;
+    return this.rows[kept];
   }
 }
 

@@ -75,9 +75,11 @@ def onnx_model(checkpoint: Checkpoint) -> ModelProto:
         raise UsageError(f"{checkpoint.path}: ONNX has no operator for {what}")
     weights, is_discrete = checkpoint.weights(), isinstance(codec.step, Discrete)
     graph = _Graph(weights)
-    x = graph.input(is_discrete=is_discrete, embedding="embedding.weight" in weights)
+    x = first = graph.input(is_discrete=is_discrete, embedding="embedding.weight" in weights)
     outputs = []
     for index in range(model.layers):
+        if index and model.skip_input:
+            x = graph.add("Concat", [x, first], axis=-1)
         x = graph.recurrent(x, index, OPERATORS[model.cell], model.hidden)
         if model.norm != "none":
             x = graph.norm(x, f"norms.{index}.norm")

@@ -25,7 +25,7 @@ from charrnn.model.shapes import COUNTER
 KERNEL = Path(__file__).with_name("kernel.wasm")  # made from kernel.wat, see CONTRIBUTING.md
 CODEC = "codec."  # the names of a codec's arrays begin with it
 FIELDS = (
-    *("cell", "hidden", "layers", "embedding", "head", "skip", "dense"),
+    *("cell", "hidden", "layers", "embedding", "head", "skip", "skip_input", "dense"),
     *("input_norm", "norm", "cell_norm"),
 )
 

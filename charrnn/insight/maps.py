@@ -42,7 +42,7 @@ def of_symbols(runtime: Runtime, trace: Trace) -> tuple[NDArray[np.int64], Map]:
     counts = np.bincount(trace.steps.astype(np.int64), minlength=runtime.size)
     order = np.argsort(-counts, kind="stable")[:MOST_SYMBOLS]
     chosen = np.sort(order[counts[order] > 0])
-    gates = runtime.input_gates(chosen, several=True).T  # (n, G*H)
+    gates = runtime.input_gates(chosen, several=True).T  # (n, D)
     return chosen, plane(gates - gates.mean(0))
 
 

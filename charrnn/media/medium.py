@@ -41,6 +41,7 @@ class Size:
     variational: bool = False
     norm: str = "none"
     skip: bool = False
+    skip_input: bool = False
     passes: float = 1.0  # chosen only if there is time for this fraction of `Defaults.epochs`
     hurried: bool = False  # only for runs that have no time for a later size
 

@@ -30,7 +30,7 @@ def peak_bytes(
     parameters = sum(map(math.prod, shapes(model, size).values()))
     is_looped = model.cell_norm != "none" or model.recurrent_dropout > 0
     kept = cell.kept_in_loop if is_looped or cell.kept_fused is None else cell.kept_fused
-    kept += model.skip  # the outputs of all layers, joined
+    kept += model.skip + model.skip_input  # what is joined
     units = length * model.layers * kept * model.hidden
     units += (1 if last_only else length) * 4 * size
     return BASE_BYTES + PARAMETER_BYTES * parameters + 4 * batch * units

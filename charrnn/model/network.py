@@ -35,7 +35,7 @@ class Network(nn.Module):
         super().__init__()
         self.config, self.step = config, step
         is_discrete = isinstance(step, Discrete)
-        width = config.embedding or step.size
+        first = width = config.embedding or step.size
         self.embedding = None
         if config.embedding:
             weight = torch.empty(step.size, width)
@@ -52,7 +52,8 @@ class Network(nn.Module):
             self.layers.append(RecurrentLayer(config, width, one_hot=one_hot))
             if config.norm != "none":
                 self.norms.append(SequenceNorm(config.norm, config.hidden))
-            width = config.hidden
+            width = config.hidden + (first if config.skip_input else 0)
+        width = config.hidden
         width *= config.layers if config.skip else 1
         self.dense = nn.Linear(width, config.dense) if config.dense else None
         self.head = HEADS[config.head](config.dense or width, step.size)
@@ -81,8 +82,10 @@ class Network(nn.Module):
         elif generator is not None and config.input_dropout:
             scale = self._one_hot_dropout(x, generator)
         last = config.dropout if config.output_dropout is None else config.output_dropout
-        after, outputs = [], []
+        after, outputs, first = [], [], x
         for index, layer in enumerate(self.layers):
+            if index and config.skip_input:
+                x = torch.cat([x, first], -1)
             x, parts = layer(x, state[index], generator, None if index else scale)
             after.append(parts)
             if self.norms:

@@ -19,7 +19,7 @@ def shapes(config: ModelConfig, size: int) -> Shapes:
     """
     cell, hidden = cell_of(config.cell), config.hidden
     gates = cell.gates * hidden
-    width = config.embedding or size
+    first = width = config.embedding or size
     found: Shapes = {"embedding.weight": (size, width)} if config.embedding else {}
     if config.input_norm == "batch":
         found |= _norm("input_norm", size, batch=True)
@@ -35,7 +35,8 @@ def shapes(config: ModelConfig, size: int) -> Shapes:
         found |= {f"{layer}.{name}": shape for name, shape in further.items()}
         if config.norm != "none":
             found |= _norm(f"norms.{index}", hidden, batch=config.norm == "batch")
-        width = hidden
+        width = hidden + (first if config.skip_input else 0)
+    width = hidden
     width *= config.layers if config.skip else 1
     if config.dense:
         found |= {"dense.weight": (config.dense, width), "dense.bias": (config.dense,)}

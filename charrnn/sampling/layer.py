@@ -47,7 +47,10 @@ class Layer:
             return by_gate.reshape(tensor.shape)
 
         self.cell, self.hidden = cell, hidden
-        self.input_weight = arranged(weights[f"{kernel}.weight_ih_l0"], factor)  # (G*H, I)
+        input_weight = arranged(weights[f"{kernel}.weight_ih_l0"], factor)
+        # Of the outputs of the layer before, (G*H, H), and of the input of the network, (G*H, I).
+        before = hidden if index else 0
+        self.input_weight, self.first_weight = input_weight[:, :before], input_weight[:, before:]
         self._recurrent_weight = arranged(weights[f"{kernel}.weight_hh_l0"], factor)  # (G*H, H)
         bias = arranged(weights[f"{kernel}.bias_ih_l0"], halves)
         recurrent_bias = arranged(weights[f"{kernel}.bias_hh_l0"], halves)
@@ -65,13 +68,7 @@ class Layer:
         self.standardizes_output = config.norm == "layer"  # before the next layer reads it
         self._scale, self._shift = np.ones(hidden, np.float32), np.zeros(hidden, np.float32)
         if config.norm != "none":
-            self._scale, self._shift = _affine(weights, f"norms.{index}.norm")
-
-    def fold_input_norm(self, weights: Weights, norm: str) -> None:
-        """Fold a batch norm of the input into the input weights."""
-        scale, shift = _affine(weights, norm)
-        self.input_bias = self.input_bias + self.input_weight @ shift
-        self.input_weight = self.input_weight * scale
+            self._scale, self._shift = affine(weights, f"norms.{index}.norm")
 
     def connect(
         self,
@@ -174,8 +171,12 @@ class LayerStream:
         recurrent = layer.weight[layer.recurrent_rows] @ self._h_1
         self._recurrent[:] = layer.normalized_recurrent(recurrent)
 
-    def step(self, gates_x: Array) -> Array:
+    def step(self, gates_x: Array, added: Array) -> Array:
         """One step, given the input part of this layer's gates, (G*H, ...).
+
+        Args:
+            gates_x: the input part.
+            added: what the input of the network adds to the next layer's, (N, ...); or empty.
 
         Returns:
             The input part of the next layer's gates, or the output of the head, (N, ...); the next
@@ -188,6 +189,8 @@ class LayerStream:
             scale = inverse_deviation(self._h, self._out[-1])
             np.multiply(self._read, scale, self._read)
             np.add(self._read, self._read_bias, self._read)
+        if len(added):
+            np.add(self.onward, added, self.onward)
         if layer.normalizes_gates:
             self._recurrent[:] = layer.normalized_recurrent(self._recurrent)
         if layer.next_layer and layer.next_layer.normalizes_gates:
@@ -195,7 +198,7 @@ class LayerStream:
         return self.onward
 
 
-def _affine(weights: Weights, norm: str) -> tuple[Array, Array]:
+def affine(weights: Weights, norm: str) -> tuple[Array, Array]:
     """The scale and shift of a norm; those of a layer norm apply after standardisation."""
     scale, shift = weights[f"{norm}.weight"].copy(), weights[f"{norm}.bias"].copy()
     if f"{norm}.running_var" in weights:

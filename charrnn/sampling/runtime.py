@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from charrnn.checkpoint import Checkpoint, Starts
 from charrnn.errors import SamplingError
 from charrnn.model.cells.numpy_step import Array, Weights, per_stream
-from charrnn.sampling.layer import Layer, LayerStream, Shape
+from charrnn.sampling.layer import Layer, LayerStream, Shape, affine
 from charrnn.settings import ModelConfig
 
 LARGE_MATRIX = 1 << 19  # numbers in a matrix from which a second thread may be faster
@@ -76,13 +76,23 @@ class Runtime:
         # Standard deviation of each number of a frame, (F,); 0 if the head has no variance.
         self.deviation = np.sqrt(weights.get("head.variance", np.zeros(self.size, np.float32)))
         self._embedding = weights.get("embedding.weight")  # None: one-hot, or frames
+        # What the input of the network is multiplied by, (G*H, I): for the first layer, or (L*G*H,
+        # I): for each layer.
+        self.gates = len(self.layers[0].input_bias)  # G*H
+        reading = self.layers if config.skip_input else self.layers[:1]
+        self._input_weight = np.concatenate([layer.first_weight for layer in reading])
+        self._input_bias = np.zeros(len(self._input_weight), np.float32)
+        self._input_bias[: self.gates] = self.layers[0].input_bias
         if config.input_norm == "batch":
-            self.layers[0].fold_input_norm(weights, "input_norm.norm")
-        gates = len(self.layers[0].input_weight) if self.is_discrete else 0
-        self._table = np.empty((self.size, gates), np.float32)  # takes memory as it is filled
+            scale, shift = affine(weights, "input_norm.norm")
+            self._input_bias += self._input_weight @ shift
+            self._input_weight *= scale
+        width = len(self._input_weight) if self.is_discrete else 0
+        self._table = np.empty((self.size, width), np.float32)  # takes memory as it is filled
         self._rows: list[Array | None] = [None] * self.size  # the filled rows of the table
-        for layer in self.layers[1:]:
-            del layer.input_weight  # it is part of the previous layer's matrix
+        for layer in self.layers:
+            # They are part of the previous layer's matrix, and of those above.
+            del layer.input_weight, layer.first_weight
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Runtime:
@@ -123,29 +133,33 @@ class Runtime:
         return Stream(self, (streams,))
 
     def input_gates(self, steps: Any, *, several: bool) -> Array:
-        """The input part of the first layer's gates: (G*H,) for a single step, or (G*H, S) for the
-        steps of S streams, (S,) or (S, F)."""
+        """The input part of the first layer's gates, or one after the other those of each layer that
+        reads the input: (G*H,) or (L*G*H,) for a single step, or for the steps of S streams, (S,)
+        or (S, F), of shape (G*H, S) or (L*G*H, S)."""
         if self.is_discrete:
             return self._symbols(steps) if several else self._symbol(steps)
-        first = self.layers[0]
-        gates: Array = first.input_weight @ (steps.T if several else steps)
-        return first.normalized_input(gates + per_stream(first.input_bias, gates))
+        return self._finished(self._input_weight @ (steps.T if several else steps))
+
+    def _finished(self, gates: Array) -> Array:
+        """Products of the input, (G*H, ...) or (L*G*H, ...), with bias and norm."""
+        gates = gates + per_stream(self._input_bias, gates)
+        gates[: self.gates] = self.layers[0].normalized_input(gates[: self.gates])
+        return gates
 
     def _symbol(self, step: int) -> Array:
-        """`input_gates` of one symbol, (G*H,): a row of the table."""
+        """`input_gates` of one symbol: a row of the table."""
         row = self._rows[step]
         if row is None:
-            first = self.layers[0]
             if self._embedding is None:
-                gates = first.input_weight[:, step]
+                gates = self._input_weight[:, step]
             else:
-                gates = first.input_weight @ self._embedding[step]
+                gates = self._input_weight @ self._embedding[step]
             row = self._rows[step] = self._table[step]
-            row[:] = first.normalized_input(gates + first.input_bias)
+            row[:] = self._finished(gates)
         return row
 
     def _symbols(self, steps: NDArray[np.integer]) -> Array:
-        """`input_gates` of several streams' symbols, (G*H, S)."""
+        """`input_gates` of several streams' symbols."""
         if self.size <= SMALL_VOCABULARY:
             return np.take(self._transposed_table, steps, 1)
         for step in set(steps.tolist()):
@@ -155,7 +169,7 @@ class Runtime:
 
     @cached_property
     def _transposed_table(self) -> Array:
-        """The whole table, with a column for each symbol, (G*H, V)."""
+        """The whole table, with a column for each symbol."""
         return np.stack([self._symbol(step) for step in range(self.size)], 1)
 
 
@@ -184,9 +198,10 @@ class Stream:
             `logits`, (V,) or (S, V), or for frames the expected next one, (F,) or (S, F); the next
             step overwrites it.
         """
-        x = self._runtime.input_gates(steps, several=self._several)
-        for layer in self._layers:
-            x = layer.step(x)
+        gates, width = self._runtime.input_gates(steps, several=self._several), self._runtime.gates
+        x, added = gates[:width], gates[width:]  # those of the first layer, and of the others
+        for index, layer in enumerate(self._layers):
+            x = layer.step(x, added[index * width : (index + 1) * width])
         for part in self._skipped:
             x += part
         if self._runtime.after_dense is not None:

@@ -122,8 +122,12 @@ def choose(
     chosen["training"]["lr_decay"] = 0.5 if value(given, "schedule") == "plateau" else 0.97
     filled = merge(chosen, given)
     filled["training"] |= _budget(given, defaults)
-    if filled["model"]["layers"] == 1:
-        filled["model"]["skip"] = False  # there is nothing to skip
+    if filled["model"]["layers"] == 1:  # there is nothing to skip
+        filled["model"] |= {"skip": False, "skip_input": False}
+    elif kind is Discrete and not filled["model"]["embedding"]:
+        if value(given, "skip_input"):
+            raise ConfigError("--skip-input: symbols need an --embedding for it")
+        filled["model"]["skip_input"] = False
     filled["data"], notices = _fitted(filled["data"], corpus_steps, defaults.every_segment)
     _refuse_unstable(filled)
     return filled, notices

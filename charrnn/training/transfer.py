@@ -23,7 +23,17 @@ from charrnn.model import device as devices
 from charrnn.model.network import Network
 from charrnn.run import is_general
 
-SHAPE = ("cell", "hidden", "layers", "embedding", "norm", "cell_norm", "skip", "dense")
+SHAPE = (
+    "cell",
+    "hidden",
+    "layers",
+    "embedding",
+    "norm",
+    "cell_norm",
+    "skip",
+    "skip_input",
+    "dense",
+)
 FINE_TUNING = 1 / 3  # of the learning rate, for weights that are already trained
 LISTED = 12  # symbols that the notice names
 # A run starts from a general model that knows this share of its corpus and, before any training,

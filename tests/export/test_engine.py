@@ -135,6 +135,7 @@ def test_logits(
     page: Any, cell: str, norm: str, cell_norm: str, embedding: int, layers: int
 ) -> None:
     sizes = {"skip": embedding > 0, "dense": 6 * (layers == 3)}
+    sizes |= {"skip_input": embedding > 0 and norm != "batch"}
     settings = {"cell": cell, "norm": norm, "cell_norm": cell_norm, "layers": layers, **sizes}
     model = model_of(Discrete(V), embedding=embedding, **settings)
     steps = np.random.default_rng(0).integers(V, size=40)
@@ -158,6 +159,7 @@ def test_logits(
         {"head": "mse", "cell_norm": "layer", "input_norm": "batch", "skip": True},
         {"head": "mse", "cell": "peephole", "norm": "batch"},
         {"head": "mse", "cell": "rnn", "cell_norm": "layer"},
+        {"head": "mse", "skip_input": True, "input_norm": "batch", "norm": "layer"},
     ],
 )
 def test_frames(page: Any, settings: dict[str, Any]) -> None:

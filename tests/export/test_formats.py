@@ -67,7 +67,13 @@ def test_onnx_against_the_network(cell: str, norm: str, embedding: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"skip": True}, {"dense": 6}, {"skip": True, "dense": 6, "layers": 3}]
+    "settings",
+    [
+        {"skip": True},
+        {"dense": 6},
+        {"skip": True, "dense": 6, "layers": 3},
+        {"skip_input": True, "layers": 3},
+    ],
 )
 def test_onnx_with_other_heads(settings: dict[str, Any]) -> None:
     run_both(Discrete(V), **{"layers": 2, "embedding": 5} | settings)

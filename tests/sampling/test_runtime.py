@@ -97,6 +97,7 @@ def test_the_networks_own_distribution(
         embedding=embedding,
         layers=layers,
         skip=embedding > 0,
+        skip_input=embedding > 0 and norm != "batch",
         dense=6 * (layers == 3),
     )
     steps = torch.randint(SIZE, (3, 30))
@@ -127,7 +128,7 @@ def test_the_networks_own_distribution(
 def test_shapes_are_those_of_the_network(
     cell: str, norm: str, cell_norm: str, embedding: int
 ) -> None:
-    settings = {"embedding": embedding, "skip": embedding > 0}
+    settings = {"embedding": embedding, "skip": embedding > 0, "skip_input": embedding > 0}
     network = network_of(cell=cell, norm=norm, cell_norm=cell_norm, layers=2, **settings)
     found = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     assert found == shapes(network.config, SIZE)

@@ -24,6 +24,8 @@ KINDS = [
     {"cell": "rnn", "norm": "batch"},
     {"cell": "peephole", "cell_norm": "layer"},
     {"cell_norm": "layer", "input_norm": "batch", "layers": 1},
+    {"skip_input": True, "input_norm": "batch", "norm": "layer"},
+    {"skip_input": True, "cell": "gru", "cell_norm": "layer", "skip": True, "layers": 3},
 ]
 
 

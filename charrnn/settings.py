@@ -141,8 +141,7 @@ class ModelConfig:
         default=False,
     )
     skip_input: bool = setting(
-        "All layers read the input of the network, not only the first (symbols need an "
-        "embedding).",
+        "All layers read the input of the network, not only the first (symbols need an embedding).",
         "Model",
         default=False,
     )

@@ -133,9 +133,16 @@ class Runtime:
         return Stream(self, (streams,))
 
     def input_gates(self, steps: Any, *, several: bool) -> Array:
-        """The input part of the first layer's gates, or one after the other those of each layer that
-        reads the input: (G*H,) or (L*G*H,) for a single step, or for the steps of S streams, (S,)
-        or (S, F), of shape (G*H, S) or (L*G*H, S)."""
+        """The input part of the first layer's gates; with `skip_input` of each layer's, one after
+        the other.
+
+        Args:
+            steps: a single step, or those of S streams, (S,) or (S, F).
+            several: whether there are streams.
+
+        Returns:
+            (G*H,) or (L*G*H,); of several streams (G*H, S) or (L*G*H, S).
+        """
         if self.is_discrete:
             return self._symbols(steps) if several else self._symbol(steps)
         return self._finished(self._input_weight @ (steps.T if several else steps))

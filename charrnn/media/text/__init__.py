@@ -35,7 +35,7 @@ CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
         200_000,
         (
             Size(256, 0.5, 16, 64, 8e-3, weight_drop=0.2, **JOINED, hurried=True),
-            Size(256, 0.6, 16, 64, 8e-3, weight_drop=0.2, **JOINED, passes=0.8),
+            Size(256, 0.55, 16, 64, 6e-3, weight_drop=0.3, **JOINED, skip_input=True, passes=0.8),
         ),
     ),
     (400_000, (Size(256, 0.5, 16, 64, 8e-3, weight_drop=0.2, **JOINED),)),

@@ -235,10 +235,8 @@ def _model(model: ModelConfig) -> str:
             parts.append(f"{name.replace('_', ' ')} {given:g}")
     if model.norm != "none":
         parts.append(f"{model.norm} norm")
-    if model.skip:
-        parts.append("skip connections to the head")
-    if model.skip_input:
-        parts.append("skip connections from the input")
+    if skips := ["from the input"] * model.skip_input + ["to the head"] * model.skip:
+        parts.append(f"skip connections {' and '.join(skips)}")
     if model.cell_norm != "none":
         parts.append(f"{model.cell_norm} norm in the cell")
     return ", ".join(parts)

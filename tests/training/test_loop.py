@@ -129,7 +129,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "bytes": {"codec": "byte"},
     "documents": {"documents": "line"},
     "muon": {"optimizer": "muon"},
-    "skip": {"skip": True, "norm": "layer"},
+    "skip": {"skip": True, "skip_input": True, "norm": "layer"},
 }
 SLOW = {"documents", "peephole", "peephole, norm in the cell", "recurrent dropout, rnn"}
 

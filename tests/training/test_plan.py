@@ -78,6 +78,7 @@ def test_short_corpora_shrink_the_batch(corpus_steps: int, batch: int, length: i
 def test_what_cannot_work_is_refused_before_training(corpus: Path, tmp_path: Path) -> None:
     for settings, error, message in (
         ({"cell_norm": "layer", "embedding": 0, "input_dropout": 0.1}, ConfigError, "one-hot"),
+        ({"skip_input": True, "embedding": 0}, ConfigError, "need an --embedding"),
         ({"allow": "€"}, SamplingError, "--allow and --forbid leave nothing"),
         ({"unk": True}, SamplingError, "--unk is for models of words"),
     ):
@@ -88,6 +89,14 @@ def test_what_cannot_work_is_refused_before_training(corpus: Path, tmp_path: Pat
         ):
             pass
     assert not (tmp_path / "run").exists()
+
+
+def test_one_hot_input_is_read_by_the_first_layer_only() -> None:
+    size = CPU_SIZES[1][1][1]
+    assert size.skip_input
+    for flags, expected in (({}, True), ({"embedding": 0}, False), ({"layers": 1}, False)):
+        filled, _ = choose(config.from_flags(flags), 100_000, size)
+        assert filled["model"]["skip_input"] is expected
 
 
 def test_what_is_asked_for_stands() -> None:

@@ -29,20 +29,21 @@ CODECS = {
 # Default sizes: (corpus length below which they apply, sizes from small to large).  Larger networks
 # need more training.  The measurements behind these choices are in configs/README.md.
 JOINED: dict[str, Any] = {"norm": "layer", "skip": True, "variational": True}
+READING: dict[str, Any] = JOINED | {"skip_input": True}
 CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
     (30_000, (Size(128, 0.5, 8, 64, 8e-3, weight_drop=0.2, **JOINED),)),
     (
         200_000,
         (
-            Size(256, 0.5, 16, 64, 8e-3, weight_drop=0.2, **JOINED, hurried=True),
-            Size(256, 0.55, 16, 64, 6e-3, weight_drop=0.3, **JOINED, skip_input=True, passes=0.8),
+            Size(256, 0.5, 16, 64, 8e-3, weight_drop=0.2, **READING, hurried=True),
+            Size(256, 0.55, 16, 64, 6e-3, weight_drop=0.3, **READING, passes=0.8),
         ),
     ),
     (400_000, (Size(256, 0.5, 16, 64, 8e-3, weight_drop=0.2, **JOINED),)),
     (
         4_000_000,
         (
-            Size(256, 0.05, 32, 64, 6e-3, weight_drop=0.05, **JOINED, hurried=True),
+            Size(256, 0.05, 32, 64, 6e-3, weight_drop=0.05, **READING, hurried=True),
             Size(256, 0.15, 32, 64, 6e-3, weight_drop=0.1, **JOINED, passes=0.45, hurried=True),
             Size(256, 0.2, 32, 64, 6e-3, weight_drop=0.1, **JOINED, passes=0.75),
         ),

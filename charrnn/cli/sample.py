@@ -185,7 +185,7 @@ def command(
     if picture is not None:
         loaded.refuse_without_pictures()
     refuse_no_png(picture)
-    if length == math.inf and beam is None and loaded.codec.end is None:
+    if length == math.inf and not forever and beam is None and loaded.codec.end is None:
         raise UsageError("--length inf: for a sample without end give --forever")
     if forever:
         _refuse_end(ctx, loaded, out, given)

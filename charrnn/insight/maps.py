@@ -37,12 +37,12 @@ def of_units(trace: Trace) -> Map:
 
 
 def of_symbols(runtime: Runtime, trace: Trace) -> tuple[NDArray[np.int64], Map]:
-    """The most frequent symbols of a text, (n,), and what the network reads for each of them, in
-    the plane, (n, 2)."""
+    """The most frequent symbols of a text, (n,), and what the first layer reads for each of them,
+    in the plane, (n, 2)."""
     counts = np.bincount(trace.steps.astype(np.int64), minlength=runtime.size)
     order = np.argsort(-counts, kind="stable")[:MOST_SYMBOLS]
     chosen = np.sort(order[counts[order] > 0])
-    gates = runtime.input_gates(chosen, several=True).T  # (n, D)
+    gates = runtime.input_gates(chosen, several=True)[: runtime.gates].T  # (n, G*H)
     return chosen, plane(gates - gates.mean(0))
 
 

@@ -30,8 +30,10 @@ def peak_bytes(
     parameters = sum(map(math.prod, shapes(model, size).values()))
     is_looped = model.cell_norm != "none" or model.recurrent_dropout > 0
     kept = cell.kept_in_loop if is_looped or cell.kept_fused is None else cell.kept_fused
-    kept += model.skip + model.skip_input  # what is joined
+    kept += model.skip  # the outputs of all layers, joined
     units = length * model.layers * kept * model.hidden
+    if model.skip_input:  # what each later layer reads, joined
+        units += length * (model.layers - 1) * (model.hidden + (model.embedding or size))
     units += (1 if last_only else length) * 4 * size
     return BASE_BYTES + PARAMETER_BYTES * parameters + 4 * batch * units
 

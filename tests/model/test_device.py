@@ -159,3 +159,14 @@ def test_only_torchrun_starts_several(rank: str | None, monkeypatch: pytest.Monk
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("MASTER_PORT", "1")
     assert processes.rank_and_size() == ((1, 2) if rank == "1" else (0, 1))
+
+
+def test_what_is_joined_takes_memory() -> None:
+    """Activations only: the weights that read it are in both differences."""
+    sizes = {"hidden": 8, "layers": 3, "embedding": 2048, "dropout": 0.0}
+    activations = []
+    for skip_input in (False, True):
+        model = ModelConfig(**sizes, skip_input=skip_input)
+        empty = memory.peak_bytes(model, 0, 10, 50)
+        activations.append(memory.peak_bytes(model, 4, 10, 50) - empty)
+    assert activations[1] - activations[0] == 4 * 4 * 10 * 2 * (8 + 2048)

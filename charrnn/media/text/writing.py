@@ -54,7 +54,7 @@ class TextSample(Sample):
         finish: str | None = None,
     ) -> None:
         super().__init__()
-        if finish and length >= ENDLESS:
+        if finish and length >= ENDLESS and end is None:
             raise SamplingError("--finish: a sample without end is never finished; drop it")
         self._drawn, self._decoder = drawn, decoder
         self._length, self._stop, self._end = length, stop, end

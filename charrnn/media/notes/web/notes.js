@@ -116,6 +116,7 @@ function startNotes() {
     run = { id: ++latest, key: keyNow(), seed, primed, most };
     const [temperature, top_p] = [settings.values("temperature"), settings.value("top_p")];
     const sampling = { ...data.sampling, temperature, top_p };
+    if (primed) sampling.min_length = Math.max(1, sampling.min_length); // as Prime.least
     const about = { settings: sampling, seed, first: 0, count: 1 };
     worker.postMessage({ kind: "write", id: run.id, prime, ...about, length: MOST_EVENTS });
     isWriting = true;

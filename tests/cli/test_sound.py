@@ -238,6 +238,7 @@ def test_a_recording_is_judged(command: Command, sound_run: Path, tmp_path: Path
     assert np.asarray(Image.open(tmp_path / "a.png").convert("L"), float).std() > 20
 
 
+@pytest.mark.long
 def test_a_sample_is_told_from_a_recording(
     command: Command, sound_run: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:

@@ -171,12 +171,12 @@ class LayerStream:
         recurrent = layer.weight[layer.recurrent_rows] @ self._h_1
         self._recurrent[:] = layer.normalized_recurrent(recurrent)
 
-    def step(self, gates_x: Array, added: Array) -> Array:
+    def step(self, gates_x: Array, added: Array | None) -> Array:
         """One step, given the input part of this layer's gates, (G*H, ...).
 
         Args:
             gates_x: the input part.
-            added: what the input of the network adds to the next layer's, (N, ...); or empty.
+            added: what the input of the network adds to the next layer's, (N, ...); None: nothing.
 
         Returns:
             The input part of the next layer's gates, or the output of the head, (N, ...); the next
@@ -189,7 +189,7 @@ class LayerStream:
             scale = inverse_deviation(self._h, self._out[-1])
             np.multiply(self._read, scale, self._read)
             np.add(self._read, self._read_bias, self._read)
-        if len(added):
+        if added is not None:
             np.add(self.onward, added, self.onward)
         if layer.normalizes_gates:
             self._recurrent[:] = layer.normalized_recurrent(self._recurrent)

@@ -191,6 +191,7 @@ class Stream:
     def __init__(self, runtime: Runtime, shape: Shape = ()) -> None:
         self._runtime, self._shape, self._several = runtime, shape, bool(shape)
         self._layers = [LayerStream(layer, shape) for layer in runtime.layers]
+        self._nothing: list[Array | None] = [None] * len(self._layers)
         logits = self._layers[-1].onward
         self._skipped = [layer.skipped for layer in self._layers if len(layer.skipped)]
         if runtime.after_dense is not None:
@@ -205,10 +206,12 @@ class Stream:
             `logits`, (V,) or (S, V), or for frames the expected next one, (F,) or (S, F); the next
             step overwrites it.
         """
-        gates, width = self._runtime.input_gates(steps, several=self._several), self._runtime.gates
-        x, added = gates[:width], gates[width:]  # those of the first layer, and of the others
-        for index, layer in enumerate(self._layers):
-            x = layer.step(x, added[index * width : (index + 1) * width])
+        x = self._runtime.input_gates(steps, several=self._several)
+        added: list[Array | None] = self._nothing
+        if len(x) > self._runtime.gates:  # those of the first layer, and of each after it
+            x, *added = [*x.reshape(len(self._layers), -1, *self._shape), None]
+        for layer, more in zip(self._layers, added, strict=True):
+            x = layer.step(x, more)
         for part in self._skipped:
             x += part
         if self._runtime.after_dense is not None:

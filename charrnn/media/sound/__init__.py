@@ -27,7 +27,7 @@ SIZE = Size(256, 0.0, 16, 64, 3e-3, embedding=0)
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "data": {"bptt": "stateless"},
     "model": {"head": "gaussian", "input_noise": 0.3},
-    "sampling": {"temperature": (1.0,)},
+    "sampling": {"temperature": (0.8,)},
 }
 # Small enough to sample in real time.
 SAMPLES_SIZE = Size(128, 0.0, 32, 64, 8e-3, norm="layer", skip=True, variational=True)

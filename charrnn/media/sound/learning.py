@@ -13,17 +13,16 @@ from numpy.typing import NDArray
 from charrnn.errors import ConfigError
 from charrnn.media.held_out import ends_or_wholes
 from charrnn.media.medium import Learner
+from charrnn.media.sound.envelope import FLOOR, Envelope, mel_bank
 from charrnn.media.sound.recordings import Recordings
 from charrnn.media.sound.spectrogram import (
     BANDS,
-    MAGNITUDE_FLOOR,
     START,
     STARTS,
     Array,
     Arrays,
     SpectrogramCodec,
     gap_frames,
-    mel_bank,
     raw_frames,
 )
 from charrnn.media.sound.stft import Frames, Stft
@@ -57,11 +56,14 @@ class SpectrogramLearner(Learner):
     def __init__(
         self, sources: Sources, rate: int, stft: Stft, components: int, val_fraction: float
     ) -> None:
-        if components > (most := stft.bins + BANDS):
-            raise ConfigError(f"--components must be at most {most}, the bins and bands of a frame")
+        bands = BANDS if components else 0
+        self._bank = mel_bank(rate, stft, bands)
+        self._envelope = Envelope(rate, stft.hop, bands) if bands and stft.hop % 2 == 0 else None
+        most = stft.bins + bands + (self._envelope.width if self._envelope else 0)
+        if components > most:
+            raise ConfigError(f"--components must be at most {most}, the numbers of a raw frame")
         self._sources, self._rate, self._stft = sources, rate, stft
         self._components, self._fraction = components, val_fraction
-        self._bank = mel_bank(rate, stft, BANDS if components else 0)
         self._notices: list[str] = []
         self._said: tuple[str, ...] = ()  # about the gaps
         self._counts: list[int] = []  # frames of each recording
@@ -71,7 +73,11 @@ class SpectrogramLearner(Learner):
         for recording in Recordings(self._sources, self._rate, self._notices):
             self._counts.append(0)
             for block in raw_frames(
-                recording.sound(), self._stft, self._bank, linear=not self._components
+                recording.sound(),
+                self._stft,
+                self._bank,
+                self._envelope,
+                linear=not self._components,
             ):
                 self._counts[-1] += len(block)
                 yield block
@@ -87,8 +93,8 @@ class SpectrogramLearner(Learner):
         """
         learnt, held = self._parts()
         spans = [(begin, end) for _, begin, end in learnt]
-        arrays = _fit(raw, spans, self._components, self._bank)
-        self._codec = codec = SpectrogramCodec(self._rate, self._stft, arrays)
+        arrays = _fit(raw, spans, self._components, self._bank, self._envelope)
+        self._codec = codec = SpectrogramCodec(self._rate, self._stft, arrays, self._envelope)
         arrays["starts"] = _starts(codec, raw, spans)
         frames = gap_frames(self._counts, self._rate, self._stft)
         gap = codec.features(codec.silence(frames))
@@ -158,7 +164,13 @@ def _rows(raw: Frames, begin: int, end: int) -> Iterator[Frames]:
         yield np.array(rows[start : min(end, start + PASS_FRAMES)])
 
 
-def _fit(raw: Frames, parts: list[tuple[int, int]], components: int, bank: Array) -> Arrays:
+def _fit(
+    raw: Frames,
+    parts: list[tuple[int, int]],
+    components: int,
+    bank: Array,
+    envelope: Envelope | None,
+) -> Arrays:
     """The arrays of a codec, e.g. mean and principal components, from the frames in these parts."""
     width, bins = raw.shape[1], len(bank)
     if not components:
@@ -170,13 +182,15 @@ def _fit(raw: Frames, parts: list[tuple[int, int]], components: int, bank: Array
             block = rows.astype(np.float64)
             count += len(block)
             total += block.sum(0)
-            power += np.square(np.exp(block[:, :bins]) - MAGNITUDE_FLOOR).sum(0)
+            power += np.square(np.exp(block[:, :bins]) - FLOOR).sum(0)
             products += block.T @ block
     mean = total / count
     covariance = products / count - np.outer(mean, mean)
-    weight = (np.sqrt(power / count) + MAGNITUDE_FLOOR) ** WEIGHT
-    of_bands = BAND_WEIGHT * np.sqrt(np.square(weight) @ bank + MAGNITUDE_FLOOR)
+    weight = (np.sqrt(power / count) + FLOOR) ** WEIGHT
+    of_bands = BAND_WEIGHT * np.sqrt(np.square(weight) @ bank + FLOOR)
     weight = np.concatenate([weight, of_bands])
+    if envelope:  # a band weighs as much in its two short frames as in the long one
+        weight = np.concatenate([weight, *[of_bands[envelope.first :] / np.sqrt(2)] * 2])
     weighted = covariance * np.outer(weight, weight)
     rank = max(1, min(components, count - 1))
     variances, vectors = scipy.linalg.eigh(weighted, subset_by_index=(width - rank, width - 1))

@@ -1,17 +1,18 @@
 """The codec of sound: converts sound to spectrogram frames and back.
 
-By default a raw frame is the log magnitude of each bin, with a floor, and that of each of 32 mel
-bands.  It is projected onto the principal components of the training part.  Bins are weighted by
-the square root of their usual magnitude, and components are divided by the square root of their
-standard deviation (half whitening), so that errors in loud bins that vary count more than inaudible
-ones.  Bands are weighted so much that the components keep them almost exactly.
+By default a raw frame is the log magnitude of each bin, with a floor, the level of each of 32 mel
+bands, and those of the bands from 600 Hz on in two short frames (see `envelope`).  It is projected
+onto the principal components of the training part.  Bins are weighted by the square root of their
+usual magnitude, and components are divided by the square root of their standard deviation (half
+whitening), so that errors in loud bins that vary count more than inaudible ones.  Bands are
+weighted so much that the components keep them almost exactly.
 
 What the components leave out of the bins is replaced by noise: the log magnitudes of white noise,
 which change from bin to bin and from frame to frame as those of a sound do.  Then every band is
-brought to its level.
+brought to its level, and the sound to the levels in short frames.
 
-Without components a frame consists of the raw magnitudes.  Codecs of earlier versions have no
-bands, and independent noise in every bin.
+Without components a frame consists of the raw magnitudes.  Codecs of earlier versions have no short
+frames, or not even bands, and independent noise in every bin.
 """
 
 from __future__ import annotations
@@ -28,6 +29,16 @@ from charrnn.errors import CheckpointError, ConfigError
 from charrnn.media.codec import refuse
 from charrnn.media.report import Report
 from charrnn.media.sound.codec import SoundCodec, SoundReader
+from charrnn.media.sound.envelope import (
+    FLOOR,
+    LEAST,
+    LOUDEST,
+    Envelope,
+    EnvelopeStream,
+    gains,
+    levels,
+    mel_bank,
+)
 from charrnn.media.sound.phase import ROUNDS, PhaseStream
 from charrnn.media.sound.recordings import Recordings
 from charrnn.media.sound.stft import Frames, Samples, Stft
@@ -40,12 +51,9 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 Arrays = dict[str, Array]
 
-MAGNITUDE_FLOOR = 1e-4  # of a full-scale sine: -80 dB
 BANDS, MOST_BANDS = 32, 256
 RAYLEIGH = math.pi / 24**0.5  # standard deviation of the log magnitude of white noise
 LEVELLED = 3  # rounds in which the bands are brought to their levels, since they overlap
-LEAST = 1e-6  # of a full-scale sine: smaller magnitudes count as this one
-MOST_GAIN = 6.0  # nats of a band in one round
 GAP_S, GAP = 0.25, 0.25  # silence between two recordings: at most, and relative to their length
 STARTS, START = 16, 32  # number of excerpts that a sample can continue, and frames in each
 # Ranges allowed in a checkpoint.
@@ -56,7 +64,6 @@ LIMITS = {
     "features": (1, 4_097 + MOST_BANDS),
 }
 FARTHEST, NEAREST = 1e5, 1e-8  # largest number in any array; smallest weight or scale
-LOUDEST = 1e2  # times a full-scale sine: sampled magnitudes are limited to this
 
 
 class SpectrogramCodec(SoundCodec):
@@ -65,10 +72,11 @@ class SpectrogramCodec(SoundCodec):
     Args:
         rate: samples per second.
         stft: the transform.
-        arrays: `mean`, (D,), D the bins and bands; `remainder`, (D,), the standard deviation of
-            what the features leave out; `starts`, (S, P, F), excerpts that samples without a prime
-            continue.  With principal components also `basis`, (F, D), orthonormal, `weight`, (D,),
-            and `scale`, (F,).  Without a basis the features are magnitudes.
+        arrays: `mean`, (D,), D the numbers in a raw frame; `remainder`, (D,), the standard
+            deviation of what the features leave out; `starts`, (S, P, F), excerpts that samples
+            without a prime continue.  With principal components also `basis`, (F, D), orthonormal,
+            `weight`, (D,), and `scale`, (F,).  Without a basis the features are magnitudes.
+        envelope: that a raw frame has at its end, if it has one.
     """
 
     name = "audio"
@@ -79,12 +87,15 @@ class SpectrogramCodec(SoundCodec):
     chosen_by_loss: ClassVar[bool] = False
     arrays: Arrays
 
-    def __init__(self, rate: int, stft: Stft, arrays: Arrays) -> None:
-        self.rate, self.stft, self.arrays = rate, stft, arrays
+    def __init__(
+        self, rate: int, stft: Stft, arrays: Arrays, envelope: Envelope | None = None
+    ) -> None:
+        self.rate, self.stft, self.arrays, self.envelope = rate, stft, arrays, envelope
         self.hop = self.heard_hop = stft.hop
         basis = arrays.get("basis")
         self.step = Continuous(stft.bins if basis is None else len(basis))
-        self.bank = mel_bank(rate, stft, len(arrays["mean"]) - stft.bins)
+        others = envelope.width if envelope else 0
+        self.bank = mel_bank(rate, stft, len(arrays["mean"]) - stft.bins - others)
         self._analysis = self._synthesis = None
         if basis is not None:
             self._analysis = (basis * arrays["weight"]).T / arrays["scale"]  # (bins, F)
@@ -102,7 +113,7 @@ class SpectrogramCodec(SoundCodec):
 
     def raw_frames(self, sound: Iterable[Samples]) -> Iterator[Frames]:
         """Raw frames, (n, D), of a sound in blocks; see `raw_frames`."""
-        return raw_frames(sound, self.stft, self.bank, linear=self.is_linear)
+        return raw_frames(sound, self.stft, self.bank, self.envelope, linear=self.is_linear)
 
     def features(self, raw: Frames) -> Frames:
         """Features, (n, F), of raw frames, (n, D)."""
@@ -122,25 +133,26 @@ class SpectrogramCodec(SoundCodec):
         most = np.float32(LOUDEST * stft.full_scale)
         if self._synthesis is None:
             return np.clip(features, 0, most)
-        raw = features @ self._synthesis + self.arrays["mean"]
-        raw, levels = raw[:, : stft.bins], raw[:, stft.bins :]
+        width = stft.bins + self.bank.shape[1]
+        raw = features @ self._synthesis[:, :width] + self.arrays["mean"][:width]
+        raw, wanted = raw[:, : stft.bins], raw[:, stft.bins :]
         if noise is not None:
             raw += noise.take(len(raw))
         magnitudes = self.loudness(np.minimum(raw, np.float32(np.log(LOUDEST))))
-        if levels.shape[1]:
-            magnitudes = self._levelled(magnitudes, levels)
+        if wanted.shape[1]:
+            scale = np.float32(stft.full_scale)
+            magnitudes = np.maximum(magnitudes, LEAST * scale)
+            for _ in range(LEVELLED):
+                magnitudes = magnitudes * gains(magnitudes / scale, wanted, self.bank)
         return np.clip(magnitudes, 0, most)
 
-    def _levelled(self, magnitudes: Frames, levels: Frames) -> Frames:
-        """Magnitudes, (n, bins), whose bands have these log levels, (n, bands)."""
-        scale, bank = np.float32(self.stft.full_scale), self.bank
-        wanted = np.exp(2 * np.minimum(levels, np.float32(np.log(LOUDEST)))) - MAGNITUDE_FLOOR**2
-        wanted = np.log(np.maximum(wanted, LEAST**2))
-        magnitudes = np.maximum(magnitudes, LEAST * scale)
-        for _ in range(LEVELLED):
-            gains = (wanted - np.log(np.square(magnitudes / scale) @ bank + LEAST**2)) / 2
-            magnitudes = magnitudes * np.exp(np.clip(gains, -MOST_GAIN, MOST_GAIN) @ bank.T)
-        return magnitudes
+    def envelope_of(self, features: Frames) -> Frames:
+        """Log levels, (n, envelope.width), of features, (n, F)."""
+        assert self.envelope is not None
+        assert self._synthesis is not None
+        width = self.envelope.width
+        wanted: Frames = features @ self._synthesis[:, -width:] + self.arrays["mean"][-width:]
+        return wanted
 
     def noise(self, random: np.random.Generator) -> Noise:
         """The noise that replaces what the features leave out."""
@@ -148,14 +160,14 @@ class SpectrogramCodec(SoundCodec):
 
     def silence(self, count: int) -> Frames:
         """`count` raw frames of silence, (count, D)."""
-        quiet = 0 if self.is_linear else np.log(MAGNITUDE_FLOOR)
+        quiet = 0 if self.is_linear else np.log(FLOOR)
         return np.full((count, len(self.arrays["mean"])), quiet, np.float32)
 
     def loudness(self, raw: Frames) -> Frames:
         """The magnitudes, (n, bins), of raw frames, (n, D)."""
         if self.is_linear:
             return raw
-        floor, scale = np.float32(MAGNITUDE_FLOOR), np.float32(self.stft.full_scale)
+        floor, scale = np.float32(FLOOR), np.float32(self.stft.full_scale)
         loudness: Frames = (np.exp(raw[:, : self.stft.bins]) - floor) * scale
         return loudness
 
@@ -213,7 +225,9 @@ class SpectrogramCodec(SoundCodec):
             "hop": self.stft.hop,
             "features": self.step.size,
             "linear": self.is_linear,
-        } | ({"bands": bands} if (bands := self.bank.shape[1]) else {})
+            "bands": self.bank.shape[1],
+            "envelope": self.envelope is not None,
+        }
 
     @classmethod
     def from_dict(
@@ -238,7 +252,12 @@ class SpectrogramCodec(SoundCodec):
         bands = values.get("bands", 0)
         if type(bands) is not int or not 0 <= bands <= MOST_BANDS:
             raise CheckpointError(f"the audio codec's bands is {bands!r}")
-        width = stft.bins + bands
+        envelope = None
+        if (has_envelope := values.get("envelope", False)) is not False:
+            if has_envelope is not True or not bands or hop % 2:
+                raise CheckpointError(f"the audio codec's envelope is {has_envelope!r}")
+            envelope = Envelope(rate, hop, bands)
+        width = stft.bins + bands + (envelope.width if envelope else 0)
         expected: dict[str, tuple[int, ...]] = {"mean": (width,), "remainder": (width,)}
         if values.get("linear") is not True:
             expected |= {"basis": (size, width), "weight": (width,), "scale": (size,)}
@@ -264,7 +283,7 @@ class SpectrogramCodec(SoundCodec):
             raise CheckpointError(f"the audio codec has numbers above {FARTHEST:g}")
         if any(arrays[name].min() < NEAREST for name in ("weight", "scale") if name in arrays):
             raise CheckpointError(f"the audio codec has a weight or scale below {NEAREST:g}")
-        return cls(rate, stft, dict(arrays))
+        return cls(rate, stft, dict(arrays), envelope)
 
 
 class SpectrogramReader(SoundReader):
@@ -318,16 +337,21 @@ class SpectrogramDecoder:
 
     def __init__(self, codec: SpectrogramCodec, seed: int, rounds: int) -> None:
         self._codec = codec
+        self._shaped = EnvelopeStream(codec.envelope) if codec.envelope else None
         self._noise = codec.noise(np.random.default_rng([seed, 1]))
         self._phases = PhaseStream(codec.stft, seed, rounds)
 
     def push(self, features: Frames) -> Samples:
         """Add frames, (n, F); return the sound that is final by now, (m,)."""
-        return self._phases.push(self._codec.magnitudes(features, self._noise))
+        sound = self._phases.push(self._codec.magnitudes(features, self._noise))
+        if self._shaped:
+            sound = self._shaped.push(sound, self._codec.envelope_of(features))
+        return sound
 
     def flush(self) -> Samples:
         """The rest of the sound; the total length is one hop for each frame."""
-        return self._phases.flush()
+        sound = self._phases.flush()
+        return self._shaped.flush(sound) if self._shaped else sound
 
 
 class Noise:
@@ -362,44 +386,38 @@ class Noise:
         return noise
 
 
-def mel_bank(rate: int, stft: Stft, bands: int) -> NDArray[np.float32]:
-    """The share of each bin in each mel band, (bins, bands), which adds up to 1.
-
-    The scale is that of O'Shaughnessy (1987), 2595 log10(1 + f / 700).
-    """
-    if not bands:
-        return np.zeros((stft.bins, 0), np.float32)
-    mel = np.log1p(np.arange(stft.bins) * rate / stft.n_fft / 700)
-    centres = np.linspace(0, mel[-1], bands + 2)[1:-1]
-    shares = [np.interp(mel, centres, row) for row in np.eye(bands)]
-    return np.stack(shares, 1).astype(np.float32)
-
-
 def raw_frames(
-    sound: Iterable[Samples], stft: Stft, bank: NDArray[np.float32], *, linear: bool = False
+    sound: Iterable[Samples],
+    stft: Stft,
+    bank: NDArray[np.float32],
+    envelope: Envelope | None = None,
+    *,
+    linear: bool = False,
 ) -> Iterator[Frames]:
-    """Raw frames, (n, D), of a sound in blocks: those of D - bins bands after the bins.
+    """Raw frames, (n, D), of a sound in blocks: the bins, then the bands, then the envelope.
 
     They are log magnitudes relative to full scale, with a floor; if `linear`, plain magnitudes.
 
     Args:
         sound: in blocks.
         stft: the transform.
-        bank: as from `mel_bank`.
-        linear: there are no bands then.
+        bank: of the bands, as from `mel_bank`.
+        envelope: if frames have one.
+        linear: there are neither bands nor an envelope then.
     """
     rest = np.zeros(stft.n_fft // 2, np.float32)
     for block in chain(sound, [rest]):  # as much silence after the sound as before it
         rest = np.concatenate([rest, block])
         count = (len(rest) - stft.n_fft) // stft.hop + 1
         if count > 0:
-            whole = rest[: stft.n_fft + (count - 1) * stft.hop]
-            loudness = np.abs(stft.frames(whole))
+            loudness = np.abs(stft.frames(rest[: stft.n_fft + (count - 1) * stft.hop]))
             if not linear:
                 loudness /= np.float32(stft.full_scale)
-                levels = np.log(np.square(loudness) @ bank + np.float32(MAGNITUDE_FLOOR**2)) / 2
-                logs = np.log(loudness + np.float32(MAGNITUDE_FLOOR))
-                loudness = np.concatenate([logs, levels], 1)
+                parts = [np.log(loudness + np.float32(FLOOR)), levels(loudness, bank)]
+                if envelope:
+                    begin = (stft.n_fft - stft.hop) // 2  # where the first short frame does
+                    parts.append(envelope.of(rest[begin : stft.n_fft // 2 + count * stft.hop]))
+                loudness = np.concatenate(parts, 1)
             yield loudness
             rest = rest[count * stft.hop :]
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.media.sound.codec import LENGTH_S
+from charrnn.media.sound.envelope import mel_bank
 from charrnn.media.sound.phase import AHEAD
 from charrnn.media.sound.picture import LOWEST_HZ, RANGE_DB
 from charrnn.media.sound.spectrogram import RAYLEIGH
@@ -29,7 +30,7 @@ COLUMNS_PER_S = 60  # of the picture, at most
 
 def web_page(codec: SpectrogramCodec, settings: Any) -> WebPage:
     """As `Codec.web_page`."""
-    stft = codec.stft
+    stft, envelope = codec.stft, codec.envelope
     stride = max(1, round(codec.steps_per_s / COLUMNS_PER_S))
     data = {
         "codec": {
@@ -38,6 +39,8 @@ def web_page(codec: SpectrogramCodec, settings: Any) -> WebPage:
             "hop": stft.hop,
             "bins": stft.bins,
             "bands": codec.bank.shape[1],
+            "envelope": envelope
+            and {"first": envelope.first, "full_scale": envelope.stft.full_scale},
             "is_linear": codec.is_linear,
             "full_scale": stft.full_scale,
             "usual": usual_log(stft.window),
@@ -56,12 +59,11 @@ def web_page(codec: SpectrogramCodec, settings: Any) -> WebPage:
         "A small neural network invents the sound, frame by frame of its spectrogram; it knows "
         "nothing but the recordings that it has learnt from."
     )
-    scripts, worker = ("picture.js", "speaker.js", "sound.js"), ("fft.js", "spectrum.js")
     return WebPage(
         folder=Path(__file__).resolve().parent / "web",
         style="sound.css",
-        scripts=scripts,
-        worker=(*worker, "phases.js", "frames.js"),
+        scripts=("picture.js", "speaker.js", "sound.js"),
+        worker=("fft.js", "spectrum.js", "envelope.js", "phases.js", "frames.js"),
         data=data,
         note=note,
         arrays=_arrays(codec),
@@ -84,6 +86,12 @@ def _rows(codec: SpectrogramCodec) -> NDArray[np.float64]:
     return np.geomspace(LOWEST_HZ / codec.rate * codec.stft.n_fft, codec.stft.bins - 1, ROWS + 1)
 
 
+def shares(bank: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """The lower of the two bands of each bin, and its share in that, (bins,)."""
+    low = (bank > 0).argmax(1)
+    return {"low": low, "share": bank[np.arange(len(bank)), low]}
+
+
 def _arrays(codec: SpectrogramCodec) -> dict[str, NDArray[Any]]:
     """What the page needs of the codec's arrays, multiplied out as far as possible.
 
@@ -98,7 +106,9 @@ def _arrays(codec: SpectrogramCodec) -> dict[str, NDArray[Any]]:
     deviation = arrays["remainder"][:bins]
     if codec.bank.size:
         deviation = deviation * np.minimum(1, deviation / RAYLEIGH) / np.float32(RAYLEIGH)
-        low = (codec.bank > 0).argmax(1)
-        found |= {"low": low, "share": codec.bank[np.arange(bins), low]}
+        found |= shares(codec.bank)
+    if codec.envelope:
+        whole = mel_bank(codec.rate, codec.envelope.stft, codec.bank.shape[1])
+        found |= {f"short_{name}": array for name, array in shares(whole).items()}
     synthesis = arrays["basis"] * arrays["scale"][:, np.newaxis] / arrays["weight"]
     return found | {"deviation": deviation, "synthesis": np.ascontiguousarray(synthesis.T)}

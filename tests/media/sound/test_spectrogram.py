@@ -10,10 +10,11 @@ import pytest
 from charrnn.data.corpus import held_out
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.media import codec_from_dict
+from charrnn.media.sound.envelope import Envelope
 from charrnn.media.sound.learning import SpectrogramLearner
 from charrnn.media.sound.spectrogram import (
     BANDS,
-    MAGNITUDE_FLOOR,
+    FLOOR,
     SpectrogramCodec,
     SpectrogramReader,
     mel_bank,
@@ -24,6 +25,7 @@ from charrnn.media.sources import Sources
 from tests.sounds import RATE, convergence, music, recorded
 
 SMALL = Stft(512, 128)
+MOST = SMALL.bins + BANDS + Envelope(RATE, SMALL.hop, BANDS).width  # components
 
 
 def learnt(
@@ -43,15 +45,18 @@ def clip(tmp_path: Path) -> Path:
 
 def test_raw_frames_do_not_depend_on_blocks() -> None:
     sound = music(1.0)
-    bank = mel_bank(RATE, SMALL, 5)
-    whole = np.concatenate(list(raw_frames([sound], SMALL, bank)))
-    parts = np.concatenate(list(raw_frames(np.array_split(sound, 37), SMALL, bank)))
+    bank, envelope = mel_bank(RATE, SMALL, 5), Envelope(RATE, SMALL.hop, 5)
+    whole = np.concatenate(list(raw_frames([sound], SMALL, bank, envelope)))
+    parts = np.concatenate(list(raw_frames(np.array_split(sound, 37), SMALL, bank, envelope)))
     np.testing.assert_array_equal(parts[:, : SMALL.bins], whole[:, : SMALL.bins])
     np.testing.assert_allclose(parts, whole, atol=1e-5)  # sums over the bins of a band
     magnitudes = np.abs(SMALL.forward(sound)) / SMALL.full_scale
-    bins, levels = whole[:, : SMALL.bins], whole[:, SMALL.bins :]
-    np.testing.assert_allclose(bins, np.log(magnitudes + MAGNITUDE_FLOOR), atol=1e-4)
-    power = np.exp(2 * levels) - MAGNITUDE_FLOOR**2
+    bins, levels, short = np.split(whole, [SMALL.bins, SMALL.bins + 5], 1)
+    # The first short frame is centred on the first sample.
+    own = envelope.of(np.pad(sound, (SMALL.hop // 2, SMALL.hop)))
+    np.testing.assert_allclose(short, own[: len(short)], atol=1e-4)
+    np.testing.assert_allclose(bins, np.log(magnitudes + FLOOR), atol=1e-4)
+    power = np.exp(2 * levels) - FLOOR**2
     np.testing.assert_allclose(power.sum(1), np.square(magnitudes).sum(1), rtol=1e-3, atol=1e-6)
 
 
@@ -66,7 +71,7 @@ def test_features_are_uncorrelated_and_most_of_the_sound(clip: Path) -> None:
 
 
 def test_all_components_leave_nothing_out(clip: Path) -> None:
-    raw, features, codec = learnt(clip, components=SMALL.bins + BANDS)
+    raw, features, codec = learnt(clip, components=MOST)
     assert convergence(codec.loudness(raw), codec.magnitudes(features)) < -60
     assert codec.arrays["remainder"].max() < 0.01
 
@@ -86,10 +91,10 @@ def test_what_the_features_leave_out_comes_back_as_noise(tmp_path: Path) -> None
 
 
 def test_every_band_has_its_level(clip: Path) -> None:
-    raw, features, codec = learnt(clip, components=40)
+    raw, features, codec = learnt(clip, components=60)
     noisy = codec.magnitudes(features, codec.noise(np.random.default_rng(0)))
-    power = np.square(noisy / SMALL.full_scale) @ codec.bank + MAGNITUDE_FLOOR**2
-    error = np.log(power) / 2 - raw[:, SMALL.bins :]
+    power = np.square(noisy / SMALL.full_scale) @ codec.bank + FLOOR**2
+    error = np.log(power) / 2 - raw[:, SMALL.bins : SMALL.bins + BANDS]
     assert np.abs(error).mean() < 0.05
 
 
@@ -151,6 +156,31 @@ def test_encoding_again_gives_the_same_features(clip: Path) -> None:
     assert -60 < reader.codec_db < -10
 
 
+def test_an_onset_is_not_spread_over_a_frame(tmp_path: Path) -> None:
+    """Clicks stand out of the frame before them, which the frames of the spectrogram blur."""
+    clicks = 0.001 * np.random.default_rng(0).standard_normal(4 * RATE).astype(np.float32)
+    places = range(RATE // 4, 3 * RATE, RATE // 4)
+    for place in places:
+        clicks[place : place + 64] += 0.5 * np.random.default_rng(place).standard_normal(64)
+    stft = Stft()
+    _, features, codec = learnt(recorded(tmp_path / "clicks.wav", clicks), stft=stft)
+    blurred = codec.decoder()
+    blurred._shaped = None
+    ratios = []
+    for decoder in (blurred, codec.decoder()):
+        sound = np.concatenate([decoder.push(features), decoder.flush()])
+        before = np.mean([np.square(sound[p - 900 : p - 400]).mean() for p in places])
+        ratios.append(np.mean([np.square(sound[p : p + 500]).mean() for p in places]) / before)
+    assert ratios[1] > 5 * ratios[0]
+
+
+def test_frames_of_an_odd_hop_have_no_envelope(clip: Path) -> None:
+    _, features, codec = learnt(clip, stft=Stft(498, 83))
+    assert codec.envelope is None
+    assert len(codec.decoded(features, 2)) == len(features) * 83
+    assert codec_from_dict(codec.to_dict(), codec.arrays).to_dict() == codec.to_dict()
+
+
 def test_a_checkpoint_keeps_the_codec(clip: Path) -> None:
     for components in (24, 0):
         _, features, codec = learnt(clip, components=components)
@@ -171,6 +201,10 @@ Values, Arrays = dict[str, Any], dict[str, np.ndarray]
         lambda values, arrays: values.update(n_fft=10**12),
         lambda values, arrays: values.update(features=25),
         lambda values, arrays: values.update(linear=True),
+        lambda values, arrays: values.update(envelope=1),
+        lambda values, arrays: values.update(envelope=False),
+        lambda values, arrays: values.update(bands=0),
+        lambda values, arrays: values.pop("envelope"),
         lambda values, arrays: arrays.pop("mean"),
         lambda values, arrays: arrays.pop("starts"),
         lambda values, arrays: arrays.update(more=np.zeros(3, np.float32)),
@@ -188,5 +222,5 @@ def test_a_broken_codec_is_refused(clip: Path, spoil: Callable[[Values, Arrays],
 
 
 def test_more_components_than_bins(clip: Path) -> None:
-    with pytest.raises(ConfigError, match="at most 289"):
-        learnt(clip, components=290)
+    with pytest.raises(ConfigError, match=f"at most {MOST}"):
+        learnt(clip, components=MOST + 1)

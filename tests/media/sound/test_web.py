@@ -19,10 +19,11 @@ import charrnn
 from charrnn.api import Model
 from charrnn.export.packed import engine, packed
 from charrnn.export.page import page as page_of
+from charrnn.media.sound.envelope import EnvelopeStream
 from charrnn.media.sound.learning import SpectrogramLearner
 from charrnn.media.sound.phase import PhaseStream, integrated
 from charrnn.media.sound.settings import SoundSettings
-from charrnn.media.sound.spectrogram import SpectrogramCodec
+from charrnn.media.sound.spectrogram import BANDS, SpectrogramCodec
 from charrnn.media.sound.stft import Stft
 from charrnn.media.sound.webpage import ROUNDS, rounds_for, web_page
 from charrnn.media.sources import Sources
@@ -50,7 +51,7 @@ FAKE_MEMORY = """{ multiply(weight, x, out) {
 def page(chromium: Any) -> Any:
     """A page with the scripts of the worker."""
     opened = chromium.new_page()
-    names = ("fft.js", "spectrum.js", "phases.js", "frames.js")
+    names = ("fft.js", "spectrum.js", "envelope.js", "phases.js", "frames.js")
     files = [SHARED / "web/sampler.js", SHARED / "web/worker.js", *(WEB / name for name in names)]
     source = "\n".join([engine(), *(path.read_text(encoding="utf-8") for path in files)])
     opened.add_script_tag(content=source.replace("onmessage = ", "const listen = "))
@@ -76,12 +77,13 @@ def learnt(clip: Path, components: int) -> tuple[np.ndarray, SpectrogramCodec]:
     return np.concatenate(list(learner.second_pass(raw))), learner.codec
 
 
-def without_bands(codec: SpectrogramCodec) -> SpectrogramCodec:
-    """Such a codec as earlier versions had."""
+def earlier(codec: SpectrogramCodec, kind: str) -> SpectrogramCodec:
+    """Such a codec as earlier versions had: with bands only, or, the oldest, not even them."""
+    width = SMALL.bins + (BANDS if kind == "bands" else 0)
     arrays = dict(codec.arrays)
     for name in ("mean", "remainder", "weight"):
-        arrays[name] = arrays[name][: SMALL.bins]
-    arrays["basis"] = arrays["basis"][:, : SMALL.bins]
+        arrays[name] = arrays[name][:width]
+    arrays["basis"] = arrays["basis"][:, :width]
     return SpectrogramCodec(codec.rate, codec.stft, arrays)
 
 
@@ -151,10 +153,10 @@ def magnitudes(page: Any, codec: SpectrogramCodec, features: np.ndarray, noisy: 
     return np.array(found)
 
 
-@pytest.mark.parametrize("kind", ["bands", "old", "linear"])
+@pytest.mark.parametrize("kind", ["envelope", "bands", "oldest", "linear"])
 def test_magnitudes(page: Any, clip: Path, kind: str) -> None:
     features, codec = learnt(clip, 0 if kind == "linear" else 24)
-    codec = without_bands(codec) if kind == "old" else codec
+    codec = earlier(codec, kind) if kind in ("bands", "oldest") else codec
     found = magnitudes(page, codec, features[:60], noisy=False)
     wanted = codec.magnitudes(features[:60])
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * wanted.max())
@@ -163,12 +165,12 @@ def test_magnitudes(page: Any, clip: Path, kind: str) -> None:
     assert far.max() <= 100.001 * SMALL.full_scale
 
 
-@pytest.mark.parametrize("kind", ["bands", "old"])
+@pytest.mark.parametrize("kind", ["envelope", "oldest"])
 def test_noise(page: Any, tmp_path: Path, kind: str) -> None:
     """Replaces what the features leave out, as much of it and as smooth."""
     hiss = 0.1 * np.random.default_rng(1).standard_normal(4 * RATE).astype(np.float32)
     features, codec = learnt(recorded(tmp_path / "hiss.wav", hiss), 4)
-    codec = without_bands(codec) if kind == "old" else codec
+    codec = earlier(codec, kind) if kind == "oldest" else codec
     found = np.log(magnitudes(page, codec, features, noisy=True) + 1e-3)
     noise = codec.noise(np.random.default_rng(0))
     wanted = np.log(codec.magnitudes(features, noise) + 1e-3)
@@ -247,6 +249,30 @@ def test_phases_make_sound_as_the_program_does(page: Any, size: int, hop: int) -
         assert ours < theirs + 1.5
         found.append(ours)
     assert found[1] < found[0] - 3
+
+
+def test_the_envelope_of_sound(page: Any, clip: Path) -> None:
+    """As the program does it, whatever the blocks, which come later than the levels."""
+    features, codec = learnt(clip, 24)
+    sound, wanted = music(4.0)[: len(features) * SMALL.hop], codec.envelope_of(features)
+    pieces = page.evaluate(
+        """([codec, tensors, sound, wanted, lengths]) => {
+            const stream = new EnvelopeStream(codec, tensors);
+            for (const levels of wanted) stream.next(Float32Array.from(levels));
+            let begin = 0;
+            return lengths.map((length) => {
+                begin += length;
+                return [...stream.push(Float32Array.from(sound.slice(begin - length, begin)))];
+            });
+        }""",
+        [*given(codec), sound.tolist(), wanted.tolist(), [1, 0, 2000, 63, 64, 30000, 40000]],
+    )
+    assert codec.envelope is not None
+    own = EnvelopeStream(codec.envelope).push(sound, wanted)
+    found = np.concatenate(pieces)
+    assert len(found) == 72_000  # all but what the next sound may change
+    np.testing.assert_allclose(found, own[: len(found)], atol=1e-4)
+    assert np.abs(own - sound[: len(own)]).max() > 0.01
 
 
 def test_silence(page: Any) -> None:
@@ -565,7 +591,7 @@ def test_a_slow_computer_waits_and_says_so(opening: Opener) -> None:
 def test_hostile_links(opening: Opener, value: str) -> None:
     player = opening(seed=value, length=value, temperature=value.replace("1,2", "1,,2"))
     assert player.page.locator("#length").input_value() == "10"
-    assert player.page.locator("#temperature").input_value() == "1"
+    assert player.page.locator("#temperature").input_value() == "0.8"
     assert int(player.page.locator("#seed").input_value()) < 2**31
 
 

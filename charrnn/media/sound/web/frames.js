@@ -38,6 +38,7 @@ function* blocks(network, codec, temperature, seed) {
   const fft = new Fft(hann(codec.n_fft));
   const spectrum = new Spectrum(codec, network, fft, new Noise(random));
   const phases = new PhaseStream(codec, fft, new Noise(random));
+  const shaped = codec.envelope && new EnvelopeStream(codec, network.tensors);
   let columns = [];
   for (let count = 0; ; ) {
     while (!phases.isFull) {
@@ -46,10 +47,12 @@ function* blocks(network, codec, temperature, seed) {
       if (!frame) continue;
       const magnitudes = phases.next();
       spectrum.magnitudes(frame, magnitudes);
+      shaped?.next(spectrum.envelope);
       if (count++ % codec.stride === 0) columns.push(spectrum.column(magnitudes));
     }
-    const sound = yield* phases.convert();
-    yield { sound, columns };
+    const made = yield* phases.convert();
+    const sound = shaped ? shaped.push(made) : made;
+    yield { sound: sound.map((sample) => Math.min(Math.max(sample, -1), 1)), columns };
     columns = [];
   }
 }

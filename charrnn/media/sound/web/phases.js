@@ -65,9 +65,7 @@ class PhaseStream {
     const end = (past + block) * hop;
     this.toDrop -= begin - past * hop;
     this.forget(past + block);
-    return sound.subarray(begin, end).map((sample, k) => {
-      return Math.min(Math.max(sample / weights[begin + k], -1), 1);
-    });
+    return sound.subarray(begin, end).map((sample, k) => sample / weights[begin + k]);
   }
 
   // Adds the windowed frames of the spectrum to a sound.

@@ -52,20 +52,55 @@ function hann(size) {
   return Float64Array.from({ length: size }, value);
 }
 
+// The bands of frames.
+class Bank {
+  // low, share: (bins,): the lower of the two bands of a bin, and its share in that.
+  // bands: how many there are, after which `low` counts one more, of nothing.
+  // first: the bands before it have no levels.
+  // scale: magnitude of a full-scale sine.
+  constructor(low, share, bands, first, scale) {
+    Object.assign(this, { low, share, bands, first, scale });
+    this.gains = new Float64Array(bands + 1);
+  }
+
+  // Factors, (bins,), that bring the bands of magnitudes nearer to log levels, (bands - first,).
+  factors(magnitudes, levels, out) {
+    const { low, share, bands, first, scale, gains } = this;
+    gains.fill(0);
+    for (let k = 0; k < low.length; k++) {
+      const power = (magnitudes[k] / scale) ** 2;
+      gains[low[k]] += share[k] * power;
+      gains[low[k] + 1] += (1 - share[k]) * power;
+    }
+    for (let band = 0; band <= bands; band++) {
+      if (band < first || band === bands) {
+        gains[band] = 0;
+        continue;
+      }
+      const wanted = Math.exp(2 * Math.min(levels[band - first], Math.log(LOUDEST))) - FLOOR ** 2;
+      const lacking = Math.max(wanted, LEAST ** 2) / (gains[band] + LEAST ** 2);
+      gains[band] = Math.min(Math.max(Math.log(lacking) / 2, -MOST_GAIN), MOST_GAIN);
+    }
+    for (let k = 0; k < low.length; k++) {
+      out[k] = Math.exp(share[k] * gains[low[k]] + (1 - share[k]) * gains[low[k] + 1]);
+    }
+  }
+}
+
 class Spectrum {
-  // codec: see webpage.py.  tensors: `codec.mean`, (D,), D the bins and then the bands;
-  // `codec.synthesis`, (D, F); `codec.deviation`, (bins,), of the noise; and `codec.low` and
-  // `codec.share`, (bins,): the lower of the two bands of a bin, and its share in that.
+  // codec: see webpage.py.  tensors: `codec.mean`, (D,), D the bins, the bands, and the levels of
+  // the envelope; `codec.synthesis`, (D, F); `codec.deviation`, (bins,), of the noise; and
+  // `codec.low` and `codec.share` of the bands.
   constructor(codec, { tensors, memory }, fft, noise) {
     Object.assign(this, { codec, memory, fft, noise });
-    for (const name of ["mean", "synthesis", "deviation", "low", "share"]) {
-      this[name] = tensors[`codec.${name}`];
-    }
-    const { bins, bands, n_fft: size, full_scale: scale } = codec;
+    for (const name of ["mean", "synthesis", "deviation"]) this[name] = tensors[`codec.${name}`];
+    const { bins, bands, n_fft: size, full_scale: scale, is_linear: isLinear } = codec;
     this.scale = scale; // magnitude of a full-scale sine
-    this.raw = new Float32Array(bins + bands);
-    this.gains = new Float64Array(bands + 1);
-    this.wanted = new Float64Array(bands);
+    this.raw = new Float32Array(isLinear ? 0 : this.mean.length);
+    this.levels = this.raw.subarray(bins, bins + bands);
+    this.envelope = this.raw.subarray(bins + bands); // of the last frame
+    this.factors = new Float64Array(bins);
+    if (bands) this.bank = new Bank(tensors["codec.low"], tensors["codec.share"], bands, 0, scale);
     this.white = new Float64Array(size).map(() => noise.normal());
     this.re = new Float64Array(bins);
     this.im = new Float64Array(bins);
@@ -84,7 +119,7 @@ class Spectrum {
     if (isNoisy) this.addNoise(raw);
     const most = Math.log(LOUDEST);
     for (let k = 0; k < bins; k++) out[k] = (Math.exp(Math.min(raw[k], most)) - FLOOR) * scale;
-    if (bands) this.level(out, raw.subarray(bins));
+    if (bands) this.level(out);
     for (let k = 0; k < bins; k++) out[k] = Math.min(Math.max(out[k], 0), LOUDEST * scale);
   }
 
@@ -106,31 +141,15 @@ class Spectrum {
     }
   }
 
-  // Brings the bands of magnitudes to log levels.
-  level(magnitudes, levels) {
-    const { low, share, scale, gains, wanted } = this;
-    const { bins, bands } = this.codec;
-    for (let band = 0; band < bands; band++) {
-      const power = Math.exp(2 * Math.min(levels[band], Math.log(LOUDEST))) - FLOOR ** 2;
-      wanted[band] = Math.log(Math.max(power, LEAST ** 2));
+  // Brings the bands of magnitudes to their levels.
+  level(magnitudes) {
+    const { bank, levels, factors, scale } = this;
+    for (let k = 0; k < factors.length; k++) {
+      magnitudes[k] = Math.max(magnitudes[k], LEAST * scale);
     }
-    for (let k = 0; k < bins; k++) magnitudes[k] = Math.max(magnitudes[k], LEAST * scale);
     for (let round = 0; round < LEVELLED; round++) {
-      gains.fill(0);
-      for (let k = 0; k < bins; k++) {
-        const power = (magnitudes[k] / scale) ** 2;
-        gains[low[k]] += share[k] * power;
-        gains[low[k] + 1] += (1 - share[k]) * power;
-      }
-      for (let band = 0; band < bands; band++) {
-        const gain = (wanted[band] - Math.log(gains[band] + LEAST ** 2)) / 2;
-        gains[band] = Math.min(Math.max(gain, -MOST_GAIN), MOST_GAIN);
-      }
-      gains[bands] = 0;
-      for (let k = 0; k < bins; k++) {
-        const gain = share[k] * gains[low[k]] + (1 - share[k]) * gains[low[k] + 1];
-        magnitudes[k] *= Math.exp(gain);
-      }
+      bank.factors(magnitudes, levels, factors);
+      for (let k = 0; k < factors.length; k++) magnitudes[k] *= factors[k];
     }
   }
 

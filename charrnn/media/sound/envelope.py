@@ -1,60 +1,24 @@
-"""The temporal envelope of sound: the level of each mel band twice in a hop.
+"""The temporal envelope of sound: the levels of its bands in short frames.
 
-A frame of the spectrogram is usually four hops long, and an onset is spread over all of it.  So a
-frame also has the levels of bands in two short frames of one hop, and sound that was made from long
-frames is brought to these levels, as decoders of audio do with what they make up (spectral band
-replication, Dietz et al. 2002).
+A frame of the spectrogram is so long that onsets are spread over a tenth of a second.  So it also
+has the levels of bands in short frames, and sound that was made from long frames is brought to
+these levels, as decoders of audio do with what they make up (spectral band replication, Dietz et
+al. 2002).
 
-Short frame j is centred on sample j * hop / 2, and covers a hop.
+A hop is divided into H short ones.  Short frame j is centred on sample j * hop / H, and is two
+short hops long.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from charrnn.media.sound.bands import gains, levels, mel_bank, mel_centres
 from charrnn.media.sound.stft import Frames, Samples, Stft
 
+LEAST_S = 0.009  # of a short hop: shorter frames would follow the waves of the sound itself
 LOWEST_HZ = 600.0  # bands begin here, since lower ones would blur tones
-FLOOR = 1e-4  # of a full-scale sine: -80 dB
-LEAST = 1e-6  # of a full-scale sine: smaller magnitudes count as this one
-LOUDEST = 1e2  # times a full-scale sine
-MOST_GAIN = 6.0  # nats of a band in one round
 ROUNDS = 2  # in which bands are brought to their levels, since they and the frames overlap
-
-
-def mel_bank(rate: int, stft: Stft, bands: int) -> Frames:
-    """The share of each bin in each mel band, (bins, bands), which adds up to 1.
-
-    The scale is that of O'Shaughnessy (1987), 2595 log10(1 + f / 700).
-    """
-    if not bands:
-        return np.zeros((stft.bins, 0), np.float32)
-    mel = np.log1p(np.arange(stft.bins) * rate / stft.n_fft / 700)
-    centres = np.linspace(0, mel[-1], bands + 2)[1:-1]
-    shares = [np.interp(mel, centres, row) for row in np.eye(bands)]
-    return np.stack(shares, 1).astype(np.float32)
-
-
-def levels(magnitudes: Frames, bank: Frames) -> Frames:
-    """Log levels of bands, (n, bands), of magnitudes relative to full scale, (n, bins)."""
-    power = np.square(magnitudes) @ bank + np.float32(FLOOR**2)
-    logs: Frames = np.log(power) / 2
-    return logs
-
-
-def gains(magnitudes: Frames, wanted: Frames, bank: Frames) -> Frames:
-    """Factors, (n, bins), that bring the bands of magnitudes nearer to log levels.
-
-    Args:
-        magnitudes: relative to full scale, (n, bins).
-        wanted: as from `levels`, (n, bands).
-        bank: as from `mel_bank`.
-    """
-    power = np.exp(2 * np.minimum(wanted, np.float32(np.log(LOUDEST)))) - np.float32(FLOOR**2)
-    wanted = np.log(np.maximum(power, np.float32(LEAST**2)))
-    lacking = (wanted - np.log(np.square(magnitudes) @ bank + np.float32(LEAST**2))) / 2
-    factors: Frames = np.exp(np.clip(lacking, -MOST_GAIN, MOST_GAIN) @ bank.T)
-    return factors
 
 
 class Envelope:
@@ -62,22 +26,31 @@ class Envelope:
 
     Args:
         rate: samples per second.
-        hop: of the long frames, even.
+        count: H, short hops in a hop.
+        hop: of the long frames, in samples; H divides it.
         bands: number of mel bands; those from 600 Hz on count.
 
     Attributes:
         stft: of the short frames.
         first: number of the first band.
         bank: share of each bin in the bands from `first` on, (bins, E).
-        width: count of numbers in a long frame, 2 E.
+        width: H * E, count of numbers in a long frame.
     """
 
-    def __init__(self, rate: int, hop: int, bands: int) -> None:
-        self.stft = Stft(hop, hop // 2)
-        centres = 700 * np.expm1(np.linspace(0, np.log1p(rate / 2 / 700), bands + 2)[1:-1])
-        self.first = int(np.sum(centres < LOWEST_HZ))
+    def __init__(self, rate: int, count: int, hop: int, bands: int) -> None:
+        self.count, self.stft = count, Stft(2 * hop // count, hop // count)
+        self.first = int(np.sum(mel_centres(rate, bands) < LOWEST_HZ))
         self.bank = mel_bank(rate, self.stft, bands)[:, self.first :]
-        self.width = 2 * (bands - self.first)
+        self.width = count * (bands - self.first)
+
+    @classmethod
+    def for_frames(cls, rate: int, stft: Stft, bands: int) -> Envelope | None:
+        """That of long frames; None: they are short enough, or have no bands."""
+        most = int(stft.hop / rate / LEAST_S)
+        counts = [count for count in range(1, most + 1) if stft.hop % count == 0]
+        if not counts or not bands or 4 * stft.hop // counts[-1] > stft.n_fft:
+            return None
+        return cls(rate, counts[-1], stft.hop, bands)
 
     def of(self, padded: Samples) -> Frames:
         """Log levels, (n, width), of the short frames that lie entirely in these samples, (N,)."""
@@ -104,7 +77,7 @@ class EnvelopeStream:
         return sound
 
     def flush(self, sound: Samples) -> Samples:
-        """Add the last sound; return the rest.  The total length is that of the sound."""
+        """Add the last sound; return the rest, one hop for each long frame in all."""
         for stage in self._rounds:
             sound = stage.flush(sound)
         return sound

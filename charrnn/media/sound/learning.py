@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from charrnn.errors import ConfigError
 from charrnn.media.held_out import ends_or_wholes
 from charrnn.media.medium import Learner
-from charrnn.media.sound.envelope import FLOOR, Envelope, mel_bank
+from charrnn.media.sound.bands import FLOOR, mel_bank
+from charrnn.media.sound.envelope import Envelope
 from charrnn.media.sound.recordings import Recordings
 from charrnn.media.sound.spectrogram import (
     BANDS,
@@ -58,10 +59,12 @@ class SpectrogramLearner(Learner):
     ) -> None:
         bands = BANDS if components else 0
         self._bank = mel_bank(rate, stft, bands)
-        self._envelope = Envelope(rate, stft.hop, bands) if bands and stft.hop % 2 == 0 else None
+        self._envelope = Envelope.for_frames(rate, stft, bands)
         most = stft.bins + bands + (self._envelope.width if self._envelope else 0)
         if components > most:
-            raise ConfigError(f"--components must be at most {most}, the numbers of a raw frame")
+            raise ConfigError(
+                f"--components must be at most {most}, the count of numbers in a frame"
+            )
         self._sources, self._rate, self._stft = sources, rate, stft
         self._components, self._fraction = components, val_fraction
         self._notices: list[str] = []
@@ -189,8 +192,9 @@ def _fit(
     weight = (np.sqrt(power / count) + FLOOR) ** WEIGHT
     of_bands = BAND_WEIGHT * np.sqrt(np.square(weight) @ bank + FLOOR)
     weight = np.concatenate([weight, of_bands])
-    if envelope:  # a band weighs as much in its two short frames as in the long one
-        weight = np.concatenate([weight, *[of_bands[envelope.first :] / np.sqrt(2)] * 2])
+    if envelope:  # a band weighs as much in all its short frames as in the long one
+        of_short = of_bands[envelope.first :] / np.sqrt(envelope.count)
+        weight = np.concatenate([weight, *[of_short] * envelope.count])
     weighted = covariance * np.outer(weight, weight)
     rank = max(1, min(components, count - 1))
     variances, vectors = scipy.linalg.eigh(weighted, subset_by_index=(width - rank, width - 1))

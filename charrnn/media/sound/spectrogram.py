@@ -1,7 +1,7 @@
 """The codec of sound: converts sound to spectrogram frames and back.
 
 By default a raw frame is the log magnitude of each bin, with a floor, the level of each of 32 mel
-bands, and those of the bands from 600 Hz on in two short frames (see `envelope`).  It is projected
+bands, and those of the bands from 600 Hz on in short frames (see `envelope`).  It is projected
 onto the principal components of the training part.  Bins are weighted by the square root of their
 usual magnitude, and components are divided by the square root of their standard deviation (half
 whitening), so that errors in loud bins that vary count more than inaudible ones.  Bands are
@@ -28,17 +28,9 @@ from numpy.typing import NDArray
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.media.codec import refuse
 from charrnn.media.report import Report
+from charrnn.media.sound.bands import FLOOR, LEAST, LOUDEST, gains, levels, mel_bank
 from charrnn.media.sound.codec import SoundCodec, SoundReader
-from charrnn.media.sound.envelope import (
-    FLOOR,
-    LEAST,
-    LOUDEST,
-    Envelope,
-    EnvelopeStream,
-    gains,
-    levels,
-    mel_bank,
-)
+from charrnn.media.sound.envelope import Envelope, EnvelopeStream
 from charrnn.media.sound.phase import ROUNDS, PhaseStream
 from charrnn.media.sound.recordings import Recordings
 from charrnn.media.sound.stft import Frames, Samples, Stft
@@ -98,8 +90,8 @@ class SpectrogramCodec(SoundCodec):
         self.bank = mel_bank(rate, stft, len(arrays["mean"]) - stft.bins - others)
         self._analysis = self._synthesis = None
         if basis is not None:
-            self._analysis = (basis * arrays["weight"]).T / arrays["scale"]  # (bins, F)
-            self._synthesis = basis * arrays["scale"][:, np.newaxis] / arrays["weight"]  # (F, bins)
+            self._analysis = (basis * arrays["weight"]).T / arrays["scale"]  # (D, F)
+            self._synthesis = basis * arrays["scale"][:, np.newaxis] / arrays["weight"]  # (F, D)
 
     def encoded(self, sound: Iterable[Samples]) -> Iterator[Frames]:
         """As in `SoundCodec`."""
@@ -107,7 +99,8 @@ class SpectrogramCodec(SoundCodec):
             yield self.features(block)
 
     def heard(self, steps: Frames, *, whole: bool = False) -> Frames:
-        """As in `SoundCodec`."""
+        """As in `SoundCodec`: the magnitudes of long frames, before the sound of them is brought to
+        its envelope."""
         noise = self.noise(np.random.default_rng(0)) if whole else None
         return self.magnitudes(np.asarray(steps), noise) / self.stft.full_scale
 
@@ -199,6 +192,7 @@ class SpectrogramCodec(SoundCodec):
     def describe(self) -> str:
         """As in `Codec`."""
         kind = "raw magnitudes" if self.is_linear else "PCA components of the log magnitude"
+        kind += " and envelope" if self.envelope else ""
         return (
             f"{self.step.size} {kind}; sample rate {self.rate:,} Hz, FFT size {self.stft.n_fft}, "
             f"hop {self.stft.hop}"
@@ -254,9 +248,9 @@ class SpectrogramCodec(SoundCodec):
             raise CheckpointError(f"the audio codec's bands is {bands!r}")
         envelope = None
         if (has_envelope := values.get("envelope", False)) is not False:
-            if has_envelope is not True or not bands or hop % 2:
+            envelope = Envelope.for_frames(rate, stft, bands)
+            if has_envelope is not True or envelope is None:
                 raise CheckpointError(f"the audio codec's envelope is {has_envelope!r}")
-            envelope = Envelope(rate, hop, bands)
         width = stft.bins + bands + (envelope.width if envelope else 0)
         expected: dict[str, tuple[int, ...]] = {"mean": (width,), "remainder": (width,)}
         if values.get("linear") is not True:
@@ -415,7 +409,7 @@ def raw_frames(
                 loudness /= np.float32(stft.full_scale)
                 parts = [np.log(loudness + np.float32(FLOOR)), levels(loudness, bank)]
                 if envelope:
-                    begin = (stft.n_fft - stft.hop) // 2  # where the first short frame does
+                    begin = stft.n_fft // 2 - envelope.stft.hop  # where the first short frame does
                     parts.append(envelope.of(rest[begin : stft.n_fft // 2 + count * stft.hop]))
                 loudness = np.concatenate(parts, 1)
             yield loudness

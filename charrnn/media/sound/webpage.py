@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.media.sound.bands import mel_bank
 from charrnn.media.sound.codec import LENGTH_S
-from charrnn.media.sound.envelope import mel_bank
 from charrnn.media.sound.phase import AHEAD
 from charrnn.media.sound.picture import LOWEST_HZ, RANGE_DB
 from charrnn.media.sound.spectrogram import RAYLEIGH
@@ -40,7 +40,11 @@ def web_page(codec: SpectrogramCodec, settings: Any) -> WebPage:
             "bins": stft.bins,
             "bands": codec.bank.shape[1],
             "envelope": envelope
-            and {"first": envelope.first, "full_scale": envelope.stft.full_scale},
+            and {
+                "hop": envelope.stft.hop,
+                "first": envelope.first,
+                "full_scale": envelope.stft.full_scale,
+            },
             "is_linear": codec.is_linear,
             "full_scale": stft.full_scale,
             "usual": usual_log(stft.window),

@@ -1,5 +1,5 @@
 // The temporal envelope of sound, as charrnn/media/sound/envelope.py makes it: the bands of short
-// frames, which are half a hop apart, are brought to their levels.
+// frames are brought to their levels.
 
 const ROUNDS = 2; // since bands and frames overlap
 
@@ -9,11 +9,13 @@ class EnvelopeStream {
     this.rounds = Array.from({ length: ROUNDS }, () => new EnvelopeRound(codec, tensors));
   }
 
-  // Adds the levels of a long frame: those of two short ones.
+  // Adds the levels of a long frame: those of its short ones.
   next(levels) {
-    const half = levels.length / 2;
     for (const round of this.rounds) {
-      round.wanted.push(levels.slice(0, half), levels.slice(half));
+      const { bands, first } = round.bank;
+      for (let begin = 0; begin < levels.length; begin += bands - first) {
+        round.wanted.push(levels.slice(begin, begin + bands - first));
+      }
     }
   }
 
@@ -24,11 +26,10 @@ class EnvelopeStream {
 }
 
 class EnvelopeRound {
-  constructor({ hop, bands, envelope }, tensors) {
-    const { first, full_scale: scale } = envelope;
+  constructor({ bands, envelope }, tensors) {
+    const { hop: half, first, full_scale: scale } = envelope; // two hops are a frame
     const [low, share] = ["low", "share"].map((name) => tensors[`codec.short_${name}`]);
-    const half = hop / 2;
-    this.fft = new Fft(hann(hop));
+    this.fft = new Fft(hann(2 * half));
     this.bank = new Bank(low, share, bands, first, scale);
     this.half = half;
     this.weights = Float64Array.from({ length: half }, (_, k) => {

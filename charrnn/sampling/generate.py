@@ -199,7 +199,8 @@ def vectors(
     """An endless sequence of steps that are vectors, (F,).
 
     As for symbols, a temperature t raises the density to the power of 1 / t, which multiplies the
-    standard deviation of a normal distribution by the square root of t.
+    standard deviation of a normal distribution by the square root of t.  The network goes on from
+    what was drawn, and the sequence has `codec.heard_noise` of the noise in it.
 
     Args:
         model: the network.
@@ -216,12 +217,15 @@ def vectors(
     stream: Any = model.begin(prime if len(prime) else start)
     if tune:
         stream.tune_threads()
+    share = np.float32(codec.heard_noise)
     for temperature in cycle(config.temperature):
         deviation = model.deviation * np.float32(temperature**0.5)
-        vector = stream.logits + deviation * random.standard_normal(model.size, np.float32)
+        expected = stream.logits.copy()
+        noise = deviation * random.standard_normal(model.size, np.float32)
+        vector = expected + noise
         if not np.abs(vector).max() < MAX_NUMBER:
             raise SamplingError("the model's output is not finite; its weights are broken")
-        yield Drawn(vector)
+        yield Drawn(vector if share == 1 else expected + share * noise)
         stream.step(vector)
 
 

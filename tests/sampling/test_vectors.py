@@ -43,6 +43,9 @@ def network_of(**settings: object) -> Network:
 class Starts:
     """Of a codec, where a sample begins."""
 
+    def __init__(self, heard_noise: float = 1.0) -> None:
+        self.heard_noise = heard_noise
+
     def start(self, random: np.random.Generator) -> np.ndarray:
         starts = np.random.default_rng(1).normal(size=(4, 3, F)).astype(np.float32)
         return starts[random.integers(4)]
@@ -55,12 +58,21 @@ def draw(
     config: SamplingConfig | None = None,
     seed: int = 0,
     index: int = 0,
+    heard_noise: float = 1.0,
 ) -> np.ndarray:
     read = np.zeros((0, F), np.float32) if prime is None else prime
     config = config or SamplingConfig()
     random = generator_of(seed, index)
-    drawn = vectors(runtime_of(network), Starts(), read, config, random)  # type: ignore[arg-type]
+    codec = Starts(heard_noise)
+    drawn = vectors(runtime_of(network), codec, read, config, random)  # type: ignore[arg-type]
     return np.stack([step for step, _ in islice(drawn, count)])
+
+
+def test_less_noise_is_heard_than_drawn() -> None:
+    """The network goes on from what was drawn in any case."""
+    none, half, all_ = (draw(20, network_of(), heard_noise=share) for share in (0, 0.5, 1))
+    np.testing.assert_allclose(half, (none + all_) / 2, atol=1e-6)
+    assert np.abs(all_ - none).mean() > 0.1
 
 
 @pytest.mark.parametrize("settings", KINDS, ids=lambda s: "-".join(map(str, s.values())) or "lstm")

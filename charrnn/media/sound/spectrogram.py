@@ -45,6 +45,7 @@ Arrays = dict[str, Array]
 
 BANDS, MOST_BANDS = 32, 256
 RAYLEIGH = math.pi / 24**0.5  # standard deviation of the log magnitude of white noise
+HEARD_NOISE = 0.75  # see `Codec`; with all of it, tones are rough
 LEVELLED = 3  # rounds in which the bands are brought to their levels, since they overlap
 GAP_S, GAP = 0.25, 0.25  # silence between two recordings: at most, and relative to their length
 STARTS, START = 16, 32  # number of excerpts that a sample can continue, and frames in each
@@ -84,6 +85,7 @@ class SpectrogramCodec(SoundCodec):
     ) -> None:
         self.rate, self.stft, self.arrays, self.envelope = rate, stft, arrays, envelope
         self.hop = self.heard_hop = stft.hop
+        self.heard_noise = HEARD_NOISE if envelope else 1.0
         basis = arrays.get("basis")
         self.step = Continuous(stft.bins if basis is None else len(basis))
         others = envelope.width if envelope else 0

@@ -48,6 +48,7 @@ def web_page(codec: SpectrogramCodec, settings: Any) -> WebPage:
             "is_linear": codec.is_linear,
             "full_scale": stft.full_scale,
             "usual": usual_log(stft.window),
+            "heard_noise": codec.heard_noise,
             "start": codec.arrays["starts"].shape[1],
             "rounds": min(settings.griffin_lim, rounds_for(codec)),
             "block": BLOCK,

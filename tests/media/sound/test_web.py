@@ -325,7 +325,9 @@ def test_frames_without_temperature_are_those_of_the_program(page: Any, model: M
 
 
 def test_frames_have_the_right_deviation(page: Any, model: Model) -> None:
-    """Temperatures alternate; each multiplies the deviation by its square root."""
+    """Temperatures alternate; each multiplies the deviation by its square root.  The network goes
+    on from more noise than there is in a frame."""
+    assert model.checkpoint.codec.heard_noise < 1
     runtime, codec = Runtime.of(model.checkpoint), model.checkpoint.codec
     frames = drawn(page, model, 5, [1, 0.25], 600)
     stream = Stream(runtime)
@@ -333,8 +335,8 @@ def test_frames_have_the_right_deviation(page: Any, model: Model) -> None:
         stream.step(step)
     left = np.empty_like(frames)
     for index, frame in enumerate(frames):
-        left[index] = frame - stream.logits
-        stream.step(frame)
+        left[index] = (frame - stream.logits) / codec.heard_noise
+        stream.step(stream.logits + left[index])
     for first, factor in ((0, 1.0), (1, 0.5)):
         scaled = left[first::2] / (factor * runtime.deviation)
         assert scaled.mean() == pytest.approx(0, abs=0.06)

@@ -59,7 +59,8 @@ function* blocks(network, codec, temperature, seed) {
 
 // The frames of the network, (F,), without end; undefined while it reads what they continue, one of
 // the beginnings that the codec has.  A temperature multiplies the deviation by its square root.
-function* drawn(network, { start }, temperature, random) {
+// The network goes on from what is drawn, and a frame has only a share of the noise in it.
+function* drawn(network, { start, heard_noise: share }, temperature, random) {
   const { size, tensors } = network;
   const starts = tensors["codec.starts"];
   const first = random.integers(starts.length / (start * size)) * start;
@@ -78,7 +79,7 @@ function* drawn(network, { start }, temperature, random) {
     if (!frame.every((value) => Math.abs(value) < MOST_NUMBER)) {
       throw new Error("what the network predicts is not finite");
     }
-    yield frame;
+    yield expected.map((value, k) => value + share * (frame[k] - value));
     expected = network.step(state, frame);
   }
 }

@@ -91,8 +91,8 @@ class Codec(ABC):
         converted: of text, extensions of files that samples can be written in as something else.
         separator: for text, what is written between two samples.
         primes_are_text: whether `prime` takes the text itself, not the name of a file.
-        heard_noise: for steps that are vectors, how much of the noise in a drawn step is left in
-            that of the sample, from 0 to 1; the network goes on from all of it.
+        heard_noise: for steps that are vectors, how much of the noise in a drawn step the sample
+            keeps, from 0 to 1; the network goes on from all of it.
     """
 
     name: ClassVar[str]

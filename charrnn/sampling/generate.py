@@ -220,7 +220,7 @@ def vectors(
     share = np.float32(codec.heard_noise)
     for temperature in cycle(config.temperature):
         deviation = model.deviation * np.float32(temperature**0.5)
-        expected = stream.logits.copy()
+        expected = stream.logits
         noise = deviation * random.standard_normal(model.size, np.float32)
         vector = expected + noise
         if not np.abs(vector).max() < MAX_NUMBER:

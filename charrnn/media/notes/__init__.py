@@ -57,6 +57,6 @@ class Notes(Medium):
         return NotesCodec.from_dict(values)
 
     def defaults(self, codec: str, corpus_steps: int, *, on_gpu: bool) -> Defaults:
-        """As in `Medium`: 6 epochs for a million events and a half, shifted copies included."""
+        """As in `Medium`: 6 epochs for 1.5 million events, shifted copies included."""
         epochs = float(round(min(60.0, max(4.0, 5 * (2e6 / corpus_steps) ** 0.5))))
         return Defaults((SIZE,), epochs, SETTINGS)

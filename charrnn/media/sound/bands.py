@@ -10,7 +10,7 @@ from charrnn.media.sound.stft import Frames, Stft
 FLOOR = 1e-4  # of a full-scale sine: -80 dB
 LEAST = 1e-6  # of a full-scale sine: smaller magnitudes count as this one
 LOUDEST = 1e2  # times a full-scale sine: sampled magnitudes are limited to this
-MOST_GAIN = 6.0  # nats of a band
+MOST_GAIN = 6.0  # nats of a band in one round
 BREAK_HZ = 700  # of the mel scale of O'Shaughnessy (1987), 2595 log10(1 + f / 700)
 
 

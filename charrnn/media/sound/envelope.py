@@ -1,6 +1,6 @@
 """The temporal envelope of sound: the levels of its bands in short frames.
 
-A frame of the spectrogram is so long that onsets are spread over a tenth of a second.  So it also
+A frame of the spectrogram is so long (93 ms by default) that it spreads onsets.  It therefore also
 has the levels of bands in short frames, and sound that was made from long frames is brought to
 these levels, as decoders of audio do with what they make up (spectral band replication, Dietz et
 al. 2002).
@@ -28,13 +28,13 @@ class Envelope:
         rate: samples per second.
         count: H, short hops in a hop.
         hop: of the long frames, in samples; H divides it.
-        bands: number of mel bands; those from 600 Hz on count.
+        bands: number of mel bands; only those from 600 Hz on are used.
 
     Attributes:
         stft: of the short frames.
         first: number of the first band.
         bank: share of each bin in the bands from `first` on, (bins, E).
-        width: H * E, count of numbers in a long frame.
+        width: H * E, how many numbers it adds to a long frame.
     """
 
     def __init__(self, rate: int, count: int, hop: int, bands: int) -> None:
@@ -45,7 +45,8 @@ class Envelope:
 
     @classmethod
     def for_frames(cls, rate: int, stft: Stft, bands: int) -> Envelope | None:
-        """That of long frames; None: they are short enough, or have no bands."""
+        """That of long frames; None: there are no bands, the hop is too short, or the long frames
+        are less than twice as long as short ones."""
         most = int(stft.hop / rate / LEAST_S)
         counts = [count for count in range(1, most + 1) if stft.hop % count == 0]
         if not counts or not bands or 4 * stft.hop // counts[-1] > stft.n_fft:

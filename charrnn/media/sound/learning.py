@@ -35,6 +35,7 @@ PASS_FRAMES = 4096  # processed at a time
 MIN_END_S = 0.5  # of the end of a recording that is held out; of shorter ones, whole recordings
 WEIGHT = 0.5  # a bin's weight is its usual magnitude to this power
 BAND_WEIGHT = 3.0  # a band weighs as much as so many times its bins together
+HEARD_NOISE = 0.75  # see `Codec`; with all of it, tones are rough
 RANK = 1e-8  # of the largest variance: smaller variances are rounding errors
 
 
@@ -97,7 +98,8 @@ class SpectrogramLearner(Learner):
         learnt, held = self._parts()
         spans = [(begin, end) for _, begin, end in learnt]
         arrays = _fit(raw, spans, self._components, self._bank, self._envelope)
-        self._codec = codec = SpectrogramCodec(self._rate, self._stft, arrays, self._envelope)
+        codec = SpectrogramCodec(self._rate, self._stft, arrays, self._envelope, HEARD_NOISE)
+        self._codec = codec
         arrays["starts"] = _starts(codec, raw, spans)
         frames = gap_frames(self._counts, self._rate, self._stft)
         gap = codec.features(codec.silence(frames))

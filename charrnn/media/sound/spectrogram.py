@@ -45,7 +45,6 @@ Arrays = dict[str, Array]
 
 BANDS, MOST_BANDS = 32, 256
 RAYLEIGH = math.pi / 24**0.5  # standard deviation of the log magnitude of white noise
-HEARD_NOISE = 0.75  # see `Codec`; with all of it, tones are rough
 LEVELLED = 3  # rounds in which the bands are brought to their levels, since they overlap
 GAP_S, GAP = 0.25, 0.25  # silence between two recordings: at most, and relative to their length
 STARTS, START = 16, 32  # number of excerpts that a sample can continue, and frames in each
@@ -70,6 +69,7 @@ class SpectrogramCodec(SoundCodec):
             without a prime continue.  With principal components also `basis`, (F, D), orthonormal,
             `weight`, (D,), and `scale`, (F,).  Without a basis the features are magnitudes.
         envelope: that a raw frame has at its end, if it has one.
+        heard_noise: as in `Codec`.
     """
 
     name = "audio"
@@ -81,11 +81,16 @@ class SpectrogramCodec(SoundCodec):
     arrays: Arrays
 
     def __init__(
-        self, rate: int, stft: Stft, arrays: Arrays, envelope: Envelope | None = None
+        self,
+        rate: int,
+        stft: Stft,
+        arrays: Arrays,
+        envelope: Envelope | None = None,
+        heard_noise: float = 1.0,
     ) -> None:
         self.rate, self.stft, self.arrays, self.envelope = rate, stft, arrays, envelope
         self.hop = self.heard_hop = stft.hop
-        self.heard_noise = HEARD_NOISE if envelope else 1.0
+        self.heard_noise = heard_noise
         basis = arrays.get("basis")
         self.step = Continuous(stft.bins if basis is None else len(basis))
         others = envelope.width if envelope else 0
@@ -223,6 +228,7 @@ class SpectrogramCodec(SoundCodec):
             "linear": self.is_linear,
             "bands": self.bank.shape[1],
             "envelope": self.envelope is not None,
+            "heard_noise": self.heard_noise,
         }
 
     @classmethod
@@ -253,6 +259,9 @@ class SpectrogramCodec(SoundCodec):
             envelope = Envelope.for_frames(rate, stft, bands)
             if has_envelope is not True or envelope is None:
                 raise CheckpointError(f"the audio codec's envelope is {has_envelope!r}")
+        heard_noise = values.get("heard_noise", 1.0)
+        if type(heard_noise) not in (int, float) or not 0 <= heard_noise <= 1:
+            raise CheckpointError(f"the audio codec's heard_noise is {heard_noise!r}")
         width = stft.bins + bands + (envelope.width if envelope else 0)
         expected: dict[str, tuple[int, ...]] = {"mean": (width,), "remainder": (width,)}
         if values.get("linear") is not True:
@@ -279,7 +288,7 @@ class SpectrogramCodec(SoundCodec):
             raise CheckpointError(f"the audio codec has numbers above {FARTHEST:g}")
         if any(arrays[name].min() < NEAREST for name in ("weight", "scale") if name in arrays):
             raise CheckpointError(f"the audio codec has a weight or scale below {NEAREST:g}")
-        return cls(rate, stft, dict(arrays), envelope)
+        return cls(rate, stft, dict(arrays), envelope, float(heard_noise))
 
 
 class SpectrogramReader(SoundReader):

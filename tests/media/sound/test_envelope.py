@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from charrnn.media.sound import bands
 from charrnn.media.sound import envelope as envelopes
 from charrnn.media.sound.envelope import Envelope, EnvelopeStream
 from charrnn.media.sound.stft import Stft
@@ -58,7 +59,7 @@ def test_short_frames_are_neither_long_nor_too_short(
 
 
 def test_its_bands_begin_at_600_hz(envelope: Envelope) -> None:
-    frequencies = np.arange(envelope.stft.bins) * RATE / HOP  # of short frames, a hop long
+    frequencies = np.arange(envelope.stft.bins) * RATE / HOP  # of short frames, two of half a hop
     shares = envelope.bank.sum(1)
     assert envelope.width == 2 * envelope.bank.shape[1] < 2 * BANDS
     assert shares[frequencies < 300].max() < 0.5
@@ -131,6 +132,9 @@ def test_hostile_levels_stay_within_bounds(envelope: Envelope) -> None:
         found = shaped(envelope, sound, wanted)
         assert np.isfinite(found).all()
         assert np.abs(found).max() < np.exp(2 * 6.5) * np.abs(sound).max()
+        magnitudes = np.full((40, envelope.stft.bins), 0.1, np.float32)
+        factors = bands.gains(magnitudes, wanted[:, : envelope.bank.shape[1]], envelope.bank)
+        assert np.abs(np.log(factors)).max() <= bands.MOST_GAIN + 1e-3
 
 
 @pytest.mark.parametrize("length", [0, HOP])

@@ -194,7 +194,16 @@ def test_a_checkpoint_keeps_the_codec(clip: Path) -> None:
         _, features, codec = learnt(clip, components=components)
         again = codec_from_dict(codec.to_dict(), codec.arrays)
         assert isinstance(again, SpectrogramCodec)
+        assert again.heard_noise == codec.heard_noise < 1
         np.testing.assert_array_equal(again.magnitudes(features), codec.magnitudes(features))
+
+
+def test_a_checkpoint_of_an_earlier_version_keeps_all_the_noise(clip: Path) -> None:
+    codec = without_envelope(learnt(clip)[2])
+    values = {k: v for k, v in codec.to_dict().items() if k not in ("envelope", "heard_noise")}
+    again = codec_from_dict(values, codec.arrays)
+    assert again.heard_noise == 1
+    assert again.to_dict() == codec.to_dict()
 
 
 Values, Arrays = dict[str, Any], dict[str, np.ndarray]
@@ -209,6 +218,9 @@ Values, Arrays = dict[str, Any], dict[str, np.ndarray]
         lambda values, arrays: values.update(n_fft=10**12),
         lambda values, arrays: values.update(features=25),
         lambda values, arrays: values.update(linear=True),
+        lambda values, arrays: values.update(heard_noise=1.01),
+        lambda values, arrays: values.update(heard_noise="1"),
+        lambda values, arrays: values.update(heard_noise=float("nan")),
         lambda values, arrays: values.update(envelope=1),
         lambda values, arrays: values.update(envelope=False),
         lambda values, arrays: values.update(bands=0),

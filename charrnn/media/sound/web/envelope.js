@@ -27,7 +27,7 @@ class EnvelopeStream {
 
 class EnvelopeRound {
   constructor({ bands, envelope }, tensors) {
-    const { hop: half, first, full_scale: scale } = envelope; // two hops are a frame
+    const { hop: half, first, full_scale: scale } = envelope; // a short hop is half a short frame
     const [low, share] = ["low", "share"].map((name) => tensors[`codec.short_${name}`]);
     this.fft = new Fft(hann(2 * half));
     this.bank = new Bank(low, share, bands, first, scale);

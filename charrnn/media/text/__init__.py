@@ -39,7 +39,7 @@ CPU_SIZES: tuple[tuple[float, tuple[Size, ...]], ...] = (
             Size(256, 0.55, 16, 64, 6e-3, weight_drop=0.3, **READING, passes=0.8),
         ),
     ),
-    (400_000, (Size(256, 0.5, 16, 64, 8e-3, weight_drop=0.2, **JOINED),)),
+    (400_000, (Size(256, 0.4, 16, 64, 6e-3, weight_drop=0.2, **READING),)),
     (
         4_000_000,
         (

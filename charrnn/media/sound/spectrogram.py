@@ -219,17 +219,22 @@ class SpectrogramCodec(SoundCodec):
 
     def to_dict(self) -> dict[str, Any]:
         """As in `Codec`; the arrays are stored separately."""
-        return {
+        values = {
             "name": self.name,
             "rate": self.rate,
             "n_fft": self.stft.n_fft,
             "hop": self.stft.hop,
             "features": self.step.size,
             "linear": self.is_linear,
+        }
+        # What models of earlier versions do not have.
+        others: dict[str, Any] = {
             "bands": self.bank.shape[1],
             "envelope": self.envelope is not None,
             "heard_noise": self.heard_noise,
         }
+        without = {"bands": 0, "envelope": False, "heard_noise": 1.0}
+        return values | {name: v for name, v in others.items() if v != without[name]}
 
     @classmethod
     def from_dict(

@@ -89,30 +89,30 @@ class _Round:
 
     def __init__(self, envelope: Envelope) -> None:
         self._stft, self._bank = envelope.stft, envelope.bank
-        half = self._stft.hop
-        self._sound = np.zeros(half, np.float32)  # from the beginning of the next short frame on
+        hop = self._stft.hop
+        self._sound = np.zeros(hop, np.float32)  # from the beginning of the next short frame on
         self._wanted = np.zeros((0, self._bank.shape[1]), np.float32)  # of short frames to come
         self._last = self._wanted  # levels of the last short frame
-        self._overlap = np.zeros(half, np.float32)  # of the frames before with the next one
-        self._to_drop = half  # samples before the centre of the first frame
+        self._overlap = np.zeros(hop, np.float32)  # of the frames before with the next one
+        self._to_drop = hop  # samples before the centre of the first frame
 
     def push(self, sound: Samples, wanted: Frames) -> Samples:
         """As `EnvelopeStream.push`."""
-        stft, half = self._stft, self._stft.hop
+        stft, hop = self._stft, self._stft.hop
         sound = np.concatenate([self._sound, sound])
         wanted = np.concatenate([self._wanted, wanted.reshape(-1, self._bank.shape[1])])
-        count = max(0, min(len(sound) // half - 1, len(wanted)))
-        self._sound, self._wanted = sound[count * half :], wanted[count:]
+        count = max(0, min(len(sound) // hop - 1, len(wanted)))
+        self._sound, self._wanted = sound[count * hop :], wanted[count:]
         if not count:
             return np.zeros(0, np.float32)
         self._last = wanted[count - 1 : count]
-        spectrum = stft.frames(sound[: (count + 1) * half])
+        spectrum = stft.frames(sound[: (count + 1) * hop])
         magnitudes = np.abs(spectrum).astype(np.float32) / np.float32(stft.full_scale)
         shaped = stft.overlapped(spectrum * gains(magnitudes, wanted[:count], self._bank))
-        shaped[:half] += self._overlap
-        self._overlap = shaped[count * half :]
-        weights = np.square(stft.window[:half]) + np.square(stft.window[half:])
-        final: Samples = (shaped[: count * half].reshape(count, half) / weights).reshape(-1)
+        shaped[:hop] += self._overlap
+        self._overlap = shaped[count * hop :]
+        weights = np.square(stft.window[:hop]) + np.square(stft.window[hop:])
+        final: Samples = (shaped[: count * hop].reshape(count, hop) / weights).reshape(-1)
         dropped, self._to_drop = self._to_drop, 0
         return final[dropped:]
 

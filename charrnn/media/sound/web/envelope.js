@@ -27,50 +27,50 @@ class EnvelopeStream {
 
 class EnvelopeRound {
   constructor({ bands, envelope }, tensors) {
-    const { hop: half, first, full_scale: scale } = envelope; // a short hop is half a short frame
+    const { hop, first, full_scale: scale } = envelope; // a short frame is two short hops long
     const [low, share] = ["low", "share"].map((name) => tensors[`codec.short_${name}`]);
-    this.fft = new Fft(hann(2 * half));
+    this.fft = new Fft(hann(2 * hop));
     this.bank = new Bank(low, share, bands, first, scale);
-    this.half = half;
-    this.weights = Float64Array.from({ length: half }, (_, k) => {
-      return this.fft.window[k] ** 2 + this.fft.window[half + k] ** 2;
+    this.hop = hop;
+    this.weights = Float64Array.from({ length: hop }, (_, k) => {
+      return this.fft.window[k] ** 2 + this.fft.window[hop + k] ** 2;
     });
     this.wanted = []; // levels of short frames to come
-    this.rest = new Float32Array(half); // from the beginning of the next short frame on
-    this.overlap = new Float32Array(half); // of the frames before with the next one
-    this.toDrop = half; // samples before the centre of the first frame
+    this.rest = new Float32Array(hop); // from the beginning of the next short frame on
+    this.overlap = new Float32Array(hop); // of the frames before with the next one
+    this.toDrop = hop; // samples before the centre of the first frame
     for (const name of ["re", "im", "magnitudes", "factors"]) {
-      this[name] = new Float64Array(half + 1);
+      this[name] = new Float64Array(hop + 1);
     }
   }
 
   push(sound) {
-    const { half, rest, wanted, overlap, weights } = this;
+    const { hop, rest, wanted, overlap, weights } = this;
     const given = new Float32Array(rest.length + sound.length);
     given.set(rest);
     given.set(sound, rest.length);
-    const count = Math.max(0, Math.min(Math.floor(given.length / half) - 1, wanted.length));
-    const shaped = new Float32Array((count + 1) * half);
+    const count = Math.max(0, Math.min(Math.floor(given.length / hop) - 1, wanted.length));
+    const shaped = new Float32Array((count + 1) * hop);
     shaped.set(overlap);
     for (let frame = 0; frame < count; frame++) this.shape(given, shaped, frame);
     wanted.splice(0, count);
-    this.rest = given.slice(count * half);
-    this.overlap = shaped.slice(count * half);
-    const dropped = Math.min(this.toDrop, count * half);
+    this.rest = given.slice(count * hop);
+    this.overlap = shaped.slice(count * hop);
+    const dropped = Math.min(this.toDrop, count * hop);
     this.toDrop -= dropped;
-    return shaped.subarray(dropped, count * half).map((value, k) => value / weights[k % half]);
+    return shaped.subarray(dropped, count * hop).map((value, k) => value / weights[k % hop]);
   }
 
   // Adds a frame of the given sound to the other.
   shape(given, shaped, frame) {
-    const { fft, bank, half, re, im, magnitudes, factors, wanted } = this;
-    fft.forward(given, frame * half, re, im, 0);
-    for (let k = 0; k <= half; k++) magnitudes[k] = Math.sqrt(re[k] * re[k] + im[k] * im[k]);
+    const { fft, bank, hop, re, im, magnitudes, factors, wanted } = this;
+    fft.forward(given, frame * hop, re, im, 0);
+    for (let k = 0; k <= hop; k++) magnitudes[k] = Math.sqrt(re[k] * re[k] + im[k] * im[k]);
     bank.factors(magnitudes, wanted[frame], factors);
-    for (let k = 0; k <= half; k++) {
+    for (let k = 0; k <= hop; k++) {
       re[k] *= factors[k];
       im[k] *= factors[k];
     }
-    fft.addInverse(re, im, 0, shaped, frame * half);
+    fft.addInverse(re, im, 0, shaped, frame * hop);
   }
 }

@@ -9,6 +9,7 @@ run directory must be on a disk that all of them share.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import re
 from collections.abc import Iterator
@@ -54,10 +55,14 @@ class Group:
         import torch.distributed as dist
 
         if not dist.is_initialized():
+            # DistributedDataParallel imports it, too; after the group is made, the defaults of its
+            # functions would hold the group for ever.
+            import torch.distributed.nn
+
             with _told():
                 backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
                 dist.init_process_group(backend, timeout=TIMEOUT)
-            atexit.register(dist.destroy_process_group)  # or its threads would outlive Python
+            atexit.register(_leave)
         return cls(rank, size)
 
     @property
@@ -215,6 +220,15 @@ def _sum(values: Tensor) -> Tensor:
     with _told():
         dist.all_reduce(total)
     return total
+
+
+def _leave() -> None:
+    """End the threads of the group; Python, while it ends, aborts the process if one of them still
+    lets go of a tensor."""
+    import torch.distributed as dist
+
+    gc.collect()  # DistributedDataParallel holds the group
+    dist.destroy_process_group()
 
 
 @contextmanager

@@ -66,6 +66,9 @@ def test_two_processes_equal_one(tmp_path: Path, environment: dict[str, str]) ->
         environment=environment,
     )
     assert printed.count("Stopped 50") == len(cases)  # once each: the second process is silent
+    ends = [line for line in printed if line.startswith("threads")]
+    assert len(ends) == 2
+    assert "gloo" not in "".join(ends)  # the group's threads have ended before Python does
     for name, case in cases.items():
         charrnn.train(case.pop("files"), tmp_path / name, **case).run()
         one, two = tensors_of(tmp_path / name), tensors_of(tmp_path / f"{name}-2")

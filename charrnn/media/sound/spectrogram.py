@@ -53,7 +53,6 @@ LIMITS = {
     "rate": (8_000, 48_000),
     "n_fft": (64, 8_192),
     "hop": (16, 4_096),
-    "features": (1, 4_097 + MOST_BANDS),
 }
 FARTHEST, NEAREST = 1e5, 1e-8  # largest number in any array; smallest weight or scale
 
@@ -251,7 +250,7 @@ class SpectrogramCodec(SoundCodec):
             if type(number) is not int or not least <= number <= most:
                 raise CheckpointError(f"the audio codec's {name} is {number!r}")
             sizes.append(number)
-        rate, n_fft, hop, size = sizes
+        rate, n_fft, hop = sizes
         try:
             stft = Stft(n_fft, hop)
         except ConfigError as error:
@@ -268,6 +267,9 @@ class SpectrogramCodec(SoundCodec):
         if type(heard_noise) not in (int, float) or not 0 <= heard_noise <= 1:
             raise CheckpointError(f"the audio codec's heard_noise is {heard_noise!r}")
         width = stft.bins + bands + (envelope.width if envelope else 0)
+        size = values.get("features")
+        if type(size) is not int or not 1 <= size <= width:
+            raise CheckpointError(f"the audio codec's features is {size!r}")
         expected: dict[str, tuple[int, ...]] = {"mean": (width,), "remainder": (width,)}
         if values.get("linear") is not True:
             expected |= {"basis": (size, width), "weight": (width,), "scale": (size,)}

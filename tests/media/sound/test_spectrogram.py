@@ -244,3 +244,15 @@ def test_a_broken_codec_is_refused(clip: Path, spoil: Callable[[Values, Arrays],
 def test_more_components_than_bins(clip: Path) -> None:
     with pytest.raises(ConfigError, match="at most 289"):
         learnt(clip, components=290)
+
+
+def test_as_many_components_as_the_widest_frames_have_numbers() -> None:
+    stft = Stft(8192, 4096)
+    envelope = Envelope.for_frames(RATE, stft, BANDS)
+    assert envelope is not None
+    width = stft.bins + BANDS + envelope.width
+    arrays = {name: np.ones(width, np.float32) for name in ("mean", "remainder", "weight", "scale")}
+    arrays |= {"basis": np.zeros((width, width), np.float32)}
+    arrays |= {"starts": np.zeros((1, 1, width), np.float32)}
+    codec = SpectrogramCodec(RATE, stft, arrays, envelope)
+    assert codec_from_dict(codec.to_dict(), arrays).step.size == width

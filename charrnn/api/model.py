@@ -864,7 +864,8 @@ def _report(
         # Drawn only if the reader asks for it.
         reader.listen(chain.from_iterable(draw(num=1, first=critic.num)), report, own)
     report.values["free_run"] = dict(verdict.figures or {})
-    report.rows += [(f"free run, {k}", f"{v:.2f}") for k, v in (verdict.figures or {}).items()]
+    for name, value in (verdict.figures or {}).items():
+        report.rows.append((f"free run, {name.replace('_', ' ')}", f"{value:.2f}"))
     if picture is not None:
         with cannot_write(picture, SamplingError):
             verdict.draw(Path(picture))

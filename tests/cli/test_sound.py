@@ -231,7 +231,8 @@ def test_a_recording_is_judged(command: Command, sound_run: Path, tmp_path: Path
     values = json.loads(command("evaluate", sound_run, clip, "--json").stdout)
     assert values["codec_db"] < -3
     assert np.isfinite(values["nats_per_step"])
-    assert set(values["free_run"]) == {"flux", "onsets", "spread", "variety", "lasting"}
+    ratios = {"flux", "onsets", "spread", "variety", "lasting"}
+    assert set(values["free_run"]) == ratios | {"frames_told_apart", "copied"}
     outcome = command("evaluate", sound_run, clip, "--picture", "a.png")
     assert "codec loss" in outcome.stdout
     assert "too short to compare a sample with: 2.0 s, where 10 are needed" in outcome.stderr

@@ -57,7 +57,7 @@ def told_apart(made: Samples, real: Samples, rate: int) -> dict[str, float]:
     found = {}
     for seconds in WINDOWS_S:
         length = round(seconds * rate / HOP)
-        found[f"{seconds:g} s"] = _area(_windows(a, length), _windows(b, length))
+        found[f"{seconds:g} s"] = _area(described(a, length), described(b, length))
     return found
 
 
@@ -72,8 +72,9 @@ def _log_mel(sound: Samples, rate: int) -> Array:
     return logs
 
 
-def _windows(frames: Array, length: int) -> Array:
-    """What describes each window, (n, features), of frames, (T, BANDS)."""
+def described(frames: Array, length: int) -> Array:
+    """What describes each window of `length` frames, (n, features): level, deviation, change and
+    slow modulation of each band; of frames, (T, bands)."""
     count = len(frames) // length
     cut = frames[: count * length].reshape(count, length, -1)
     changes = np.abs(np.diff(cut, axis=1))

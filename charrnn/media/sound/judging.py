@@ -1,4 +1,5 @@
-"""Judges free runs: whether sampled sound changes over time like the recording, or gets stuck.
+"""Judges free runs: whether sampled sound changes over time like the recording, or gets stuck;
+whether it can be told from the recording; and whether it is a copy of it.
 
 A model of sound can predict the next frame well and yet fade out or repeat itself when it is fed
 its own output; the loss does not show this.  So a few seconds of a free run are compared with
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from charrnn.files import replacing
 from charrnn.media.product import Critic, Drawn, Verdict
+from charrnn.media.sound.analysis import FOLDS, WINDOWS_S, described
 from charrnn.media.sound.soundfiles import SoundFile
 from charrnn.media.sound.stft import Frames, Samples, Stft
 
@@ -34,6 +36,9 @@ BANDS = 32
 POWER_FLOOR = 1e-9  # of the power of a full-scale sine: -90 dB
 CLUSTERS = 32
 REFERENCE_S = 120.0  # at most this much of the recording is used for comparison
+SHRINKAGE = 1.0  # added to the variances of the standardised values by which windows are told apart
+COPY_S, SAME = 1.0, 0.95  # a stretch as long as that is a copy if it correlates more than that
+FIGURES_WEIGHT = 0.1  # of the figures' distance: it decides where all windows can be told apart
 PREVIEW_S = 5.0  # of a free run are saved as a preview
 FADED = 6.0  # nats of power, 26 dB: a sample this far below its usual level has fallen silent
 STILL = 0.25  # nats: if two frames usually differ by less, the sound does not change
@@ -81,6 +86,7 @@ class Listener:
 
         self._rate, self._steps_per_s = rate, steps_per_s
         loudness = bands(recording[: round(REFERENCE_S * steps_per_s)], rate)
+        self._loudness = loudness
         self.steps = max(2, min(round(seconds * steps_per_s), len(loudness)))
         self._prominence = float(_flux(loudness).std())
         clusters = min(CLUSTERS, len(loudness))
@@ -101,6 +107,34 @@ class Listener:
         if half < len(rises):
             lasting = float(rises[half:].mean() / max(rises[:half].mean(), 1e-9))
         return Figures(flux, onsets, spread, variety, lasting)
+
+    def told_apart(self, free_runs: Sequence[NDArray[np.float32]]) -> float:
+        """How well a linear classifier tells windows of free runs from windows of the recording, by
+        their frames and matched in mean spectrum; see `charrnn.media.sound.analysis.told_apart`.
+
+        Returns:
+            The area under the ROC curve, the mean over the lengths of windows: 0.5, it cannot tell;
+            1, it always can, or there are too few windows to learn from.
+        """
+        made = np.concatenate([bands(run, self._rate) for run in free_runs])
+        made = made - made.mean(0) + self._loudness.mean(0)
+        areas = []
+        for seconds in WINDOWS_S:
+            length = max(2, round(seconds * self._steps_per_s))
+            if min(len(made), len(self._loudness)) >= FOLDS * length:
+                areas.append(_area(described(made, length), described(self._loudness, length)))
+        return mean(areas) if areas else 1.0
+
+    def copied(self, free_runs: Sequence[NDArray[np.float32]]) -> float:
+        """The share of one-second stretches of free runs that change over time like some stretch of
+        the recording: 0, nothing is a copy; 1, all is."""
+        length = round(COPY_S * self._steps_per_s)
+        if min(len(self._loudness), *map(len, free_runs)) < length:
+            return 0.0
+        recording = _courses(self._loudness, length, 1)
+        made = (_courses(bands(run, self._rate), length, length // 2) for run in free_runs)
+        alike = np.concatenate([(courses @ recording.T).max(1) for courses in made])
+        return float(np.mean(alike > SAME))
 
     def _measured(self, loudness: Array) -> tuple[float, float, float, float]:
         """Flux, onsets, spread and variety of an excerpt, (n, BANDS)."""
@@ -131,6 +165,43 @@ def bands(magnitudes: NDArray[np.float32], rate: int) -> Array:
     widths = np.diff(np.append(starts, power.shape[1]))
     loudness: Array = np.log(np.add.reduceat(power, starts, 1) / widths + POWER_FLOOR)
     return loudness
+
+
+def _area(made: Array, real: Array) -> float:
+    """The area under the ROC curve of telling windows, (n, D), apart.
+
+    Fisher's linear discriminant with shrinkage learns on four fifths of each and judges the last
+    fifth, in turn.
+    """
+    scores: tuple[list[Array], list[Array]] = [], []
+    folds = [np.arange(len(part)) * FOLDS // len(part) for part in (made, real)]
+    for fold in range(FOLDS):
+        a, b = made[folds[0] != fold], real[folds[1] != fold]
+        both = np.concatenate([a, b])
+        centre, scale = both.mean(0), both.std(0) + 1e-9
+        a, b = (a - centre) / scale, (b - centre) / scale
+        within = (_covariance(a) + _covariance(b)) / 2 + SHRINKAGE * np.eye(a.shape[1])
+        direction = np.linalg.solve(within, a.mean(0) - b.mean(0))
+        for part, which, found in zip((made, real), folds, scores, strict=True):
+            found.append((part[which == fold] - centre) / scale @ direction)
+    a, b = np.concatenate(scores[0]), np.sort(np.concatenate(scores[1]))
+    below = np.searchsorted(b, a, "left") + np.searchsorted(b, a, "right")  # ties count as half
+    return float(below.mean() / 2 / len(b))
+
+
+def _covariance(values: Array) -> Array:
+    centred = values - values.mean(0)
+    covariance: Array = centred.T @ centred / len(values)
+    return covariance
+
+
+def _courses(loudness: Array, length: int, step: int) -> Frames:
+    """How stretches of `length` frames differ from their mean, flat and at unit norm, (n, D)."""
+    single = loudness.astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(single, length, 0)[::step]
+    flat = (windows - windows.mean(2, keepdims=True)).reshape(len(windows), -1)
+    courses: Frames = flat / (np.linalg.norm(flat, axis=1, keepdims=True) + np.float32(1e-9))
+    return courses
 
 
 def _flux(loudness: Array) -> Array:
@@ -237,6 +308,8 @@ class SoundVerdict(Verdict):
 class SoundCritic(Critic):
     """Compares free runs with the recording.
 
+    The best model is the one whose free runs are least told from the recording and copied from it.
+
     Args:
         codec: of the model.
         corpus: the steps of the recording, (N,) or (N, F).
@@ -256,13 +329,18 @@ class SoundCritic(Critic):
         codec = self._codec
         steps = round(self._listener.steps / codec.heard_per_s * codec.steps_per_s)
         runs = [np.array([step for step, _ in islice(sequence, steps)]) for sequence in drawn]
-        measured = [self._listener.figures(codec.heard(run, whole=True)) for run in runs]
+        heard = [codec.heard(run, whole=True) for run in runs]
+        measured = [self._listener.figures(run) for run in heard]
         columns = zip(*(figures.to_dict().values() for figures in measured), strict=True)
         figures = Figures(*map(mean, columns)).to_dict()
+        apart, copied = self._listener.told_apart(heard), self._listener.copied(heard)
+        distance = mean(figures.distance for figures in measured)
+        figures |= {"frames_told_apart": apart, "copied": copied}
+        named = (f"{name.replace('_', ' ')} {value:.2f}" for name, value in figures.items())
         return SoundVerdict(
-            distance=mean(figures.distance for figures in measured),
+            distance=apart - 0.5 + copied + FIGURES_WEIGHT * distance,
             figures=figures,
-            detail="free run " + ", ".join(f"{k} {v:.2f}" for k, v in figures.items()),
+            detail="free run " + ", ".join(named),
             codec=codec,
             run=runs[0],
             recording=self._recording,

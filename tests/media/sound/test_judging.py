@@ -48,6 +48,30 @@ def test_short_recordings_are_compared_as_a_whole() -> None:
     assert listener.figures(short).distance < 3
 
 
+def test_other_music_is_told_apart_from_more_of_the_same(recording: np.ndarray) -> None:
+    listener = Listener(recording, RATE, PER_S, seconds=5)
+    same = [magnitudes(music(6.0, seed=seed)) for seed in (7, 8)]
+    noise = [run * np.random.default_rng(0).uniform(0.5, 2, run.shape) for run in same]
+    assert listener.told_apart(same) < 0.7 < 0.95 < listener.told_apart(noise)
+    assert listener.copied(same) == listener.copied(noise) == 0
+
+
+def test_a_copy_is_not_told_apart_but_noticed(recording: np.ndarray) -> None:
+    listener = Listener(recording, RATE, PER_S, seconds=5)
+    copy, other = recording[300:][: listener.steps], magnitudes(music(6.0, seed=7))
+    assert listener.told_apart([copy]) < 0.6
+    assert listener.copied([copy]) == 1
+    assert listener.copied([2 * copy]) == 1  # only louder
+    assert 0.3 < listener.copied([copy, other]) < 0.7
+
+
+def test_too_little_to_be_told_apart(recording: np.ndarray) -> None:
+    listener = Listener(recording, RATE, PER_S, seconds=5)
+    assert listener.told_apart([recording[:20]]) == 1
+    assert listener.copied([recording[:20]]) == 0
+    assert listener.told_apart([0 * recording]) == 1
+
+
 def test_bands_of_few_bins() -> None:
     assert bands(np.ones((5, 9), np.float32), RATE).shape[0] == 5
 

@@ -74,7 +74,7 @@ class SpectrogramCodec(SoundCodec):
     name = "audio"
     unit = "frame"
     block: ClassVar[int] = 16
-    runs: ClassVar[int] = 3  # a single one may be good by chance
+    runs: ClassVar[int] = 8  # a few may be good by chance
     run_s: ClassVar[float] = 10.0
     chosen_by_loss: ClassVar[bool] = False
     arrays: Arrays

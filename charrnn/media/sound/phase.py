@@ -8,7 +8,7 @@ algorithm (Perraudin, Balazs and Sondergaard 2013) then improves these phases.
 
 from __future__ import annotations
 
-import heapq
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from charrnn.media.sound.stft import Samples, Spectrum, Stft
 
 Magnitudes = NDArray[np.float32]
 Phases = NDArray[np.float64]
+Bins = NDArray[np.int64]
 
 HANN = 0.25645  # times n_fft squared: width of the Gaussian that best approximates a Hann window
 TOLERANCE = 1e-3  # bins below this fraction of the loudest one in a block get random phases
@@ -116,70 +117,55 @@ def integrated(
     phases = random.uniform(0, 2 * np.pi, (frames, bins))
     phases[: len(past)] = past
     loud = magnitudes >= TOLERANCE * magnitudes.max()
+    roots, is_reached = _roots(magnitudes, loud)
+    climbed = np.concatenate([np.zeros((frames, 1)), np.cumsum(steps_up, axis=1)], axis=1)
     for frame in range(len(past), frames):
-        before = max(0, frame - 1)
+        before, root = max(0, frame - 1), roots[frame]
         reached = phases[before] + (along[before] + along[frame]) / 2
-        sources = np.flatnonzero(loud[before] & loud[frame]) if frame else np.zeros(0, np.int64)
-        _spread(
-            phases[frame],
-            magnitudes[frame],
-            loud[frame],
-            steps_up[frame],
-            reached,
-            magnitudes[before],
-            sources,
-        )
+        first = np.where(is_reached[frame], reached[root], phases[frame, root])
+        found = first + climbed[frame] - climbed[frame, root]
+        phases[frame] = np.where(loud[frame], found, phases[frame])
     return phases
 
 
-def _spread(
-    phases: Phases,
-    magnitudes: Magnitudes,
-    loud: NDArray[np.bool_],
-    steps_up: Phases,
-    reached: Phases,
-    before: Magnitudes,
-    sources: NDArray[np.integer],
-) -> None:
-    """Fill in the phases of a frame's loud bins, each from the previous frame or from an adjacent
-    bin, whichever is louder.
+def _roots(magnitudes: Magnitudes, loud: NDArray[np.bool_]) -> tuple[Bins, NDArray[np.bool_]]:
+    """The bin of the same frame from which each loud bin gets its phase, by way of those between.
 
-    A group of loud bins that cannot be reached from the previous frame starts from its loudest bin,
-    which keeps the phase that it has in `phases`.
+    In heap integration a bin gets its phase from what is loudest: itself in the previous frame, or
+    an adjacent bin that has its phase already.  So of all ways to a bin, which begin in the
+    previous frame and go up or down, the one counts whose quietest step is the loudest.  A group of
+    loud bins to which there is no way begins in its loudest bin.
 
     Args:
-        phases: of the frame, (bins,); is changed in place.
-        magnitudes: of the frame, (bins,).
-        loud: which bins to fill in, (bins,).
-        steps_up: phase difference from each bin to the next higher one, (bins - 1,).
-        reached: phases extrapolated from the previous frame, (bins,).
-        before: magnitudes of the previous frame, (bins,).
-        sources: bins of the previous frame to start from.
+        magnitudes: (n, bins).
+        loud: which bins get a phase, (n, bins).
+
+    Returns:
+        The bins, and whether the way begins in the previous frame, (n, bins) each.
     """
-    live = np.flatnonzero(loud).tolist()
-    left, found = set(live), dict[int, float]()
-    level, up, arrived = magnitudes.tolist(), steps_up.tolist(), reached.tolist()
-    bins = len(level)  # in the heap, bin k of the previous frame has the number bins + k
-    pop, push = heapq.heappop, heapq.heappush
-    heap = [(-before[k], bins + k) for k in sources.tolist()]
-    heapq.heapify(heap)
-    for start in (None, *sorted(live, key=level.__getitem__, reverse=True)):
-        if start in left:  # a group of loud bins that cannot be reached
-            left.discard(start)
-            found[start] = phases[start]
-            push(heap, (-level[start], start))
-        while heap:
-            k = pop(heap)[1]
-            reaches: list[tuple[int, float]] = []
-            if k >= bins:
-                reaches.append((k - bins, arrived[k - bins]))
-            else:
-                if k + 1 < bins:
-                    reaches.append((k + 1, found[k] + up[k]))
-                reaches.append((k - 1, found[k] - up[k - 1]))
-            for near, phase in reaches:
-                if near in left:
-                    left.discard(near)
-                    found[near] = phase
-                    push(heap, (-level[near], near))
-    phases[live] = [found[k] for k in live]
+    level = np.where(loud, magnitudes, np.float32(-1)).T  # -1: there is no way
+    source = np.full_like(level, -1)
+    source[:, 1:] = np.where(loud[1:] & loud[:-1], magnitudes[:-1], np.float32(-1)).T
+    from_below, root_below = _arriving(source, level, range(len(level)))
+    from_above, root_above = _arriving(source, level, range(len(level) - 1, -1, -1))
+    roots = np.where(from_below >= from_above, root_below, root_above)
+    best = np.maximum(from_below, from_above)
+    roots = np.where(source >= best, np.arange(len(level))[:, None], roots).T.copy()
+    is_reached = (np.maximum(source, best) >= 0).T
+    lost = np.flatnonzero(loud & ~is_reached)
+    begins = np.diff(lost, prepend=-2) > 1
+    begins |= lost % len(level) == 0
+    group = np.cumsum(begins) - 1
+    loudest = np.lexsort((-magnitudes.ravel()[lost], group))[begins]
+    roots.ravel()[lost] = (lost[loudest] % len(level))[group]
+    return roots, is_reached
+
+
+def _arriving(source: Magnitudes, level: Magnitudes, order: range) -> tuple[Magnitudes, Bins]:
+    """How loud the quietest step is on the best way to each bin through the bins before it in this
+    order, and the bin where that way begins, (bins, n) each; -1: there is none."""
+    arriving, roots = np.full_like(level, -1), np.zeros(level.shape, np.int64)
+    for last, k in pairwise(order):
+        arriving[k] = np.minimum(level[last], np.maximum(source[last], arriving[last]))
+        roots[k] = np.where(source[last] >= arriving[last], last, roots[last])
+    return arriving, roots

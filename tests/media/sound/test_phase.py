@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import heapq
+
 import numpy as np
 import pytest
 
-from charrnn.media.sound.phase import AHEAD, BLOCK_FRAMES, PhaseStream
+from charrnn.media.sound.phase import AHEAD, BLOCK_FRAMES, PhaseStream, _roots
 from charrnn.media.sound.stft import Stft
 from tests.sounds import convergence, music
 
@@ -45,6 +47,42 @@ def test_phases_of_a_steady_tone_go_on_without_a_round() -> None:
 def test_it_does_not_matter_how_frames_come(magnitudes: np.ndarray, at_once: int) -> None:
     short = magnitudes[:100]
     np.testing.assert_array_equal(sound_of(short, at_once, rounds=2), sound_of(short, rounds=2))
+
+
+def roots_by_heap(before: np.ndarray, now: np.ndarray, loud: np.ndarray) -> list[int | None]:
+    """The roots of one frame with a heap, as in the paper; `before` is 0 where there is no way."""
+    roots: list[int | None] = [None] * len(now)
+    heap = [(-level, len(now) + k) for k, level in enumerate(before) if level > 0]
+    heapq.heapify(heap)
+    for start in (None, *np.argsort(-now, kind="stable").tolist()):
+        if start is not None and loud[start] and roots[start] is None:
+            roots[start] = start
+            heap.append((-now[start], start))
+        while heap:
+            k = heapq.heappop(heap)[1]
+            reaches = [k - len(now)] if k >= len(now) else [k + 1, k - 1]
+            for near in reaches:
+                if 0 <= near < len(now) and loud[near] and roots[near] is None:
+                    roots[near] = near if k >= len(now) else roots[k]
+                    heapq.heappush(heap, (-now[near], near))
+    return roots
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_phases_come_from_where_a_heap_would_take_them(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    magnitudes = random.lognormal(0, random.uniform(0.5, 4), (6, 40)).astype(np.float32)
+    loud = random.random(magnitudes.shape) < random.choice([0.5, 0.8, 1.0])
+    loud[4] = False
+    roots, is_reached = _roots(magnitudes, loud)
+    for frame in range(6):
+        before = magnitudes[frame - 1] * (loud[frame - 1] & loud[frame]) if frame else np.zeros(40)
+        expected = roots_by_heap(before, magnitudes[frame], loud[frame])
+        assert [int(root) for root in roots[frame][loud[frame]]] == [
+            r for r in expected if r is not None
+        ]
+        begun = roots[frame][loud[frame]]
+        np.testing.assert_array_equal(is_reached[frame][loud[frame]], before[begun] > 0)
 
 
 SOME_FRAMES = [0, 1, 2, 5, BLOCK_FRAMES, BLOCK_FRAMES + AHEAD, 2 * BLOCK_FRAMES + 3]

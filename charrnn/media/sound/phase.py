@@ -2,8 +2,9 @@
 
 The initial phases come from real-time phase-gradient heap integration (Prusa, Balazs and
 Sondergaard 2017; Prusa and Sondergaard 2016): the gradient of the phase is computed from that of
-the log magnitude and integrated from bin to bin, the loudest bins first.  The fast Griffin-Lim
-algorithm (Perraudin, Balazs and Sondergaard 2013) then improves these phases.
+the log magnitude and integrated from bin to bin, the loudest bins first.  There is no heap here:
+two passes over the bins find the same order for all frames at once.  The fast Griffin-Lim algorithm
+(Perraudin, Balazs and Sondergaard 2013) then improves these phases.
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ run directory must be on a disk that all of them share.
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ ENDED = "another process of this run has ended, or cannot be reached"
 GLOO = re.compile(r"\[[^][]*[/\\]gloo[/\\](transport|rendezvous)[/\\][^][]*:\d+\]")
 # In errors of NCCL that are not about another process.
 OWN_FAULTS = ("ncclInvalidUsage", "ncclInvalidArgument", "ncclUnhandledCudaError")
+_modules: WeakSet[nn.Module] = WeakSet()  # those that hold the group
 TIMEOUT = timedelta(hours=1)  # for what the leader does alone, such as reading the corpus
 
 
@@ -171,9 +172,11 @@ class Group:
         device = next(network.parameters()).device
         ids = [device.index] if device.type == "cuda" else None
         with _told():
-            return nn.parallel.DistributedDataParallel(
+            parallel = nn.parallel.DistributedDataParallel(
                 module, device_ids=ids, gradient_as_bucket_view=True
             )
+        _modules.add(parallel)
+        return parallel
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -227,7 +230,9 @@ def _leave() -> None:
     lets go of a tensor."""
     import torch.distributed as dist
 
-    gc.collect()  # DistributedDataParallel holds the group
+    for module in list(_modules):
+        for holder in ("logger", "reducer", "process_group"):
+            setattr(module, holder, None)
     dist.destroy_process_group()
 
 

@@ -14,20 +14,16 @@ from pathlib import Path
 import charrnn
 
 
-def main() -> None:
-    for case in json.loads(sys.argv[1]):
-        if "resume" in case:
-            run = charrnn.resume(case.pop("resume"), **case)
-        else:
-            run = charrnn.train(case.pop("files"), case.pop("out"), **case)
-        for event in run:
-            print(type(event).__name__, event.update)
-
-
 def threads() -> list[str]:
     return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
 
 
 # Called last, after whatever charrnn has registered.
 atexit.register(lambda: print("threads", *threads()))
-main()
+for case in json.loads(sys.argv[1]):
+    if "resume" in case:
+        run = charrnn.resume(case.pop("resume"), **case)
+    else:
+        run = charrnn.train(case.pop("files"), case.pop("out"), **case)
+    for event in run:
+        print(type(event).__name__, event.update)

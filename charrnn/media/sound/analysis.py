@@ -1,7 +1,7 @@
 """Compares sound with a recording by ear of a machine: can a classifier tell them apart, do tones
 stand out as much, and do tempo, beat and notes agree?
 
-Needs librosa and scikit-learn, which it brings: the extra `analysis`.
+Needs librosa and scikit-learn, which it brings: the extra `analysis`; only `described` does not.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@ whether it can be told from the recording; and whether it is a copy of it.
 
 A model of sound can predict the next frame well and yet fade out or repeat itself when it is fed
 its own output; the loss does not show this.  So a few seconds of a free run are compared with
-excerpts of the recording of the same length: each figure is a ratio to their median; 1 is ideal.
+excerpts of the recording of the same length: each of `Figures` is a ratio to their median; 1 is
+ideal.
 """
 
 from __future__ import annotations
@@ -36,9 +37,12 @@ BANDS = 32
 POWER_FLOOR = 1e-9  # of the power of a full-scale sine: -90 dB
 CLUSTERS = 32
 REFERENCE_S = 120.0  # at most this much of the recording is used for comparison
-SHRINKAGE = 1.0  # added to the variances of the standardised values by which windows are told apart
+SHRINKAGE = 1.0  # added to the diagonal of the covariance of standardised values
 COPY_S, SAME = 1.0, 0.95  # a stretch as long as that is a copy if it correlates more than that
-FIGURES_WEIGHT = 0.1  # of the figures' distance: it decides where all windows can be told apart
+COURSES_PER_S = 43  # frames per second are enough to compare stretches
+FIGURES_WEIGHT = (
+    0.1  # of the figures' distance, which still tells models that all sound wrong apart
+)
 PREVIEW_S = 5.0  # of a free run are saved as a preview
 FADED = 6.0  # nats of power, 26 dB: a sample this far below its usual level has fallen silent
 STILL = 0.25  # nats: if two frames usually differ by less, the sound does not change
@@ -77,6 +81,7 @@ class Listener:
 
     Attributes:
         steps: the same in frames; less if the recording is shorter.
+        own_copies: the share of one-second stretches that come back in the recording itself.
     """
 
     def __init__(
@@ -87,6 +92,9 @@ class Listener:
         self._rate, self._steps_per_s = rate, steps_per_s
         loudness = bands(recording[: round(REFERENCE_S * steps_per_s)], rate)
         self._loudness = loudness
+        self._thinned = max(1, round(steps_per_s / COURSES_PER_S))
+        self._course = max(2, round(COPY_S * steps_per_s / self._thinned))
+        self.own_copies = self._own_copies()
         self.steps = max(2, min(round(seconds * steps_per_s), len(loudness)))
         self._prominence = float(_flux(loudness).std())
         clusters = min(CLUSTERS, len(loudness))
@@ -110,31 +118,56 @@ class Listener:
 
     def told_apart(self, free_runs: Sequence[NDArray[np.float32]]) -> float:
         """How well a linear classifier tells windows of free runs from windows of the recording, by
-        their frames and matched in mean spectrum; see `charrnn.media.sound.analysis.told_apart`.
+        how the levels of bands change; see `charrnn.media.sound.analysis.told_apart`.
 
         Returns:
-            The area under the ROC curve, the mean over the lengths of windows: 0.5, it cannot tell;
-            1, it always can, or there are too few windows to learn from.
+            The area under the ROC curve, the mean over the lengths of windows: 0.5 or less, it
+            cannot tell; 1, it always can, or there are too few windows to learn from.
         """
-        made = np.concatenate([bands(run, self._rate) for run in free_runs])
-        made = made - made.mean(0) + self._loudness.mean(0)
+        runs = [bands(run, self._rate) for run in free_runs]
         areas = []
         for seconds in WINDOWS_S:
             length = max(2, round(seconds * self._steps_per_s))
-            if min(len(made), len(self._loudness)) >= FOLDS * length:
-                areas.append(_area(described(made, length), described(self._loudness, length)))
+            windows = sum(len(run) // length for run in runs), len(self._loudness) // length
+            if min(windows) >= FOLDS:
+                made = [described(run, length) for run in runs if len(run) >= length]
+                real = described(self._loudness, length)
+                levels = self._loudness.shape[1]  # the first values
+                areas.append(_area(np.concatenate(made)[:, levels:], real[:, levels:]))
         return mean(areas) if areas else 1.0
 
     def copied(self, free_runs: Sequence[NDArray[np.float32]]) -> float:
         """The share of one-second stretches of free runs that change over time like some stretch of
         the recording: 0, nothing is a copy; 1, all is."""
-        length = round(COPY_S * self._steps_per_s)
-        if min(len(self._loudness), *map(len, free_runs)) < length:
-            return 0.0
-        recording = _courses(self._loudness, length, 1)
-        made = (_courses(bands(run, self._rate), length, length // 2) for run in free_runs)
-        alike = np.concatenate([(courses @ recording.T).max(1) for courses in made])
-        return float(np.mean(alike > SAME))
+        recording = self._courses(self._loudness)
+        alike = [
+            (self._courses(bands(run, self._rate))[:: self._course // 2] @ recording.T).max(1)
+            for run in free_runs
+            if len(run) >= self._course * self._thinned <= len(self._loudness)
+        ]
+        return float(np.mean(np.concatenate(alike) > SAME)) if alike else 0.0
+
+    def _own_copies(self) -> float:
+        """The share of stretches of the recording that come back elsewhere in it."""
+        courses = self._courses(self._loudness)
+        found = []
+        for place in range(0, len(courses), self._course // 2):
+            alike = courses @ courses[place]
+            alike[max(0, place - self._course) : place + self._course] = 0  # itself
+            found.append(bool(alike.max() > SAME))
+        return mean(found) if found else 0.0
+
+    def _courses(self, loudness: Array) -> Frames:
+        """How stretches of a second differ from their mean, flat and at unit norm, (n, D)."""
+        count = len(loudness) // self._thinned
+        if count < self._course:
+            return np.zeros((0, self._course * loudness.shape[1]), np.float32)
+        cut = loudness[: count * self._thinned].reshape(count, self._thinned, -1)
+        thinned = cut.mean(1, dtype=np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(thinned, self._course, 0)
+        flat = (windows - windows.mean(2, keepdims=True)).reshape(len(windows), -1)
+        courses: Frames = flat / (np.linalg.norm(flat, axis=1, keepdims=True) + np.float32(1e-9))
+        return courses
 
     def _measured(self, loudness: Array) -> tuple[float, float, float, float]:
         """Flux, onsets, spread and variety of an excerpt, (n, BANDS)."""
@@ -177,13 +210,12 @@ def _area(made: Array, real: Array) -> float:
     folds = [np.arange(len(part)) * FOLDS // len(part) for part in (made, real)]
     for fold in range(FOLDS):
         a, b = made[folds[0] != fold], real[folds[1] != fold]
-        both = np.concatenate([a, b])
-        centre, scale = both.mean(0), both.std(0) + 1e-9
-        a, b = (a - centre) / scale, (b - centre) / scale
-        within = (_covariance(a) + _covariance(b)) / 2 + SHRINKAGE * np.eye(a.shape[1])
-        direction = np.linalg.solve(within, a.mean(0) - b.mean(0))
-        for part, which, found in zip((made, real), folds, scores, strict=True):
-            found.append((part[which == fold] - centre) / scale @ direction)
+        scale = np.concatenate([a, b]).std(0) + 1e-6
+        within = (_covariance(a / scale) + _covariance(b / scale)) / 2
+        within += SHRINKAGE * np.eye(len(within))
+        direction = np.linalg.solve(within, (a.mean(0) - b.mean(0)) / scale) / scale
+        scores[0].append(made[folds[0] == fold] @ direction)
+        scores[1].append(real[folds[1] == fold] @ direction)
     a, b = np.concatenate(scores[0]), np.sort(np.concatenate(scores[1]))
     below = np.searchsorted(b, a, "left") + np.searchsorted(b, a, "right")  # ties count as half
     return float(below.mean() / 2 / len(b))
@@ -193,15 +225,6 @@ def _covariance(values: Array) -> Array:
     centred = values - values.mean(0)
     covariance: Array = centred.T @ centred / len(values)
     return covariance
-
-
-def _courses(loudness: Array, length: int, step: int) -> Frames:
-    """How stretches of `length` frames differ from their mean, flat and at unit norm, (n, D)."""
-    single = loudness.astype(np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(single, length, 0)[::step]
-    flat = (windows - windows.mean(2, keepdims=True)).reshape(len(windows), -1)
-    courses: Frames = flat / (np.linalg.norm(flat, axis=1, keepdims=True) + np.float32(1e-9))
-    return courses
 
 
 def _flux(loudness: Array) -> Array:
@@ -308,7 +331,8 @@ class SoundVerdict(Verdict):
 class SoundCritic(Critic):
     """Compares free runs with the recording.
 
-    The best model is the one whose free runs are least told from the recording and copied from it.
+    The best model is the one whose free runs are hardest to tell from the recording without being
+    copies of it; a copy counts less if most of the recording comes back in itself.
 
     Args:
         codec: of the model.
@@ -325,7 +349,7 @@ class SoundCritic(Critic):
         self._listener = Listener(heard, codec.rate, codec.heard_per_s, codec.run_s)
 
     def look(self, drawn: Iterable[Iterator[Drawn]], settings: Any) -> SoundVerdict:
-        """As in `Critic`; the figures are means over the runs."""
+        """As in `Critic`; the ratios to the recording are means over the runs."""
         codec = self._codec
         steps = round(self._listener.steps / codec.heard_per_s * codec.steps_per_s)
         runs = [np.array([step for step, _ in islice(sequence, steps)]) for sequence in drawn]
@@ -334,11 +358,13 @@ class SoundCritic(Critic):
         columns = zip(*(figures.to_dict().values() for figures in measured), strict=True)
         figures = Figures(*map(mean, columns)).to_dict()
         apart, copied = self._listener.told_apart(heard), self._listener.copied(heard)
+        # Squared, since a little that comes back in the recording does not excuse copies of it.
+        blame = 1 - self._listener.own_copies**2
         distance = mean(figures.distance for figures in measured)
         figures |= {"frames_told_apart": apart, "copied": copied}
         named = (f"{name.replace('_', ' ')} {value:.2f}" for name, value in figures.items())
         return SoundVerdict(
-            distance=apart - 0.5 + copied + FIGURES_WEIGHT * distance,
+            distance=max(0.0, apart - 0.5) + blame * copied + FIGURES_WEIGHT * distance,
             figures=figures,
             detail="free run " + ", ".join(named),
             codec=codec,

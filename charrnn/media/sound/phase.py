@@ -135,7 +135,8 @@ def _roots(magnitudes: Magnitudes, loud: NDArray[np.bool_]) -> tuple[Bins, NDArr
     In heap integration a bin gets its phase from what is loudest: itself in the previous frame, or
     an adjacent bin that has its phase already.  So of all ways to a bin, which begin in the
     previous frame and go up or down, the one counts whose quietest step is the loudest.  A group of
-    loud bins to which there is no way begins in its loudest bin.
+    loud bins to which there is no way begins in its loudest bin.  Of bins that are equally loud the
+    previous frame's comes first, then the lower one.
 
     Args:
         magnitudes: (n, bins).

@@ -48,27 +48,43 @@ def test_short_recordings_are_compared_as_a_whole() -> None:
     assert listener.figures(short).distance < 3
 
 
-def test_other_music_is_told_apart_from_more_of_the_same(recording: np.ndarray) -> None:
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_more_of_the_same_music_is_not_told_apart(recording: np.ndarray, count: int) -> None:
     listener = Listener(recording, RATE, PER_S, seconds=5)
-    same = [magnitudes(music(6.0, seed=seed)) for seed in (7, 8)]
-    noise = [run * np.random.default_rng(0).uniform(0.5, 2, run.shape) for run in same]
-    assert listener.told_apart(same) < 0.7 < 0.95 < listener.told_apart(noise)
-    assert listener.copied(same) == listener.copied(noise) == 0
+    same = [magnitudes(music(6.0, seed=seed)) for seed in range(7, 7 + count)]
+    assert 0.4 < listener.told_apart(same) < 0.6
+    random = np.random.default_rng(0)
+    rough = [run * random.uniform(0.5, 2, run.shape) for run in same]
+    assert listener.told_apart(rough) > 0.95
+    assert max(listener.copied(same), listener.copied(rough)) < 0.05
 
 
-def test_a_copy_is_not_told_apart_but_noticed(recording: np.ndarray) -> None:
-    listener = Listener(recording, RATE, PER_S, seconds=5)
-    copy, other = recording[300:][: listener.steps], magnitudes(music(6.0, seed=7))
-    assert listener.told_apart([copy]) < 0.6
-    assert listener.copied([copy]) == 1
-    assert listener.copied([2 * copy]) == 1  # only louder
-    assert 0.3 < listener.copied([copy, other]) < 0.7
+@pytest.mark.parametrize("thinner", [1, 4])
+def test_a_copy_is_noticed(recording: np.ndarray, thinner: int) -> None:
+    """With any number of frames per second."""
+    recording = np.repeat(recording, thinner, 0)
+    listener = Listener(recording, RATE, thinner * PER_S, seconds=5)
+    copy = recording[300 * thinner :][: listener.steps]
+    other = np.repeat(magnitudes(music(6.0, seed=7)), thinner, 0)[: listener.steps]
+    assert 0.4 < listener.told_apart([copy]) < 0.6
+    assert listener.copied([copy]) == listener.copied([2 * copy]) == 1
+    assert listener.copied([other]) == 0
+    assert listener.copied([copy, other]) == 0.5
+
+
+def test_what_comes_back_in_the_recording(recording: np.ndarray) -> None:
+    assert Listener(recording, RATE, PER_S).own_copies == 0
+    bar, other = music(2.5, seed=3)[: 215 * 256], music(7.5, seed=4)  # whole frames
+    looped = magnitudes(np.concatenate([bar, bar, bar, other]))
+    assert 0.2 < Listener(looped, RATE, PER_S).own_copies < 0.5
 
 
 def test_too_little_to_be_told_apart(recording: np.ndarray) -> None:
     listener = Listener(recording, RATE, PER_S, seconds=5)
     assert listener.told_apart([recording[:20]]) == 1
     assert listener.copied([recording[:20]]) == 0
+    short = Listener(recording[:30], RATE, PER_S)
+    assert (short.own_copies, short.told_apart([recording[:30]])) == (0, 1)
     assert listener.told_apart([0 * recording]) == 1
 
 

@@ -39,6 +39,7 @@ CLUSTERS = 32
 REFERENCE_S = 120.0  # at most this much of the recording is used for comparison
 SHRINKAGE = 1.0  # added to the diagonal of the covariance of standardised values
 COPY_S, SAME = 1.0, 0.95  # a stretch as long as that is a copy if it correlates more than that
+COPIES_WEIGHT = 2.0  # a copy is worse than a sound that is told from the recording
 COURSES_PER_S = 43  # frames per second are enough to compare stretches
 FIGURES_WEIGHT = (
     0.1  # of the figures' distance, which still tells models that all sound wrong apart
@@ -364,7 +365,9 @@ class SoundCritic(Critic):
         figures |= {"frames_told_apart": apart, "copied": copied}
         named = (f"{name.replace('_', ' ')} {value:.2f}" for name, value in figures.items())
         return SoundVerdict(
-            distance=max(0.0, apart - 0.5) + blame * copied + FIGURES_WEIGHT * distance,
+            distance=max(0.0, apart - 0.5)
+            + COPIES_WEIGHT * blame * copied
+            + FIGURES_WEIGHT * distance,
             figures=figures,
             detail="free run " + ", ".join(named),
             codec=codec,

@@ -41,9 +41,7 @@ SHRINKAGE = 1.0  # added to the diagonal of the covariance of standardised value
 COPY_S, SAME = 1.0, 0.95  # a stretch as long as that is a copy if it correlates more than that
 COPIES_WEIGHT = 2.0  # a copy is worse than a sound that is told from the recording
 COURSES_PER_S = 43  # frames per second are enough to compare stretches
-FIGURES_WEIGHT = (
-    0.1  # of the figures' distance, which still tells models that all sound wrong apart
-)
+FIGURES_WEIGHT = 0.1  # of the figures' distance: between models that are all told apart, it decides
 PREVIEW_S = 5.0  # of a free run are saved as a preview
 FADED = 6.0  # nats of power, 26 dB: a sample this far below its usual level has fallen silent
 STILL = 0.25  # nats: if two frames usually differ by less, the sound does not change
@@ -140,13 +138,12 @@ class Listener:
     def copied(self, free_runs: Sequence[NDArray[np.float32]]) -> float:
         """The share of one-second stretches of free runs that change over time like some stretch of
         the recording: 0, nothing is a copy; 1, all is."""
+        courses = (self._courses(bands(run, self._rate)) for run in free_runs)
+        made = np.concatenate([each[:: self._course // 2] for each in courses])
         recording = self._courses(self._loudness)
-        alike = [
-            (self._courses(bands(run, self._rate))[:: self._course // 2] @ recording.T).max(1)
-            for run in free_runs
-            if len(run) >= self._course * self._thinned <= len(self._loudness)
-        ]
-        return float(np.mean(np.concatenate(alike) > SAME)) if alike else 0.0
+        if not len(made) or not len(recording):
+            return 0.0
+        return float(np.mean((made @ recording.T).max(1) > SAME))
 
     def _own_copies(self) -> float:
         """The share of stretches of the recording that come back elsewhere in it."""
@@ -159,7 +156,8 @@ class Listener:
         return mean(found) if found else 0.0
 
     def _courses(self, loudness: Array) -> Frames:
-        """How stretches of a second differ from their mean, flat and at unit norm, (n, D)."""
+        """How stretches of a second differ from their mean, flat and at unit norm, (n, D); n is 0
+        if there are too few frames."""
         count = len(loudness) // self._thinned
         if count < self._course:
             return np.zeros((0, self._course * loudness.shape[1]), np.float32)
@@ -212,20 +210,14 @@ def _area(made: Array, real: Array) -> float:
     for fold in range(FOLDS):
         a, b = made[folds[0] != fold], real[folds[1] != fold]
         scale = np.concatenate([a, b]).std(0) + 1e-6
-        within = (_covariance(a / scale) + _covariance(b / scale)) / 2
-        within += SHRINKAGE * np.eye(len(within))
+        each = [np.cov(part / scale, rowvar=False, bias=True) for part in (a, b)]
+        within = np.mean(each, axis=0) + SHRINKAGE * np.eye(len(scale))
         direction = np.linalg.solve(within, (a.mean(0) - b.mean(0)) / scale) / scale
         scores[0].append(made[folds[0] == fold] @ direction)
         scores[1].append(real[folds[1] == fold] @ direction)
     a, b = np.concatenate(scores[0]), np.sort(np.concatenate(scores[1]))
     below = np.searchsorted(b, a, "left") + np.searchsorted(b, a, "right")  # ties count as half
     return float(below.mean() / 2 / len(b))
-
-
-def _covariance(values: Array) -> Array:
-    centred = values - values.mean(0)
-    covariance: Array = centred.T @ centred / len(values)
-    return covariance
 
 
 def _flux(loudness: Array) -> Array:

@@ -31,7 +31,7 @@ def together(*cases: dict[str, Any], environment: dict[str, str]) -> list[str]:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     outcome = subprocess.run(
         [sys.executable, *launcher, str(TOGETHER), json.dumps(cases)],
-        env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=environment | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": "1"},
         capture_output=True,
         text=True,
         timeout=300,

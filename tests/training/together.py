@@ -14,16 +14,21 @@ from pathlib import Path
 import charrnn
 
 
+def line(*words: object) -> None:
+    """Written at once: with PYTHONUNBUFFERED, `print` writes word by word, and lines would mix."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+
+
 def threads() -> list[str]:
     return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
 
 
 # Called last, after whatever charrnn has registered.
-atexit.register(lambda: print("threads", *threads()))
+atexit.register(lambda: line("threads", *threads()))
 for case in json.loads(sys.argv[1]):
     if "resume" in case:
         run = charrnn.resume(case.pop("resume"), **case)
     else:
         run = charrnn.train(case.pop("files"), case.pop("out"), **case)
     for event in run:
-        print(type(event).__name__, event.update)
+        line(type(event).__name__, event.update)

@@ -61,6 +61,7 @@ KINDS = {
     "optimizer": "F32",
     "state": "F32",
     "generator": "U8",
+    "free_runs": "F32",
 }
 WEIGHTS = {"F32": "fp32", "F16": "fp16", "I8": "int8"}  # how matrices may be stored
 Tensors = dict[str, NDArray[Any]]
@@ -348,6 +349,8 @@ def _refuse_contradiction(config: Config, codec: Codec) -> None:
             refuse(model.skip_input, False, "model.skip_input", codec)
     else:
         refuse(model.embedding, 0, "model.embedding", codec)
+    if is_discrete or config.data.bptt == "stateful":
+        refuse(config.training.free_runs, 0, "training.free_runs", codec)
     codec.check(config)
 
 

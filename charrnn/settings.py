@@ -288,6 +288,15 @@ class TrainingConfig:
         most=10**6,
         needs=("schedule", "exponential"),
     )
+    free_runs: float = setting(
+        "Fraction of each batch that is read from samples of the model itself, for it to learn how "
+        "to find back to the corpus; from 30% of the budget on.",
+        "Regularisation",
+        default=0.0,
+        least=0,
+        most=0.9,
+        kind="continuous",
+    )
     lr_patience: int = setting(
         "Evaluations without improvement before the plateau schedule decays.",
         "Optimization",

@@ -181,6 +181,7 @@ def describe_plan(plan: Plan, path: Path) -> str:
     held = held_out(plan.corpus_steps, data.val_fraction)
     batch_steps = plan.config.data.batch_size * plan.config.data.seq_length
     epochs = plan.planned_updates * batch_steps / max(1, plan.corpus_steps - held)
+    free_runs = f", free runs {training.free_runs:g}" if training.free_runs else ""
     rows = [
         (
             "corpus",
@@ -192,8 +193,8 @@ def describe_plan(plan: Plan, path: Path) -> str:
         ("model", f"{_model(model)}: {amount(plan.parameters)} parameters"),
         (
             "training",
-            f"batch {data.batch_size}, length {data.seq_length}{_scheme(data)}, "
-            f"{training.optimizer} at "
+            f"batch {data.batch_size}, length {data.seq_length}{_scheme(data)}"
+            f"{free_runs}, {training.optimizer} at "
             f"{training.lr:g}, {training.schedule}; about {plan.planned_updates:,} steps, "
             f"{epochs:.1f} epochs",
         ),

@@ -23,12 +23,14 @@ class Lanes:
         steps: (N,) or (N, F), may be memory-mapped.
         batch: B.
         length: T.
-        offset: start of the first lane, at most `slack`; a different one in each epoch shifts all
-            cuts and leaves out other steps, without changing the number of segments.
+        offset: start of the first lane, at most `slack` unless `circular`; a different one in each
+            epoch shifts all cuts and leaves out other steps, without changing the number of
+            segments.
         ragged: whether to read a shorter last segment too, so that only the few steps that do not
             fill all lanes are left out; the offset must then be 0.
         order: for stateless training, the order in which the B * `segments` pieces of the corpus
             are read; None: lane by lane, as above.
+        circular: whether the first step follows the last one.
     """
 
     steps: Steps
@@ -37,6 +39,7 @@ class Lanes:
     offset: int = 0
     ragged: bool = False
     order: NDArray[np.int64] | None = None
+    circular: bool = False
 
     @property
     def lane_length(self) -> int:
@@ -56,13 +59,15 @@ class Lanes:
         return -(-self.lane_length // self.length)
 
     def places(self, index: int) -> tuple[NDArray[np.int64], int]:
-        """The start of each lane's piece of a segment, (B,), and the number of inputs in each."""
+        """The start of each lane's piece of a segment, (B,), and the number of inputs in each; if
+        `circular`, pieces may go past the end."""
         width = min(self.length, self.lane_length - index * self.length)
         if self.order is None:
             starts = index * self.length + np.arange(self.batch) * self.lane_length
         else:
             starts = self.order[index * self.batch : (index + 1) * self.batch] * self.length
-        return starts + self.offset, width
+        starts = starts + self.offset
+        return starts % len(self.steps) if self.circular else starts, width
 
     def segment(self, index: int, rows: slice = ALL) -> tuple[Steps, Steps]:
         """Inputs and targets (the next steps) of one segment, both (B, T) or (B, T, F).
@@ -73,13 +78,26 @@ class Lanes:
         """
         starts, width = self.places(index)
         starts = starts[rows]
-        block = np.stack([self.steps[start : start + width + 1] for start in starts.tolist()])
+        block = np.stack([self._stretch(start, width + 1) for start in starts.tolist()])
         wide = block if block.dtype.kind == "f" else block.astype(np.int64)  # (B, T + 1)
         return wide[:, :-1], wide[:, 1:]
 
+    def _stretch(self, start: int, count: int) -> Steps:
+        """`count` successive steps; past the end, those of the beginning."""
+        stretch = self.steps[start : start + count]
+        missing = count - len(stretch)
+        return np.concatenate([stretch, self.steps[:missing]]) if missing else stretch
+
 
 def epoch_lanes(
-    steps: Steps, batch: int, length: int, *, seed: int, epoch: int, stateful: bool = True
+    steps: Steps,
+    batch: int,
+    length: int,
+    *,
+    seed: int,
+    epoch: int,
+    stateful: bool = True,
+    circular: bool = False,
 ) -> Lanes:
     """The lanes of an epoch.
 
@@ -88,6 +106,6 @@ def epoch_lanes(
     """
     plain = Lanes(steps, batch, length)
     generator = np.random.default_rng([seed, epoch])
-    offset = int(generator.integers(plain.slack + 1))
+    offset = int(generator.integers(len(steps) if circular else plain.slack + 1))
     order = None if stateful else generator.permutation(batch * plain.segments)
-    return Lanes(steps, batch, length, offset, order=order)
+    return Lanes(steps, batch, length, offset, order=order, circular=circular)

@@ -57,6 +57,7 @@ class Feed:
                 seed=self._config.training.seed,
                 epoch=epoch,
                 stateful=data.bptt == "stateful",
+                circular=self._config.training.free_runs > 0,  # what follows the end is learnt
             )
             self._lanes = (epoch, lanes)
         return self._lanes[1]
@@ -70,6 +71,6 @@ class Feed:
         starts, width = lanes.places(index)
         rows = torch.from_numpy(starts[self._rows]).to(self._device, non_blocking=True).unsqueeze(1)
         columns = torch.arange(width + 1, device=self._device)
-        block = self._resident[rows + columns]  # (B, T + 1)
+        block = self._resident[(rows + columns) % len(self._resident)]  # (B, T + 1)
         block = block if block.is_floating_point() else block.long()
         return block[:, :-1], block[:, 1:]

@@ -19,7 +19,7 @@ from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint, Starts
 from charrnn.config import Config, Given
 from charrnn.data import corpus
-from charrnn.data.lanes import Lanes
+from charrnn.data.lanes import ALL, Lanes
 from charrnn.errors import (
     CheckpointError,
     ConfigError,
@@ -42,6 +42,7 @@ from charrnn.training import optimizers, probe
 from charrnn.training.evaluate import evaluate
 from charrnn.training.events import Evaluated, Event, Sampled, Saved, Stepped, Stopped
 from charrnn.training.feed import Feed
+from charrnn.training.free_runs import FreeRuns
 from charrnn.training.group import Group
 from charrnn.training.plan import Plan
 from charrnn.training.progress import Meter, Progress, finite
@@ -76,17 +77,19 @@ class Trainer:
         self.run, self.config, self.codec = run, config, codec
         self.device = device or devices.pick(config.training.device)
         network = network.to(self.device).train()
+        self.train_steps, self.val_steps = corpus.split(steps, config.data.val_fraction)
         self.state = TrainingState(
             network,
             optimizers.optimizer_of(network, config.training),
             network.initial_state(config.data.batch_size),
             torch.Generator(self.device).manual_seed(config.training.seed),
+            FreeRuns(self.train_steps, config, self.device),
             Progress(planned_updates=1, threads=1, corpus_crc32=self.corpus_crc32),
         )
-        self.train_steps, self.val_steps = corpus.split(steps, config.data.val_fraction)
         self._threads = ThreadChooser(config, network, self.device)
         self._critic: Critic | None = None  # made at the first evaluation
         self._is_stateful = config.data.bptt == "stateful"
+        self._rows = ALL  # the lanes that this process trains on
         self._feed = Feed(self.train_steps, config, self.device)
         self.notices: list[str] = []  # for the user, when the run is resumed
         self._group = Group()
@@ -204,8 +207,8 @@ class Trainer:
         self._group = group
         if not self.config.training.threads:
             self.progress.threads = group.threads
-        rows = group.rows(self.config.data.batch_size)
-        self._feed = Feed(self.train_steps, self.config, self.device, rows=rows)
+        self._rows = group.rows(self.config.data.batch_size)
+        self._feed = Feed(self.train_steps, self.config, self.device, rows=self._rows)
         self._module = group.module(self.state.network)
 
     def events(
@@ -342,7 +345,10 @@ class Trainer:
             lanes.length,
             lambda batch: probe.fits(state.network, batch, lanes.length, last_only),
         ):
-            inputs, targets = self._feed.segment(progress.epoch, progress.segment)
+            if state.free_runs.is_due(progress.update, progress.fraction):
+                state.free_runs.renew(state.network, progress.update, self._autocast())
+            segment = self._feed.segment(progress.epoch, progress.segment)
+            inputs, targets = state.free_runs.mixed(*segment, progress.update, self._rows)
             with self._group.computing():
                 with self._autocast():
                     loss, nats, recurrent = self._module(

@@ -128,6 +128,10 @@ def choose(
         if value(given, "skip_input"):
             raise ConfigError("--skip-input: symbols need an --embedding for it")
         filled["model"]["skip_input"] = False
+    if value(filled, "bptt") == "stateful":
+        if value(given, "free_runs"):
+            raise ConfigError("--free-runs has no effect without --bptt stateless")
+        filled["training"]["free_runs"] = 0.0
     filled["data"], notices = _fitted(filled["data"], corpus_steps, defaults.every_segment)
     _refuse_unstable(filled)
     return filled, notices

@@ -15,10 +15,11 @@ from charrnn.checkpoint import MAX_WEIGHT, MODEL, Tensors
 from charrnn.errors import DivergenceError
 from charrnn.model.network import Network, State, flattened, unflattened
 from charrnn.training import optimizers
+from charrnn.training.free_runs import FreeRuns
 from charrnn.training.group import Group
 from charrnn.training.progress import Progress
 
-GENERATOR = "generator"
+GENERATOR, FREE_RUNS = "generator", "free_runs"
 
 
 @dataclass
@@ -29,6 +30,7 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     recurrent: State  # of the lanes
     generator: torch.Generator  # of the dropout masks
+    free_runs: FreeRuns
     progress: Progress
     # The states of the generators of other processes, from a file, until they are shared out.
     others: list[Tensor] = field(default_factory=list)
@@ -44,6 +46,7 @@ class TrainingState:
         }
         recurrent = flattened(group.whole_state(self.recurrent))
         tensors |= {f"state.{k}": to_array(t) for k, t in recurrent.items()}
+        tensors |= {f"{FREE_RUNS}.{k}": to_array(t) for k, t in self.free_runs.tensors().items()}
         own, *others = group.whole(self.generator.get_state().unsqueeze(0))
         tensors[GENERATOR] = to_array(own)
         for rank, other in enumerate(others or self.others, 1):
@@ -91,7 +94,7 @@ class TrainingState:
         Raises:
             KeyError, TypeError, ValueError, OverflowError, RuntimeError: the values do not fit.
         """
-        groups: dict[str, dict[str, Tensor]] = {"optimizer": {}, "state": {}}
+        groups: dict[str, dict[str, Tensor]] = {"optimizer": {}, "state": {}, FREE_RUNS: {}}
         for name, array in tensors.items():
             group, _, rest = name.partition(".")
             if group in groups:
@@ -102,6 +105,7 @@ class TrainingState:
             optimizers.load_state(self.optimizer, groups["optimizer"])
         _compare(groups["state"], flattened(self.recurrent))
         self.recurrent = unflattened(groups["state"], self.recurrent)
+        self.free_runs.restore(groups[FREE_RUNS])
         own = self.generator.get_state()
         generator = torch.from_numpy(tensors[GENERATOR])
         _compare({GENERATOR: generator}, {GENERATOR: own})
@@ -119,7 +123,7 @@ class TrainingState:
             for parameter in self.network.parameters()
         )
         recurrent = sum(tensor.nbytes for tensor in flattened(self.recurrent).values())
-        return model, model + moments + recurrent
+        return model, model + moments + recurrent + self.free_runs.nbytes
 
 
 def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

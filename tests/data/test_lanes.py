@@ -55,6 +55,24 @@ def test_stateless_pieces_are_each_read_once(
     assert sorted(both[0]) == sorted(both[1])
 
 
+@given(st.integers(1, 400), st.integers(1, 6), st.integers(1, 9), st.integers(0, 5))
+def test_circular_pieces_go_on_at_the_beginning(
+    count: int, batch: int, length: int, epoch: int
+) -> None:
+    assume(count >= (batch + 1) * length)
+    lanes = epoch_lanes(
+        np.arange(count), batch, length, seed=3, epoch=epoch, stateful=False, circular=True
+    )
+    plain = Lanes(np.arange(count), batch, length)
+    assert lanes.segments == plain.segments
+    pieces = [lanes.segment(index) for index in range(lanes.segments)]
+    for inputs, targets in pieces:
+        assert (targets == (inputs + 1) % count).all()
+        assert (np.diff(inputs, axis=1) % count == 1 % count).all()
+    seen = np.concatenate([inputs.ravel() for inputs, _ in pieces])
+    assert len(np.unique(seen)) == len(seen)
+
+
 def test_stateless_pieces_come_in_another_order_each_epoch() -> None:
     orders = [
         epoch_lanes(np.arange(1000), 3, 10, seed=3, epoch=epoch, stateful=False).order

@@ -9,15 +9,30 @@ from charrnn.settings import DataConfig, ModelConfig, NoSettings, SamplingConfig
 from charrnn.training.feed import Feed
 
 
-@pytest.mark.parametrize("bptt", ["stateful", "stateless"])
-@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-def test_a_corpus_on_the_device_gives_the_same_segments(bptt: str, kind: type) -> None:
+@pytest.mark.parametrize(
+    ("bptt", "kind", "free_runs"),
+    [
+        ("stateful", np.uint8, 0.0),
+        ("stateless", np.uint16, 0.0),
+        ("stateless", np.float32, 0.0),
+        ("stateless", np.float32, 0.3),
+    ],
+)
+def test_a_corpus_on_the_device_gives_the_same_segments(
+    bptt: str, kind: type, free_runs: float
+) -> None:
     steps = np.random.default_rng(0).integers(200, size=500).astype(kind)
     config = Config(
         data=DataConfig(seq_length=7, batch_size=3, val_fraction=0.1, bptt=bptt),
         model=ModelConfig(hidden=4, layers=1, embedding=2, dropout=0.0),
         training=TrainingConfig(
-            lr=0.1, weight_decay=0, lr_decay=0.5, eval_every=1, patience=0, precision="fp32"
+            lr=0.1,
+            weight_decay=0,
+            lr_decay=0.5,
+            eval_every=1,
+            patience=0,
+            precision="fp32",
+            free_runs=free_runs,
         ),
         sampling=SamplingConfig(),
         codec_settings=NoSettings(),
@@ -30,5 +45,6 @@ def test_a_corpus_on_the_device_gives_the_same_segments(bptt: str, kind: type) -
             for ours, theirs in zip(
                 host.segment(epoch, index), device.segment(epoch, index), strict=True
             ):
-                assert ours.dtype == theirs.dtype == torch.int64
+                assert ours.dtype == theirs.dtype
+                assert ours.is_floating_point() == (kind is np.float32)
                 assert torch.equal(ours, theirs)

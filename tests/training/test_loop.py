@@ -131,19 +131,30 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "muon": {"optimizer": "muon"},
     "skip": {"skip": True, "skip_input": True, "norm": "layer"},
 }
+SOUND = {"codec": "audio", "n_fft": 256, "hop_length": 128, "components": 8, "embedding": None}
+SOUNDS: dict[str, dict[str, Any]] = {
+    "sound": SOUND,
+    "sound, mse": SOUND | {"head": "mse", "free_runs": 0.5},
+}
 SLOW = {"documents", "peephole", "peephole, norm in the cell", "recurrent dropout, rnn"}
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.long] * (name in SLOW)) for name in sorted(VARIANTS)],
+    [
+        pytest.param(name, marks=[pytest.mark.long] * (name in SLOW))
+        for name in sorted(VARIANTS | SOUNDS)
+    ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
     corpus: Path, tmp_path: Path, name: str
 ) -> None:
-    if VARIANTS[name].get("precision") == "bf16" and not devices.can_bf16(torch.device("cpu")):
+    variant = (VARIANTS | SOUNDS)[name]
+    if name in SOUNDS:
+        corpus = recorded(tmp_path / "clip.wav", music(1.0))
+    if variant.get("precision") == "bf16" and not devices.can_bf16(torch.device("cpu")):
         pytest.skip("this processor cannot train in bf16")
-    settings = TINY | {"steps": 31, "eval_every": 9} | VARIANTS[name]
+    settings = TINY | {"steps": 31, "eval_every": 9} | variant
     list(charrnn.train(corpus, tmp_path / "whole", **settings))
     polls = iter([False] * 7 + [True])
     with preparing([corpus], Run(tmp_path / "parts"), config.from_flags(settings)) as ready:

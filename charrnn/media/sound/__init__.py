@@ -27,6 +27,7 @@ SIZE = Size(256, 0.0, 16, 64, 3e-3, embedding=0)
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "data": {"bptt": "stateless"},
     "model": {"head": "gaussian", "input_noise": 0.3},
+    "training": {"free_runs": 0.25},
     "sampling": {"temperature": (0.8,)},
 }
 # Small enough to sample in real time.
@@ -85,7 +86,7 @@ class Sound(Medium):
         return SpectrogramCodec.from_dict(values, arrays)
 
     def defaults(self, codec: str, corpus_steps: int, *, on_gpu: bool) -> Defaults:
-        """As in `Medium`: 350 epochs of frames for 40 s of sound, 37 for an hour; of single samples
+        """As in `Medium`: 525 epochs of frames for 40 s of sound, 55 for an hour; of single samples
         10 for a minute, 4 for an hour.
 
         No early stopping for frames, since models from the end of training often sound best.
@@ -93,5 +94,5 @@ class Sound(Medium):
         if codec == SAMPLES:
             epochs = float(round(min(40.0, max(4.0, 10 * (1e6 / corpus_steps) ** 0.5))))
             return Defaults((SAMPLES_SIZE,), epochs, SAMPLES_SETTINGS, evaluations=6)
-        epochs = float(round(min(500.0, max(10.0, 350 * (1800 / corpus_steps) ** 0.5))))
+        epochs = float(round(min(750.0, max(15.0, 525 * (1800 / corpus_steps) ** 0.5))))
         return Defaults((SIZE,), epochs, SETTINGS, evaluations=10, patience=0, every_segment=True)

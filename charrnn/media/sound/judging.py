@@ -13,6 +13,7 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from statistics import mean, median
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from charrnn.files import replacing
 from charrnn.media.product import Critic, Drawn, Verdict
 from charrnn.media.sound.analysis import FOLDS, WINDOWS_S, described
+from charrnn.media.sound.bands import mel_bank
 from charrnn.media.sound.soundfiles import SoundFile
 from charrnn.media.sound.stft import Frames, Samples, Stft
 
@@ -32,15 +34,13 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-LOWEST_HZ, HIGHEST_HZ = 50.0, 11_025.0
-BANDS = 32
+BANDS = 40
 POWER_FLOOR = 1e-9  # of the power of a full-scale sine: -90 dB
 CLUSTERS = 32
 REFERENCE_S = 120.0  # at most this much of the recording is used for comparison
 SHRINKAGE = 1.0  # added to the diagonal of the covariance of standardised values
 COPY_S, SAME = 1.0, 0.95  # a stretch as long as that is a copy if it correlates more than that
-COPIES_WEIGHT = 2.0  # a copy is worse than a sound that is told from the recording
-FEW_COPIES = 0.02  # so few cost nothing: they may be chance
+FEW_COPIES = 0.2  # more than this share counts against a model
 COURSES_PER_S = 43  # frames per second are enough to compare stretches
 FIGURES_WEIGHT = 0.1  # of the figures' distance: between models that are all told apart, it decides
 PREVIEW_S = 5.0  # of a free run are saved as a preview
@@ -188,16 +188,16 @@ class Listener:
 
 
 def bands(magnitudes: NDArray[np.float32], rate: int) -> Array:
-    """The log power in BANDS bands that are equally wide in octaves, (n, BANDS); fewer bands if
-    there are too few bins."""
-    bins = magnitudes.shape[1]
-    highest = min(HIGHEST_HZ, rate / 2)
-    edges = np.geomspace(LOWEST_HZ, highest, BANDS + 1) / (rate / 2) * (bins - 1)
-    starts = np.unique(np.clip(np.round(edges[:-1]).astype(int), 0, bins - 1))
-    power = np.square(magnitudes[:, : max(int(edges[-1]), starts[-1]) + 1], dtype=np.float64)
-    widths = np.diff(np.append(starts, power.shape[1]))
-    loudness: Array = np.log(np.add.reduceat(power, starts, 1) / widths + POWER_FLOOR)
+    """The log power in mel bands, (n, BANDS), of magnitudes, (n, bins)."""
+    power = np.square(magnitudes, dtype=np.float64) @ _bank(rate, magnitudes.shape[1])
+    loudness: Array = np.log(power + POWER_FLOOR)
     return loudness
+
+
+@cache
+def _bank(rate: int, bins: int) -> Frames:
+    """As from `mel_bank`, (bins, BANDS)."""
+    return mel_bank(rate, Stft(2 * (bins - 1), bins - 1), BANDS)
 
 
 def _area(made: Array, real: Array) -> float:
@@ -359,7 +359,7 @@ class SoundCritic(Critic):
         named = (f"{name.replace('_', ' ')} {value:.2f}" for name, value in figures.items())
         return SoundVerdict(
             distance=max(0.0, apart - 0.5)
-            + COPIES_WEIGHT * blame * max(0.0, copied - FEW_COPIES)
+            + blame * max(0.0, copied - FEW_COPIES)
             + FIGURES_WEIGHT * distance,
             figures=figures,
             detail="free run " + ", ".join(named),

@@ -99,7 +99,7 @@ class FreeRuns:
         random, width = np.random.default_rng([self._seed, update, 1]), inputs.shape[1]
         runs = random.integers(RUNS, size=self._batch).tolist()
         places = random.integers(self._length - width + 1, size=self._batch).tolist()
-        first = self._batch - round(self._share * self._batch)
+        first = self._batch - int(self._share * self._batch + random.random())  # right on average
         inputs, targets = inputs.clone(), targets.clone()
         for row, lane in enumerate(range(self._batch)[rows]):
             if lane >= first:

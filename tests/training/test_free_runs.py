@@ -91,6 +91,18 @@ def test_the_last_lanes_are_free_runs(steps: np.ndarray, network: Network) -> No
     assert torch.equal(torch.cat([part[1] for part in parts]), wanted)
 
 
+def test_a_fraction_of_a_lane_is_one_now_and_then(steps: np.ndarray, network: Network) -> None:
+    runs = FreeRuns(steps, config(free_runs=0.05), torch.device("cpu"))  # of 8 lanes: 0.4
+    runs.renew(network, 0, UNUSED)
+    nothing = torch.zeros(BATCH, WIDTH, SIZE)
+    counts = [
+        int((runs.mixed(nothing, nothing, update, ALL)[0] != 0).any(2).all(1).sum())
+        for update in range(200)
+    ]
+    assert set(counts) == {0, 1}
+    assert 0.25 < np.mean(counts) < 0.55
+
+
 def test_free_runs_are_drawn_from_the_network(steps: np.ndarray, network: Network) -> None:
     """Each step is the prediction from all steps before it, and noise."""
     with torch.no_grad():

@@ -40,7 +40,8 @@ CLUSTERS = 32
 REFERENCE_S = 120.0  # at most this much of the recording is used for comparison
 SHRINKAGE = 1.0  # added to the diagonal of the covariance of standardised values
 COPY_S, SAME = 1.0, 0.95  # a stretch as long as that is a copy if it correlates more than that
-FEW_COPIES = 0.2  # more than this share counts against a model
+COPIES_WEIGHT = 2.0  # a copy is worse than a sound that is told from the recording
+FEW_COPIES = 0.3  # up to this share they cost nothing
 COURSES_PER_S = 43  # frames per second are enough to compare stretches
 FIGURES_WEIGHT = 0.1  # of the figures' distance: between models that are all told apart, it decides
 PREVIEW_S = 5.0  # of a free run are saved as a preview
@@ -359,7 +360,7 @@ class SoundCritic(Critic):
         named = (f"{name.replace('_', ' ')} {value:.2f}" for name, value in figures.items())
         return SoundVerdict(
             distance=max(0.0, apart - 0.5)
-            + blame * max(0.0, copied - FEW_COPIES)
+            + COPIES_WEIGHT * blame * max(0.0, copied - FEW_COPIES)
             + FIGURES_WEIGHT * distance,
             figures=figures,
             detail="free run " + ", ".join(named),

@@ -289,8 +289,8 @@ class TrainingConfig:
         needs=("schedule", "exponential"),
     )
     free_runs: float = setting(
-        "Fraction of each batch that is read from samples of the model itself, for it to learn how "
-        "to find back to the corpus; from 30% of the budget on.",
+        "Fraction of each batch that is samples of the model itself, from which it learns to find "
+        "its way back to the corpus; from 30% of the budget on.",
         "Regularisation",
         default=0.0,
         least=0,

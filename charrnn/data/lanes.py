@@ -83,10 +83,11 @@ class Lanes:
         return wide[:, :-1], wide[:, 1:]
 
     def _stretch(self, start: int, count: int) -> Steps:
-        """`count` successive steps; past the end, those of the beginning."""
+        """`count` successive steps; if `circular`, past the end those of the beginning."""
         stretch = self.steps[start : start + count]
-        missing = count - len(stretch)
-        return np.concatenate([stretch, self.steps[:missing]]) if missing else stretch
+        if self.circular and len(stretch) < count:
+            stretch = np.concatenate([stretch, self.steps[: count - len(stretch)]])
+        return stretch
 
 
 def epoch_lanes(

@@ -3,9 +3,11 @@
 In training a network reads its corpus, in sampling its own output, with all errors in it.  What to
 do after errors it never learns, and samples go astray.  So a part of each batch are free runs.  The
 target after each step of one is the vector that follows its place in the corpus, which is where it
-most likely is, by the steps so far: so the network learns to find back.  This is imitation learning
-by dataset aggregation (Ross et al. 2011).  Scheduled sampling (Bengio et al. 2015) would demand the
-place where the free run would be without any errors, however far away it is by then.
+most likely is, by the steps so far: so the network learns to find its way back.  This is imitation
+learning by dataset aggregation (Ross et al. 2011).  Scheduled sampling (Bengio et al. 2015) would
+demand the place where the free run would be without any errors, however far away it is by then.
+
+Of a long corpus each set of free runs sees a random excerpt only, from which its targets are.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.config import Config
@@ -21,28 +24,38 @@ from charrnn.data.corpus import Steps
 from charrnn.model.heads import Gaussian
 from charrnn.model.network import Network
 
-RUNS, LENGTH = 16, 256  # free runs, and steps of each (more if segments are longer)
+LENGTH = 256  # steps of a free run (more if segments are longer)
+MOST = 4096  # steps of all free runs together, unless one is longer
 EVERY = 32  # updates until there are new ones
-BEGIN = 0.3  # fraction of the budget before the first: until then they are like nothing
+BEGIN = 0.3  # fraction of the budget before the first: earlier ones do not resemble the corpus
 PRIME = 32  # steps of the corpus that each continues
-PLACES = 8192  # free runs begin, and are looked for, in so many steps of the corpus
+PLACES = 8192  # steps of the excerpt of the corpus in which they begin, and are looked for
+STEP_COST = 2.0  # time of one of their steps, relative to a step of a segment in training
 JUMP = 0.5  # cost of a jump to another place, in mean squared distances of successive steps
 
 
 class FreeRuns:
     """The free runs of a network, and the steps that should follow theirs.
 
+    Every process draws them all, and they are the same if all processors round in the same way.
+
     Args:
         steps: the training part, (N, F), may be memory-mapped; of symbols there are none.
         config: of the run.
         device: of the network.
+
+    Attributes:
+        renewed_at: number of updates before the last `renew`; -1: there was none.
     """
 
     def __init__(self, steps: Steps, config: Config, device: torch.device) -> None:
         self._steps, self._device, self._seed = steps, device, config.training.seed
         self._share, self._batch = config.training.free_runs, config.data.batch_size
         self._temperatures = config.sampling.temperature
+        self.renewed_at = -1
         self._length = max(LENGTH, config.data.seq_length)
+        used = EVERY * self._share * self._batch * config.data.seq_length
+        self._runs = max(1, round(min(MOST, used) / self._length))
         self._frames: Tensor | None = None  # (R, L, F)
         self._targets: Tensor | None = None  # (R, L, F)
 
@@ -53,9 +66,9 @@ class FreeRuns:
             update: number of updates so far.
             fraction: of the budget that is used up.
         """
-        if self._frames is None:
-            return self._share > 0 and fraction >= BEGIN
-        return update % EVERY == 0
+        if not self._share:
+            return False
+        return fraction >= BEGIN if self._frames is None else update % EVERY == 0
 
     @torch.no_grad()
     def renew(self, network: Network, update: int, autocast: torch.autocast) -> None:
@@ -67,11 +80,10 @@ class FreeRuns:
             autocast: the precision to draw in.
         """
         random = np.random.default_rng([self._seed, update])
-        count = min(PLACES, len(self._steps))
-        begin = int(random.integers(len(self._steps) - count + 1))
-        known = torch.from_numpy(np.array(self._steps[begin : begin + count])).to(self._device)
+        known = torch.from_numpy(self._excerpt(random)).to(self._device)  # (n + 1, F)
+        count = len(known) - 1
         prime = min(PRIME, count)
-        first = random.integers(count - prime + 1, size=RUNS)
+        first = random.integers(count - prime + 1, size=self._runs)
         primes = known[torch.from_numpy(first[:, np.newaxis] + np.arange(prime))]
         was_training = network.training
         network.eval()
@@ -80,8 +92,13 @@ class FreeRuns:
                 self._frames = self._drawn(network, primes, random)
         finally:
             network.train(was_training)
-        places = _places(self._frames, known, torch.from_numpy(first + prime - 1))
-        self._targets = known[(places + 1) % count]  # after the end comes the beginning
+        places = _places(
+            self._frames,
+            known[:-1],
+            torch.from_numpy(first + prime - 1),
+            circular=count == len(self._steps),
+        )
+        self._targets, self.renewed_at = known[places + 1], update
 
     def mixed(
         self, inputs: Tensor, targets: Tensor, update: int, rows: slice
@@ -97,7 +114,7 @@ class FreeRuns:
         if self._frames is None or self._targets is None:
             return inputs, targets
         random, width = np.random.default_rng([self._seed, update, 1]), inputs.shape[1]
-        runs = random.integers(RUNS, size=self._batch).tolist()
+        runs = random.integers(self._runs, size=self._batch).tolist()
         places = random.integers(self._length - width + 1, size=self._batch).tolist()
         first = self._batch - int(self._share * self._batch + random.random())  # right on average
         inputs, targets = inputs.clone(), targets.clone()
@@ -118,22 +135,30 @@ class FreeRuns:
         """Load the result of `tensors`.
 
         Raises:
-            KeyError, ValueError: it does not fit the corpus or the configuration.
+            ValueError: it does not fit the corpus or the configuration.
         """
         if not tensors:
             return
-        expected = (RUNS, self._length, *self._steps.shape[1:])
-        for name in ("frames", "targets"):
-            if tensors[name].shape != expected:
-                raise ValueError(f"{name} of free runs do not fit the configuration")
-        self._frames, self._targets = (
-            tensors[name].to(self._device) for name in ("frames", "targets")
-        )
+        expected = (self._runs, self._length, *self._steps.shape[1:])
+        fits = all(tensor.shape == expected for tensor in tensors.values())
+        if not self._share or tensors.keys() != {"frames", "targets"} or not fits:
+            raise ValueError("free runs do not fit the configuration")
+        self._frames = tensors["frames"].to(self._device)
+        self._targets = tensors["targets"].to(self._device)
 
     @property
     def nbytes(self) -> int:
         """The size of `tensors` in bytes; 0 if there will never be free runs."""
-        return 2 * 4 * RUNS * self._length * self._steps.shape[-1] if self._share else 0
+        return 2 * 4 * self._runs * self._length * self._steps.shape[-1] if self._share else 0
+
+    def _excerpt(self, random: np.random.Generator) -> NDArray[np.float32]:
+        """Successive steps of the corpus, and the one that follows them, (n + 1, F); after the last
+        step of the corpus comes the first."""
+        count = min(PLACES, len(self._steps))
+        begin = int(random.integers(len(self._steps) - count + 1))
+        after = (begin + count) % len(self._steps)
+        parts = self._steps[begin : begin + count], self._steps[after : after + 1]
+        return np.concatenate(parts)
 
     def _drawn(self, network: Network, primes: Tensor, random: np.random.Generator) -> Tensor:
         """Free runs, (R, L, F), that continue `primes`, (R, P, F)."""
@@ -151,7 +176,15 @@ class FreeRuns:
         return torch.stack(frames, 1)
 
 
-def _places(frames: Tensor, known: Tensor, first: Tensor) -> Tensor:
+def renewals_cost(config: Config, updates: int) -> float:
+    """The time that free runs take in a run of so many updates, in updates."""
+    if not config.training.free_runs:
+        return 0.0
+    length = config.data.seq_length
+    return (1 - BEGIN) * updates / EVERY * STEP_COST * max(LENGTH, length) / length
+
+
+def _places(frames: Tensor, known: Tensor, first: Tensor, *, circular: bool) -> Tensor:
     """Where free runs are after each of their steps, (R, L): the end of the best path up to it,
     which goes on from place to place, or jumps at a cost (the Viterbi algorithm).
 
@@ -159,6 +192,7 @@ def _places(frames: Tensor, known: Tensor, first: Tensor) -> Tensor:
         frames: of the free runs, (R, L, F).
         known: steps of the corpus, (n, F).
         first: where each free run is before its first step, (R,).
+        circular: whether the first of these steps follows the last one.
     """
     jump = JUMP * (known[1:] - known[:-1]).square().sum(1).mean()
     squares = known.square().sum(1)
@@ -167,7 +201,10 @@ def _places(frames: Tensor, known: Tensor, first: Tensor) -> Tensor:
     places = []
     for frame in frames.unbind(1):
         distances = squares - 2 * frame @ known.t()  # less the square of the frame
-        cost = torch.minimum(cost.roll(1, 1), jump) + distances
+        going_on = cost.roll(1, 1)
+        if not circular:
+            going_on[:, 0] = torch.inf
+        cost = torch.minimum(going_on, jump) + distances
         cost = cost - cost.amin(1, keepdim=True)
         places.append(cost.argmin(1))
     return torch.stack(places, 1)

@@ -275,7 +275,10 @@ class Trainer:
                     progress.decide(training, self.lanes.segments)
             threads_changed = False
             if self._group.is_alone:
-                threads_changed = self._threads.choose(progress, clock, evaluating)
+                renewed = self.state.free_runs.renewed_at == progress.update - 1
+                threads_changed = self._threads.choose(
+                    progress, clock, evaluated=evaluating, paused=evaluating or renewed
+                )
             if progress.over(training) is not None:
                 self._learn_starts()  # before the save: after a kill, resuming does it again
             if evaluating or threads_changed or now - saved_at > SAVE_EVERY_S:

@@ -21,6 +21,7 @@ from charrnn.media.steps import Discrete, Step
 from charrnn.model.cells import cell_of
 from charrnn.model.memory import peak_bytes
 from charrnn.settings import BUDGET, TrainingConfig
+from charrnn.training.free_runs import renewals_cost
 from charrnn.training.probe import Speed
 from charrnn.training.progress import planned_updates
 
@@ -276,6 +277,7 @@ def make_plan(
     evaluation_s = speed.seconds * cost + 0.05
     training = _evaluations(config.training, filled, updates, cost, evaluation_s, speed, defaults)
     seconds = updates * speed.seconds + updates / training.eval_every * evaluation_s
+    seconds += renewals_cost(config, updates) * speed.seconds
     if training.minutes is not None:
         seconds = min(seconds, 60 * training.minutes)
     notices += codec.notices(corpus.documents) + _unused_time(given, training, seconds)

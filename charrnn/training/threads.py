@@ -34,13 +34,16 @@ class ThreadChooser:
         self._config, self._network, self._device = config, network, device
         self._pace = Pace()
 
-    def choose(self, progress: Progress, clock: Callable[[], float], evaluated: bool) -> bool:
+    def choose(
+        self, progress: Progress, clock: Callable[[], float], *, evaluated: bool, paused: bool
+    ) -> bool:
         """Measure and choose the number of threads, if training is slow or a new try is due.
 
         Args:
             progress: whose number of threads to change.
             clock: in seconds.
-            evaluated: whether training paused for an evaluation.
+            evaluated: whether there was an evaluation after the last update.
+            paused: whether training paused since the update before, for this or for anything else.
 
         Returns:
             Whether the number has changed; if so, save it before the next update.  `Trainer.events`
@@ -50,7 +53,7 @@ class ThreadChooser:
             return False
         pace, now = self._pace, clock()
         fewer = progress.threads < processors()
-        seconds = pace.seconds_per_update(progress.update, now, skip=evaluated)
+        seconds = pace.seconds_per_update(progress.update, now, skip=paused)
         is_slow = seconds is not None and seconds > SLOW * progress.expected_s
         if not is_slow and not (evaluated and fewer and now >= pace.climb_at):
             return False

@@ -58,7 +58,13 @@ def test_two_processes_equal_one(tmp_path: Path, environment: dict[str, str]) ->
         "gru": {**text, "cell": "gru", "embedding": 0, "cell_norm": "layer"},
         "batch": {**text, "norm": "batch", "optimizer": "sgd", "lr": 0.1},
         "last": {**text, "bptt": "stateless", "targets": "last"},
-        "sound": {**sound, "components": 12, "input_norm": "batch", "optimizer": "sgd"},
+        "sound": {
+            **sound,
+            "free_runs": 0.5,
+            "components": 12,
+            "input_norm": "batch",
+            "optimizer": "sgd",
+        },
         "notes": {**text, "files": str(tunes), "transpose": 0},
     }
     printed = together(

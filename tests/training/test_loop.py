@@ -18,7 +18,7 @@ from charrnn.model import device as devices
 from charrnn.presets import load_preset, presets
 from charrnn.run import Run
 from charrnn.settings import ModelConfig
-from charrnn.training import probe
+from charrnn.training import free_runs, probe
 from charrnn.training.events import Evaluated, Sampled, Saved, Stepped, Stopped
 from charrnn.training.loop import Trainer
 from charrnn.training.prepare import initial_network
@@ -147,11 +147,12 @@ SLOW = {"documents", "peephole", "peephole, norm in the cell", "recurrent dropou
     ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
-    corpus: Path, tmp_path: Path, name: str
+    corpus: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variant = (VARIANTS | SOUNDS)[name]
     if name in SOUNDS:
         corpus = recorded(tmp_path / "clip.wav", music(1.0))
+        monkeypatch.setattr(free_runs, "EVERY", 4)
     if variant.get("precision") == "bf16" and not devices.can_bf16(torch.device("cpu")):
         pytest.skip("this processor cannot train in bf16")
     settings = TINY | {"steps": 31, "eval_every": 9} | variant

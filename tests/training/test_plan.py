@@ -21,6 +21,7 @@ from charrnn.run import Run
 from charrnn.settings import ModelConfig
 from charrnn.training import plan, probe
 from tests.conftest import TINY
+from tests.sounds import music, recorded
 from tests.training.setup import preparing
 
 NOTHING = config.from_flags({})
@@ -89,6 +90,25 @@ def test_what_cannot_work_is_refused_before_training(corpus: Path, tmp_path: Pat
         ):
             pass
     assert not (tmp_path / "run").exists()
+
+
+def test_free_runs_are_for_stateless_training(tmp_path: Path) -> None:
+    recording = recorded(tmp_path / "clip.wav", music(1.0))
+    for flags, expected in (
+        ({}, 0.25),
+        ({"bptt": "stateful"}, 0.0),
+        ({"free_runs": 0.5}, 0.5),
+        ({"bptt": "stateful", "free_runs": 0.0}, 0.0),
+    ):
+        asked = config.from_flags({"hidden": 8, "threads": 1, "steps": 5} | flags)
+        with preparing([recording], Run(tmp_path / "run"), asked) as ready:
+            assert ready.plan.config.training.free_runs == expected
+    asked = config.from_flags({"bptt": "stateful", "free_runs": 0.5, "steps": 5})
+    with (
+        pytest.raises(ConfigError, match="--free-runs has no effect without --bptt stateless"),
+        preparing([recording], Run(tmp_path / "run"), asked),
+    ):
+        pass
 
 
 def test_one_hot_input_is_read_by_the_first_layer_only() -> None:

@@ -31,7 +31,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "sampling": {"temperature": (0.8,)},
 }
 # Small enough to sample in real time.
-SAMPLES_SIZE = Size(128, 0.0, 32, 64, 8e-3, norm="layer", skip=True, variational=True)
+SAMPLES_SIZE = Size(96, 0.0, 32, 64, 8e-3, norm="layer", skip=True, variational=True)
 SAMPLES_SETTINGS: Mapping[str, Mapping[str, Any]] = {"sampling": {"temperature": (1.0,)}}
 
 

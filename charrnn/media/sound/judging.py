@@ -13,7 +13,6 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from statistics import mean, median
@@ -34,7 +33,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-BANDS = 40
+MEL_BANDS = 40  # of free runs that are compared
+LOWEST_HZ, HIGHEST_HZ = 50.0, 11_025.0
+BANDS = 32  # of a sample that may be in trouble
 POWER_FLOOR = 1e-9  # of the power of a full-scale sine: -90 dB
 CLUSTERS = 32
 REFERENCE_S = 120.0  # at most this much of the recording is used for comparison
@@ -90,8 +91,10 @@ class Listener:
     ) -> None:
         import scipy.cluster.vq  # slow to import, and not needed to sample
 
-        self._rate, self._steps_per_s = rate, steps_per_s
-        loudness = bands(recording[: round(REFERENCE_S * steps_per_s)], rate)
+        bins = recording.shape[1]
+        self._bank = mel_bank(rate, Stft(2 * (bins - 1), bins - 1), MEL_BANDS)
+        self._steps_per_s = steps_per_s
+        loudness = self._bands(recording[: round(REFERENCE_S * steps_per_s)])
         self._loudness = loudness
         self._thinned = max(1, round(steps_per_s / COURSES_PER_S))
         self._course = max(2, round(COPY_S * steps_per_s / self._thinned))
@@ -108,7 +111,7 @@ class Listener:
 
     def figures(self, free_run: NDArray[np.float32]) -> Figures:
         """The figures of a free run: magnitudes, (`steps`, bins)."""
-        loudness = bands(free_run, self._rate)
+        loudness = self._bands(free_run)
         measured = self._measured(loudness)
         ratios = (a / max(b, 1e-9) for a, b in zip(measured, self._typical, strict=True))
         flux, onsets, spread, variety = ratios
@@ -125,7 +128,7 @@ class Listener:
             The area under the ROC curve, the mean over the lengths of windows: 0.5 or less, it
             cannot tell; 1, it always can, or there are too few windows to learn from.
         """
-        runs = [bands(run, self._rate) for run in free_runs]
+        runs = [self._bands(run) for run in free_runs]
         areas = []
         for seconds in WINDOWS_S:
             length = max(2, round(seconds * self._steps_per_s))
@@ -140,12 +143,17 @@ class Listener:
     def copied(self, free_runs: Sequence[NDArray[np.float32]]) -> float:
         """The share of one-second stretches of free runs that change over time like some stretch of
         the recording: 0, nothing is a copy; 1, all is."""
-        courses = (self._courses(bands(run, self._rate)) for run in free_runs)
+        courses = (self._courses(self._bands(run)) for run in free_runs)
         made = np.concatenate([each[:: self._course // 2] for each in courses])
         recording = self._courses(self._loudness)
         if not len(made) or not len(recording):
             return 0.0
         return float(np.mean((made @ recording.T).max(1) > SAME))
+
+    def _bands(self, magnitudes: NDArray[np.float32]) -> Array:
+        """The log power of mel bands, (n, MEL_BANDS)."""
+        loudness: Array = np.log(np.square(magnitudes, dtype=np.float64) @ self._bank + POWER_FLOOR)
+        return loudness
 
     def _own_copies(self) -> float:
         """The share of stretches of the recording that come back elsewhere in it."""
@@ -171,7 +179,7 @@ class Listener:
         return courses
 
     def _measured(self, loudness: Array) -> tuple[float, float, float, float]:
-        """Flux, onsets, spread and variety of an excerpt, (n, BANDS)."""
+        """Flux, onsets, spread and variety of an excerpt, (n, MEL_BANDS)."""
         import scipy.cluster.vq
         import scipy.signal
 
@@ -189,16 +197,16 @@ class Listener:
 
 
 def bands(magnitudes: NDArray[np.float32], rate: int) -> Array:
-    """The log power in mel bands, (n, BANDS), of magnitudes, (n, bins)."""
-    power = np.square(magnitudes, dtype=np.float64) @ _bank(rate, magnitudes.shape[1])
-    loudness: Array = np.log(power + POWER_FLOOR)
+    """The log power in BANDS bands that are equally wide in octaves, (n, BANDS); fewer bands if
+    there are too few bins."""
+    bins = magnitudes.shape[1]
+    highest = min(HIGHEST_HZ, rate / 2)
+    edges = np.geomspace(LOWEST_HZ, highest, BANDS + 1) / (rate / 2) * (bins - 1)
+    starts = np.unique(np.clip(np.round(edges[:-1]).astype(int), 0, bins - 1))
+    power = np.square(magnitudes[:, : max(int(edges[-1]), starts[-1]) + 1], dtype=np.float64)
+    widths = np.diff(np.append(starts, power.shape[1]))
+    loudness: Array = np.log(np.add.reduceat(power, starts, 1) / widths + POWER_FLOOR)
     return loudness
-
-
-@cache
-def _bank(rate: int, bins: int) -> Frames:
-    """As from `mel_bank`, (bins, BANDS)."""
-    return mel_bank(rate, Stft(2 * (bins - 1), bins - 1), BANDS)
 
 
 def _area(made: Array, real: Array) -> float:
@@ -326,8 +334,8 @@ class SoundVerdict(Verdict):
 class SoundCritic(Critic):
     """Compares free runs with the recording.
 
-    The best model is the one whose free runs are hardest to tell from the recording without being
-    copies of it; a copy counts less if most of the recording comes back in itself.
+    The best model is the one whose free runs are hardest to tell from the recording, and of which
+    few are copies; a copy counts less if most of the recording comes back in itself.
 
     Args:
         codec: of the model.

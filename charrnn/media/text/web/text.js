@@ -41,7 +41,9 @@ function main() {
   });
   const undo = button("Undo", "Brings back what stood after the cursor", () => {
     stop();
+    if (run) paper.text = run.before; // what comes back was typed
     run = null;
+    paper.field.focus(); // else Chromium 150 moves the cursor
     [paper.text, undone] = [undone, null];
     changed();
   });

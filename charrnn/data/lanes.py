@@ -78,16 +78,21 @@ class Lanes:
         """
         starts, width = self.places(index)
         starts = starts[rows]
-        block = np.stack([self._stretch(start, width + 1) for start in starts.tolist()])
+        block = np.stack([self._piece(start, width + 1) for start in starts.tolist()])
         wide = block if block.dtype.kind == "f" else block.astype(np.int64)  # (B, T + 1)
         return wide[:, :-1], wide[:, 1:]
 
-    def _stretch(self, start: int, count: int) -> Steps:
-        """`count` successive steps; if `circular`, past the end those of the beginning."""
-        stretch = self.steps[start : start + count]
-        if self.circular and len(stretch) < count:
-            stretch = np.concatenate([stretch, self.steps[: count - len(stretch)]])
-        return stretch
+    def _piece(self, start: int, count: int) -> Steps:
+        if self.circular:
+            return circular_piece(self.steps, start, count)
+        return self.steps[start : start + count]
+
+
+def circular_piece(steps: Steps, start: int, count: int) -> Steps:
+    """`count` successive steps, at most N + 1; after the last step comes the first."""
+    piece = steps[start : start + count]
+    missing = count - len(piece)
+    return np.concatenate([piece, steps[:missing]]) if missing else piece
 
 
 def epoch_lanes(

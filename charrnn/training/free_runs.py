@@ -16,11 +16,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.config import Config
 from charrnn.data.corpus import Steps
+from charrnn.data.lanes import circular_piece
 from charrnn.model.heads import Gaussian
 from charrnn.model.network import Network
 
@@ -80,8 +80,10 @@ class FreeRuns:
             autocast: the precision to draw in.
         """
         random = np.random.default_rng([self._seed, update])
-        known = torch.from_numpy(self._excerpt(random)).to(self._device)  # (n + 1, F)
-        count = len(known) - 1
+        count = min(PLACES, len(self._steps))
+        begin = int(random.integers(len(self._steps) - count + 1))
+        excerpt = np.array(circular_piece(self._steps, begin, count + 1))  # and what follows it
+        known = torch.from_numpy(excerpt).to(self._device)  # (n + 1, F)
         prime = min(PRIME, count)
         first = random.integers(count - prime + 1, size=self._runs)
         primes = known[torch.from_numpy(first[:, np.newaxis] + np.arange(prime))]
@@ -151,26 +153,18 @@ class FreeRuns:
         """The size of `tensors` in bytes; 0 if there will never be free runs."""
         return 2 * 4 * self._runs * self._length * self._steps.shape[-1] if self._share else 0
 
-    def _excerpt(self, random: np.random.Generator) -> NDArray[np.float32]:
-        """Successive steps of the corpus, and the one that follows them, (n + 1, F); after the last
-        step of the corpus comes the first."""
-        count = min(PLACES, len(self._steps))
-        begin = int(random.integers(len(self._steps) - count + 1))
-        after = (begin + count) % len(self._steps)
-        parts = self._steps[begin : begin + count], self._steps[after : after + 1]
-        return np.concatenate(parts)
-
     def _drawn(self, network: Network, primes: Tensor, random: np.random.Generator) -> Tensor:
         """Free runs, (R, L, F), that continue `primes`, (R, P, F)."""
         head, frames = network.head, []
         shape = (len(primes), primes.shape[-1])
+        deviation = head.variance.sqrt() if isinstance(head, Gaussian) else None
         x, state = network.hidden(primes, network.initial_state(len(primes)))
         for index in range(self._length):
             frame = head(x[-1])
-            if isinstance(head, Gaussian):
+            if deviation is not None:
                 noise = torch.from_numpy(random.standard_normal(shape, np.float32))
                 temperature = self._temperatures[index % len(self._temperatures)]
-                frame += temperature**0.5 * head.variance.sqrt() * noise.to(frame.device)
+                frame += temperature**0.5 * deviation * noise.to(frame.device)
             frames.append(frame)
             x, state = network.hidden(frame.unsqueeze(1), state)
         return torch.stack(frames, 1)

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -221,6 +222,13 @@ class Codec(ABC):
 
         shape = (1,) if isinstance(self.step, Discrete) else (1, self.step.size)
         return np.zeros(shape, np.int64 if isinstance(self.step, Discrete) else np.float32)
+
+    def conditions(self, read: Steps) -> Iterator[NDArray[Any]]:
+        """The `step.conditions` last numbers, (k,), of each step that follows `read`, (P, F), for a
+        codec of vectors; endless."""
+        import numpy as np
+
+        return repeat(np.zeros(0, np.float32))
 
     def prime(self, value: str = "", file: str | None = None, settings: Any = None) -> Prime:
         """Encode what a sample should continue.

@@ -19,9 +19,14 @@ class Discrete:
 
 @dataclass(frozen=True)
 class Continuous:
-    """A step is a vector of `size` numbers, F (a frame of a spectrogram)."""
+    """A step is a vector of `size` numbers, F (a frame of a spectrogram).
+
+    The last `conditions` of them are not drawn: the codec knows them beforehand (local
+    conditioning).
+    """
 
     size: int
+    conditions: int = 0
     kind: ClassVar[str] = "continuous"
 
 

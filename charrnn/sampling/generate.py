@@ -200,7 +200,8 @@ def vectors(
 
     As for symbols, a temperature t raises the density to the power of 1 / t, which multiplies the
     standard deviation of a normal distribution by the square root of t.  The network goes on from
-    what was drawn, and the sequence has `codec.heard_noise` of the noise in it.
+    what was drawn, and the sequence has `codec.heard_noise` of the noise in it.  What the codec
+    knows beforehand (`codec.conditions`) is not drawn.
 
     Args:
         model: the network.
@@ -214,14 +215,17 @@ def vectors(
         SamplingError: the network's output is not finite.
     """
     start = codec.start(random)  # always, so that later draws do not depend on the prime
-    stream: Any = model.begin(prime if len(prime) else start)
+    read = prime if len(prime) else start
+    stream: Any = model.begin(read)
     if tune:
         stream.tune_threads()
     share = np.float32(codec.heard_noise)
-    for temperature in cycle(config.temperature):
+    for temperature, known in zip(cycle(config.temperature), codec.conditions(read), strict=False):
         deviation = model.deviation * np.float32(temperature**0.5)
-        expected = stream.logits
+        expected = stream.logits.copy()
         noise = deviation * random.standard_normal(model.size, np.float32)
+        expected[model.size - len(known) :] = known
+        noise[model.size - len(known) :] = 0
         vector = expected + noise
         if not np.abs(vector).max() < MAX_NUMBER:
             raise SamplingError("the model's output is not finite; its weights are broken")

@@ -12,10 +12,12 @@ Of a long corpus each set of free runs sees a random excerpt only, from which it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.config import Config
@@ -23,6 +25,8 @@ from charrnn.data.corpus import Steps
 from charrnn.data.lanes import circular_piece
 from charrnn.model.heads import Gaussian
 from charrnn.model.network import Network
+
+Conditions = Callable[[Steps], Iterator[NDArray[np.float32]]]
 
 LENGTH = 256  # steps of a free run (more if segments are longer)
 MOST = 4096  # steps of all free runs together, unless one is longer
@@ -41,6 +45,7 @@ class FreeRuns:
 
     Args:
         steps: the training part, (N, F), may be memory-mapped; of symbols there are none.
+        conditions: what the codec knows of the steps that follow others; see `Codec.conditions`.
         config: of the run.
         device: of the network.
 
@@ -48,8 +53,11 @@ class FreeRuns:
         renewed_at: number of updates before the last `renew`; -1: there was none.
     """
 
-    def __init__(self, steps: Steps, config: Config, device: torch.device) -> None:
-        self._steps, self._device, self._seed = steps, device, config.training.seed
+    def __init__(
+        self, steps: Steps, conditions: Conditions, config: Config, device: torch.device
+    ) -> None:
+        self._steps, self._conditions = steps, conditions
+        self._device, self._seed = device, config.training.seed
         self._share, self._batch = config.training.free_runs, config.data.batch_size
         self._temperatures = config.sampling.temperature
         self.renewed_at = -1
@@ -155,6 +163,10 @@ class FreeRuns:
 
     def _drawn(self, network: Network, primes: Tensor, random: np.random.Generator) -> Tensor:
         """Free runs, (R, L, F), that continue `primes`, (R, P, F)."""
+        given = (self._conditions(prime) for prime in primes.cpu().numpy())
+        conditions = np.array([list(islice(each, self._length)) for each in given])
+        known = torch.from_numpy(conditions).to(self._device)  # (R, L, k)
+        drawn = primes.shape[-1] - known.shape[-1]
         head, frames = network.head, []
         shape = (len(primes), primes.shape[-1])
         deviation = head.variance.sqrt() if isinstance(head, Gaussian) else None
@@ -165,6 +177,7 @@ class FreeRuns:
                 noise = torch.from_numpy(random.standard_normal(shape, np.float32))
                 temperature = self._temperatures[index % len(self._temperatures)]
                 frame += temperature**0.5 * deviation * noise.to(frame.device)
+            frame = torch.cat([frame[:, :drawn], known[:, index]], 1)
             frames.append(frame)
             x, state = network.hidden(frame.unsqueeze(1), state)
         return torch.stack(frames, 1)

@@ -83,7 +83,7 @@ class Trainer:
             optimizers.optimizer_of(network, config.training),
             network.initial_state(config.data.batch_size),
             torch.Generator(self.device).manual_seed(config.training.seed),
-            FreeRuns(self.train_steps, config, self.device),
+            FreeRuns(self.train_steps, codec.conditions, config, self.device),
             Progress(planned_updates=1, threads=1, corpus_crc32=self.corpus_crc32),
         )
         self._threads = ThreadChooser(config, network, self.device)

@@ -92,7 +92,7 @@ def test_auto_finds_sound(command: Command, tmp_path: Path) -> None:
 def test_a_flag_of_sound_means_sound(command: Command, tmp_path: Path, corpus: Path) -> None:
     clip = recorded(tmp_path / "clip.wav", music(3.0))
     outcome = command("train", clip, "--components", 16, "--dry-run")
-    assert "frames of 16 numbers" in outcome.stderr
+    assert "frames of 18 numbers" in outcome.stderr
     outcome = command("train", corpus, "--components", 16, "--dry-run")
     assert outcome.returncode == 1
     assert outcome.stderr == "charrnn: --components is for sound; this corpus is text\n"
@@ -318,7 +318,8 @@ def test_a_picture_is_not_for_text(command: Command, run: Path, corpus: Path) ->
 
 def test_what_is_in_a_model_of_sound(command: Command, sound_run: Path) -> None:
     outcome = command("inspect", sound_run)
-    assert "audio, 16 PCA components of the log magnitude; sample rate 22,050 Hz" in outcome.stdout
+    kind = "audio, 16 PCA components of the log magnitude, and the position; sample rate 22,050 Hz"
+    assert kind in outcome.stdout
     values = json.loads(command("inspect", sound_run, "--json").stdout)
     assert values["codec"]["hop"] == 128
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Iterator
+from itertools import count, islice
 
 import numpy as np
 import pytest
@@ -41,31 +42,51 @@ def network_of(**settings: object) -> Network:
 
 
 class Starts:
-    """Of a codec, where a sample begins."""
+    """Of a codec, where a sample begins, and what is known of it beforehand."""
 
-    def __init__(self, heard_noise: float = 1.0) -> None:
-        self.heard_noise = heard_noise
+    def __init__(self, heard_noise: float = 1.0, known: int = 0) -> None:
+        self.heard_noise, self.known = heard_noise, known
 
     def start(self, random: np.random.Generator) -> np.ndarray:
         starts = np.random.default_rng(1).normal(size=(4, 3, F)).astype(np.float32)
         return starts[random.integers(4)]
 
+    def conditions(self, read: np.ndarray) -> Iterator[np.ndarray]:
+        return (read[-1, F - self.known :] + np.float32(k) for k in count(1))
+
 
 def draw(
-    count: int,
+    length: int,
     network: Network,
     prime: np.ndarray | None = None,
     config: SamplingConfig | None = None,
     seed: int = 0,
     index: int = 0,
     heard_noise: float = 1.0,
+    known: int = 0,
 ) -> np.ndarray:
     read = np.zeros((0, F), np.float32) if prime is None else prime
     config = config or SamplingConfig()
     random = generator_of(seed, index)
-    codec = Starts(heard_noise)
+    codec = Starts(heard_noise, known)
     drawn = vectors(runtime_of(network), codec, read, config, random)  # type: ignore[arg-type]
-    return np.stack([step for step, _ in islice(drawn, count)])
+    return np.stack([step for step, _ in islice(drawn, length)])
+
+
+def test_what_is_known_beforehand_is_not_drawn() -> None:
+    """The network reads it, and a prime says where it begins."""
+    prime = np.random.default_rng(0).normal(size=(4, F)).astype(np.float32)
+    network = network_of()
+    for share in (1.0, 0.5):
+        found = draw(20, network, prime, heard_noise=share, known=2)
+        wanted = prime[-1, -2:] + np.arange(1, 21)[:, np.newaxis]
+        np.testing.assert_allclose(found[:, -2:], wanted, atol=1e-6)
+    calm = SamplingConfig(temperature=(0.0,))
+    found = draw(20, network, prime, calm, known=2)
+    with torch.no_grad():
+        read = torch.from_numpy(np.concatenate([prime, found])).unsqueeze(0)
+        expected = network(read, network.initial_state(1))[0][0, 3:-1].numpy()
+    np.testing.assert_allclose(found[:, :-2], expected[:, :-2], atol=1e-5)
 
 
 def test_less_noise_is_heard_than_drawn() -> None:

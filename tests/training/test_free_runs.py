@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count, repeat
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,11 @@ from charrnn.training.free_runs import FreeRuns
 
 BATCH, WIDTH, SIZE = 8, 5, 3
 UNUSED = torch.autocast("cpu", enabled=False)
+
+
+def no_conditions(read: np.ndarray) -> Iterator[np.ndarray]:
+    """What is known of the steps that follow."""
+    return repeat(np.zeros(0, np.float32))
 
 
 def config(**training: Any) -> Config:
@@ -74,7 +81,7 @@ def test_noise_alone_is_no_jump(steps: np.ndarray) -> None:
 
 
 def test_the_last_lanes_are_free_runs(steps: np.ndarray, network: Network) -> None:
-    runs = FreeRuns(steps, config(), torch.device("cpu"))
+    runs = FreeRuns(steps, no_conditions, config(), torch.device("cpu"))
     inputs, targets = torch.zeros(BATCH, WIDTH, SIZE), torch.zeros(BATCH, WIDTH, SIZE)
     same = runs.mixed(inputs, targets, 3, ALL)
     assert same[0] is inputs
@@ -103,7 +110,8 @@ def test_the_last_lanes_are_free_runs(steps: np.ndarray, network: Network) -> No
 
 
 def test_a_fraction_of_a_lane_is_one_now_and_then(steps: np.ndarray, network: Network) -> None:
-    runs = FreeRuns(steps, config(free_runs=0.05), torch.device("cpu"))  # of 8 lanes: 0.4
+    settings = config(free_runs=0.05)  # of 8 lanes: 0.4
+    runs = FreeRuns(steps, no_conditions, settings, torch.device("cpu"))
     runs.renew(network, 0, UNUSED)
     nothing = torch.zeros(BATCH, WIDTH, SIZE)
     counts = [
@@ -118,7 +126,7 @@ def test_free_runs_are_drawn_from_the_network(steps: np.ndarray, network: Networ
     """Each step is the prediction from all steps before it, and noise."""
     with torch.no_grad():
         network.head.variance.fill_(1e-8)
-    runs = FreeRuns(steps, config(), torch.device("cpu"))
+    runs = FreeRuns(steps, no_conditions, config(), torch.device("cpu"))
     runs.renew(network, 0, UNUSED)
     frames = runs.tensors()["frames"]
     assert frames.shape[1:] == (free_runs.LENGTH, SIZE)
@@ -128,20 +136,35 @@ def test_free_runs_are_drawn_from_the_network(steps: np.ndarray, network: Networ
     torch.testing.assert_close(frames[:, 101:], expected[:, 100:-1], atol=3e-3, rtol=0)
 
 
+def test_what_is_known_beforehand_is_not_drawn(steps: np.ndarray, network: Network) -> None:
+    def ten_more(read: np.ndarray) -> Iterator[np.ndarray]:
+        return (np.array([number], np.float32) for number in count(read[-1, -1] + 10, 10))
+
+    steps[:, -1] = 10 * np.arange(len(steps))
+    runs = FreeRuns(steps, ten_more, config(), torch.device("cpu"))
+    runs.renew(network, 0, UNUSED)
+    stored = runs.tensors()
+    known, followed = stored["frames"][..., -1], stored["targets"][..., -1]
+    assert (known.diff(dim=1) == 10).all()
+    assert len(set(known[:, 0].tolist())) > 1
+    inside = known < 10 * (len(steps) - 1)
+    assert (followed == known + 10)[inside].float().mean() > 0.9  # it tells the place
+
+
 def test_when_there_are_new_ones(steps: np.ndarray, network: Network) -> None:
-    runs = FreeRuns(steps, config(), torch.device("cpu"))
+    runs = FreeRuns(steps, no_conditions, config(), torch.device("cpu"))
     assert not runs.is_due(32, 0.29)
     assert runs.is_due(33, 0.3)
     runs.renew(network, 33, UNUSED)
     assert not runs.is_due(34, 0.31)
     assert runs.is_due(64, 0.1)  # a larger budget does not end them
-    none = FreeRuns(steps, config(free_runs=0.0), torch.device("cpu"))
+    none = FreeRuns(steps, no_conditions, config(free_runs=0.0), torch.device("cpu"))
     assert not none.is_due(64, 0.9)
     assert none.nbytes == 0
 
 
 def test_stored_and_restored(steps: np.ndarray, network: Network) -> None:
-    runs, again = (FreeRuns(steps, config(), torch.device("cpu")) for _ in range(2))
+    runs, again = (FreeRuns(steps, no_conditions, config(), torch.device("cpu")) for _ in range(2))
     again.restore(runs.tensors())  # none yet
     assert again.is_due(5, 0.5)
     runs.renew(network, 0, UNUSED)
@@ -149,7 +172,7 @@ def test_stored_and_restored(steps: np.ndarray, network: Network) -> None:
     assert sum(tensor.nbytes for tensor in stored.values()) == runs.nbytes
     again.restore(stored)
     assert all(torch.equal(tensor, stored[name]) for name, tensor in again.tensors().items())
-    none = FreeRuns(steps, config(free_runs=0.0), torch.device("cpu"))
+    none = FreeRuns(steps, no_conditions, config(free_runs=0.0), torch.device("cpu"))
     for other, tensors in (
         (again, stored | {"targets": stored["targets"][:, 1:]}),
         (again, {"frames": stored["frames"]}),
@@ -165,13 +188,13 @@ def test_long_segments_have_fewer_of_them(steps: np.ndarray, length: int, runs: 
     settings = config()
     settings = replace(settings, data=replace(settings.data, seq_length=length, batch_size=16))
     longest = max(free_runs.LENGTH, length)
-    found = FreeRuns(steps, settings, torch.device("cpu")).nbytes
+    found = FreeRuns(steps, no_conditions, settings, torch.device("cpu")).nbytes
     assert found == 2 * 4 * runs * longest * SIZE
 
 
 def test_a_corpus_shorter_than_a_prime(network: Network) -> None:
     steps = np.random.default_rng(0).normal(size=(9, SIZE)).astype(np.float32)
-    runs = FreeRuns(steps, config(), torch.device("cpu"))
+    runs = FreeRuns(steps, no_conditions, config(), torch.device("cpu"))
     runs.renew(network, 0, UNUSED)
     assert set(places_of(runs.tensors()["targets"], steps).ravel()) <= set(range(9))
 
@@ -180,7 +203,7 @@ def test_a_long_corpus_is_seen_in_parts(
     steps: np.ndarray, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(free_runs, "PLACES", 60)
-    runs = FreeRuns(steps, config(), torch.device("cpu"))
+    runs = FreeRuns(steps, no_conditions, config(), torch.device("cpu"))
     parts = []
     for update in (0, 32, 64):
         runs.renew(network, update, UNUSED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -43,7 +43,7 @@ class SpectrogramLearner(Learner):
     """The `Learner` of sound.
 
     The first pass yields raw frames.  Then the principal components are computed, and the second
-    pass replaces the frames by features.
+    pass replaces the frames by features, which have positions in the training part.
 
     Args:
         sources: the recordings.
@@ -98,24 +98,27 @@ class SpectrogramLearner(Learner):
         learnt, held = self._parts()
         spans = [(begin, end) for _, begin, end in learnt]
         arrays = _fit(raw, spans, self._components, self._bank, self._envelope)
-        codec = SpectrogramCodec(self._rate, self._stft, arrays, self._envelope, HEARD_NOISE)
+        gap = gap_frames(self._counts, self._rate, self._stft)
+        places = _places(learnt + held, gap)
+        before = places[len(learnt) - 1] + learnt[-1][2] - learnt[-1][1]  # frames to learn
+        codec = SpectrogramCodec(
+            self._rate,
+            self._stft,
+            arrays,
+            self._envelope,
+            HEARD_NOISE,
+            before if self._components else 0,
+        )
         self._codec = codec
-        arrays["starts"] = _starts(codec, raw, spans)
-        frames = gap_frames(self._counts, self._rate, self._stft)
-        gap = codec.features(codec.silence(frames))
-        gaps = 0
-        count = before = 0
-        last: Part | None = None
-        for number, part in enumerate(learnt + held):
-            before = count if number == len(learnt) else before
-            recording, begin, end = part
-            if last is not None and (last[0], last[2]) != (recording, begin):
-                count, gaps = count + len(gap), gaps + len(gap)
-                yield gap
-            for block in _rows(raw, begin, end):
-                count += len(block)
-                yield codec.features(block)
-            last = part
+        arrays["starts"] = _starts(codec, raw, spans, places)
+        silence = codec.features(codec.silence(gap))
+        count = gaps = 0
+        for (_, begin, end), place in zip(learnt + held, places, strict=True):
+            if place > count:
+                yield from codec.placed([silence], count)
+                gaps += gap
+            yield from codec.placed(map(codec.features, _rows(raw, begin, end)), place)
+            count = place + end - begin
         self.val_fraction = (count - before) / count
         if gaps:
             sound, silent = ((n / codec.steps_per_s) for n in (count - gaps, gaps))
@@ -157,6 +160,19 @@ class SpectrogramLearner(Learner):
         """The codec, once `second_pass` is exhausted."""
         assert self._codec is not None
         return self._codec
+
+
+def _places(parts: Sequence[Part], gap: int) -> list[int]:
+    """The place of each part in the corpus, with a gap between parts that are not contiguous."""
+    places: list[int] = []
+    for index, (recording, begin, _) in enumerate(parts):
+        if not index:
+            places.append(0)
+            continue
+        before, first, last = parts[index - 1]
+        is_next = (before, last) == (recording, begin)
+        places.append(places[-1] + last - first + (0 if is_next else gap))
+    return places
 
 
 def _rows(raw: Frames, begin: int, end: int) -> Iterator[Frames]:
@@ -217,9 +233,18 @@ def _fit(
     return {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
 
 
-def _starts(codec: SpectrogramCodec, raw: Frames, parts: list[tuple[int, int]]) -> Array:
+def _starts(
+    codec: SpectrogramCodec, raw: Frames, parts: list[tuple[int, int]], offsets: Sequence[int]
+) -> Array:
     """Excerpts, (S, P, F), that samples without a prime continue: spread over the parts, from the
-    louder half of candidates."""
+    louder half of candidates.
+
+    Args:
+        codec: encodes them.
+        raw: all raw frames.
+        parts: of these, to choose from.
+        offsets: the place of each part in the corpus.
+    """
     length = min(START, max(end - begin for begin, end in parts))
     found = [range(begin, end - length + 1, max(1, length // 4)) for begin, end in parts]
     places = np.concatenate([np.array(places, int) for places in found])
@@ -227,4 +252,9 @@ def _starts(codec: SpectrogramCodec, raw: Frames, parts: list[tuple[int, int]]) 
     loudness = np.array([loudness[place : place + length].mean() for place in places])
     places = places[loudness >= np.median(loudness)]
     chosen = places[np.linspace(0, len(places) - 1, min(STARTS, len(places))).astype(int)]
-    return np.stack([codec.features(raw[place : place + length]) for place in chosen])
+    starts: list[Frames] = []
+    for place in chosen.tolist():
+        part = next(index for index, (begin, end) in enumerate(parts) if begin <= place < end)
+        features = codec.features(raw[place : place + length])
+        starts.extend(codec.placed([features], offsets[part] + place - parts[part][0]))
+    return np.stack(starts)

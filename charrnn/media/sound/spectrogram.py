@@ -7,19 +7,23 @@ usual magnitude, and components are divided by the square root of their standard
 whitening), so that errors in loud bins that vary count more than inaudible ones.  Bands are
 weighted so much that the components keep them almost exactly.
 
+After the components a frame has its position in the training part, which is read as a circle: the
+cosine and the sine of an angle.  Where two passages are alike, it tells the network which of them
+this is, and it goes on in samples as it does in the recording.
+
 What the components leave out of the bins is replaced by noise: the log magnitudes of white noise,
 which change from bin to bin and from frame to frame as those of a sound do.  Then every band is
 brought to its level, and the sound to the levels in short frames.
 
-Without components a frame consists of the raw magnitudes.  Codecs of earlier versions have no short
-frames, or not even bands, and independent noise in every bin.
+Without components a frame consists of the raw magnitudes.  Codecs of earlier versions have no
+position, no short frames, or not even bands, and independent noise in every bin.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -32,7 +36,7 @@ from charrnn.media.sound.bands import FLOOR, LEAST, LOUDEST, gains, levels, mel_
 from charrnn.media.sound.codec import SoundCodec, SoundReader
 from charrnn.media.sound.envelope import Envelope, EnvelopeStream
 from charrnn.media.sound.phase import ROUNDS, PhaseStream
-from charrnn.media.sound.recordings import Recordings
+from charrnn.media.sound.recordings import Recording, Recordings
 from charrnn.media.sound.stft import Frames, Samples, Stft
 from charrnn.media.sources import Sources
 from charrnn.media.steps import Continuous
@@ -47,6 +51,7 @@ BANDS, MOST_BANDS = 32, 256
 RAYLEIGH = math.pi / 24**0.5  # standard deviation of the log magnitude of white noise
 LEVELLED = 3  # rounds in which the bands are brought to their levels, since they overlap
 GAP_S, GAP = 0.25, 0.25  # silence between two recordings: at most, and relative to their length
+POSITION = 2  # numbers that tell it
 STARTS, START = 16, 32  # number of excerpts that a sample can continue, and frames in each
 # Ranges allowed in a checkpoint.
 LIMITS = {
@@ -54,6 +59,7 @@ LIMITS = {
     "n_fft": (64, 8_192),
     "hop": (16, 4_096),
 }
+LONGEST = 1 << 40  # period
 FARTHEST, NEAREST = 1e5, 1e-8  # largest number in any array; smallest weight or scale
 
 
@@ -69,6 +75,7 @@ class SpectrogramCodec(SoundCodec):
             `weight`, (D,), and `scale`, (F,).  Without a basis the features are magnitudes.
         envelope: that a raw frame has at its end, if it has one.
         heard_noise: as in `Codec`.
+        period: frames in the circle of positions; 0: frames have none.
     """
 
     name = "audio"
@@ -86,12 +93,15 @@ class SpectrogramCodec(SoundCodec):
         arrays: Arrays,
         envelope: Envelope | None = None,
         heard_noise: float = 1.0,
+        period: int = 0,
     ) -> None:
         self.rate, self.stft, self.arrays, self.envelope = rate, stft, arrays, envelope
         self.hop = self.heard_hop = stft.hop
-        self.heard_noise = heard_noise
+        self.heard_noise, self.period = heard_noise, period
         basis = arrays.get("basis")
-        self.step = Continuous(stft.bins if basis is None else len(basis))
+        self.components = stft.bins if basis is None else len(basis)
+        conditions = POSITION if period else 0
+        self.step = Continuous(self.components + conditions, conditions)
         others = envelope.width if envelope else 0
         self.bank = mel_bank(rate, stft, len(arrays["mean"]) - stft.bins - others)
         self._analysis = self._synthesis = None
@@ -101,8 +111,7 @@ class SpectrogramCodec(SoundCodec):
 
     def encoded(self, sound: Iterable[Samples]) -> Iterator[Frames]:
         """As in `SoundCodec`."""
-        for block in self.raw_frames(sound):
-            yield self.features(block)
+        yield from self.placed(map(self.features, self.raw_frames(sound)))
 
     def heard(self, steps: Frames, *, whole: bool = False) -> Frames:
         """As in `SoundCodec`: the magnitudes of long frames, before the sound of them is brought to
@@ -115,14 +124,58 @@ class SpectrogramCodec(SoundCodec):
         return raw_frames(sound, self.stft, self.bank, self.envelope, linear=self.is_linear)
 
     def features(self, raw: Frames) -> Frames:
-        """Features, (n, F), of raw frames, (n, D)."""
+        """Features without a position, (n, components), of raw frames, (n, D)."""
         if self._analysis is None:
             return raw
         features: Frames = (raw - self.arrays["mean"]) @ self._analysis
         return features
 
+    def placed(self, blocks: Iterable[Frames], place: int | None = None) -> Iterator[Frames]:
+        """Features with a position, (n, F) each, as far as this codec has positions.
+
+        Args:
+            blocks: successive features without one, (n, components) each.
+            place: of the first frame, in frames; None: unknown, and that of the excerpt in `starts`
+                that is most similar to the first block.
+        """
+        for block in blocks:
+            if place is None:
+                place = self._similar(block)
+            yield np.concatenate([block, self._positions(place, len(block))], 1)
+            place += len(block)
+
+    def conditions(self, read: Frames) -> Iterator[Frames]:
+        """As in `Codec`: the position."""
+        if not self.period:
+            yield from super().conditions(read)
+        after = self._place(read[-1]) + 1
+        for place in count(after):
+            yield self._positions(place, 1)[0]
+
+    def _positions(self, place: float, count: int) -> Frames:
+        """The numbers that tell the position, (count, POSITION), from a place on; (count, 0)
+        without positions."""
+        if not self.period:
+            return np.zeros((count, 0), np.float32)
+        angles = 2 * np.pi / self.period * (place + np.arange(count))
+        return np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+
+    def _place(self, frame: Array) -> float:
+        """The place, in frames, of a frame, (F,)."""
+        return math.atan2(frame[-1], frame[-2]) / (2 * math.pi) * self.period
+
+    def _similar(self, features: Frames) -> int:
+        """The place of the excerpt in `starts` that is most similar to features, (n, components);
+        0 without positions."""
+        if not self.period:
+            return 0
+        starts = self.arrays["starts"]
+        mean = features[: starts.shape[1]].mean(0)
+        distances = np.square(starts[:, :, : self.components].mean(1) - mean).sum(1)
+        return round(self._place(starts[distances.argmin(), 0]))
+
     def magnitudes(self, features: Frames, noise: Noise | None = None) -> Frames:
-        """Magnitudes, (n, bins), of features, (n, F).
+        """Magnitudes, (n, bins), of features, (n, F), with or without a position.
 
         Args:
             features: the output of the network.
@@ -133,7 +186,8 @@ class SpectrogramCodec(SoundCodec):
         if self._synthesis is None:
             return np.clip(features, 0, most)
         width = stft.bins + self.bank.shape[1]
-        raw = features @ self._synthesis[:, :width] + self.arrays["mean"][:width]
+        components = features[:, : self.components]
+        raw = components @ self._synthesis[:, :width] + self.arrays["mean"][:width]
         raw, wanted = raw[:, : stft.bins], raw[:, stft.bins :]
         if noise is not None:
             raw += noise.take(len(raw))
@@ -146,11 +200,12 @@ class SpectrogramCodec(SoundCodec):
         return np.clip(magnitudes, 0, most)
 
     def envelope_of(self, features: Frames) -> Frames:
-        """Log levels, (n, envelope.width), of features, (n, F)."""
+        """Log levels, (n, envelope.width), of features, (n, F), with or without a position."""
         assert self.envelope is not None
         assert self._synthesis is not None
         width = self.envelope.width
-        wanted: Frames = features @ self._synthesis[:, -width:] + self.arrays["mean"][-width:]
+        components = features[:, : self.components]
+        wanted: Frames = components @ self._synthesis[:, -width:] + self.arrays["mean"][-width:]
         return wanted
 
     def noise(self, random: np.random.Generator) -> Noise:
@@ -199,8 +254,9 @@ class SpectrogramCodec(SoundCodec):
         """As in `Codec`."""
         kind = "raw magnitudes" if self.is_linear else "PCA components of the log magnitude"
         kind += " and envelope" if self.envelope else ""
+        kind += ", and the position" if self.period else ""
         return (
-            f"{self.step.size} {kind}; sample rate {self.rate:,} Hz, FFT size {self.stft.n_fft}, "
+            f"{self.components} {kind}; sample rate {self.rate:,} Hz, FFT size {self.stft.n_fft}, "
             f"hop {self.stft.hop}"
         )
 
@@ -231,8 +287,9 @@ class SpectrogramCodec(SoundCodec):
             "bands": self.bank.shape[1],
             "envelope": self.envelope is not None,
             "heard_noise": self.heard_noise,
+            "period": self.period,
         }
-        without = {"bands": 0, "envelope": False, "heard_noise": 1.0}
+        without = {"bands": 0, "envelope": False, "heard_noise": 1.0, "period": 0}
         return values | {name: v for name, v in others.items() if v != without[name]}
 
     @classmethod
@@ -266,14 +323,19 @@ class SpectrogramCodec(SoundCodec):
         heard_noise = values.get("heard_noise", 1.0)
         if type(heard_noise) not in (int, float) or not 0 <= heard_noise <= 1:
             raise CheckpointError(f"the audio codec's heard_noise is {heard_noise!r}")
+        period = values.get("period", 0)
+        if type(period) is not int or not 0 <= period <= LONGEST:
+            raise CheckpointError(f"the audio codec's period is {period!r}")
         width = stft.bins + bands + (envelope.width if envelope else 0)
+        position = POSITION if period else 0
         size = values.get("features")
-        if type(size) is not int or not 1 <= size <= width:
+        if type(size) is not int or not 1 <= size - position <= width:
             raise CheckpointError(f"the audio codec's features is {size!r}")
         expected: dict[str, tuple[int, ...]] = {"mean": (width,), "remainder": (width,)}
         if values.get("linear") is not True:
-            expected |= {"basis": (size, width), "weight": (width,), "scale": (size,)}
-        elif bands or size != width:
+            components = size - position
+            expected |= {"basis": (components, width), "scale": (components,), "weight": (width,)}
+        elif bands or period or size != width:
             raise CheckpointError(
                 f"the audio codec has {size} features, but {stft.bins} bins and {bands} bands"
             )
@@ -295,7 +357,7 @@ class SpectrogramCodec(SoundCodec):
             raise CheckpointError(f"the audio codec has numbers above {FARTHEST:g}")
         if any(arrays[name].min() < NEAREST for name in ("weight", "scale") if name in arrays):
             raise CheckpointError(f"the audio codec has a weight or scale below {NEAREST:g}")
-        return cls(rate, stft, dict(arrays), envelope, float(heard_noise))
+        return cls(rate, stft, dict(arrays), envelope, float(heard_noise), period)
 
 
 class SpectrogramReader(SoundReader):
@@ -312,13 +374,20 @@ class SpectrogramReader(SoundReader):
         codec = self.codec
         for recording in Recordings(self._sources, codec.rate, self._notes):
             if self._whole:
-                yield codec.features(codec.silence(gap_frames([], codec.rate, codec.stft)))
-            for block in codec.raw_frames(self._overheard(recording.sound())):
-                features = codec.features(block)
-                magnitudes, kept = codec.loudness(block), codec.magnitudes(features)
-                self._missing += _energy(magnitudes - kept)
-                self._whole += _energy(magnitudes)
-                yield features
+                silence = codec.silence(gap_frames([], codec.rate, codec.stft))
+                yield from codec.placed([codec.features(silence)])
+            yield from codec.placed(self._measured(recording))
+
+    def _measured(self, recording: Recording) -> Iterator[Frames]:
+        """The features of a recording without a position, in blocks; measures what they leave
+        out."""
+        codec = self.codec
+        for block in codec.raw_frames(self._overheard(recording.sound())):
+            features = codec.features(block)
+            magnitudes, kept = codec.loudness(block), codec.magnitudes(features)
+            self._missing += _energy(magnitudes - kept)
+            self._whole += _energy(magnitudes)
+            yield features
 
     @property
     def codec_db(self) -> float:

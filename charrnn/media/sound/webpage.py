@@ -49,6 +49,7 @@ def web_page(codec: SpectrogramCodec, settings: Any) -> WebPage:
             "full_scale": stft.full_scale,
             "usual": usual_log(stft.window),
             "heard_noise": codec.heard_noise,
+            "turn": codec.period and 2 * math.pi / codec.period,  # angle of positions, per frame
             "start": codec.arrays["starts"].shape[1],
             "rounds": min(settings.griffin_lim, rounds_for(codec)),
             "block": BLOCK,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from charrnn.media.sound.spectrogram import (
 )
 from charrnn.media.sound.stft import Stft
 from charrnn.media.sources import Sources
+from charrnn.media.steps import Continuous
 from tests.sounds import RATE, convergence, music, recorded
 
 SMALL, MIDDLE = Stft(512, 128), Stft(1024, 512)  # frames without an envelope, and with one
@@ -40,7 +42,8 @@ def without_envelope(codec: SpectrogramCodec) -> SpectrogramCodec:
     """Such a codec as earlier versions had."""
     width = codec.stft.bins + BANDS
     arrays = {name: array[..., :width] for name, array in codec.arrays.items()}
-    arrays |= {name: codec.arrays[name] for name in ("scale", "starts")}
+    arrays["scale"] = codec.arrays["scale"]
+    arrays["starts"] = codec.arrays["starts"][..., : codec.components]
     return SpectrogramCodec(codec.rate, codec.stft, arrays)
 
 
@@ -138,6 +141,7 @@ def test_what_is_validated_on_is_what_was_held_out(
     learner.seed = 0
     expected = learner._parts()[1][-1][2] - 1  # of the last held-out part
     assert count != 12 or learner.held_out == "in 1 whole recordings"
+    features = features[:, : frames.shape[1]]  # without the position
     np.testing.assert_allclose(features[-1], frames[expected], atol=1e-4)
     if count == 2:
         first = ends[0] - round(0.1 * ends[0])
@@ -160,8 +164,41 @@ def test_held_out_frames_are_not_learnt_from(tmp_path: Path) -> None:
 def test_encoding_again_gives_the_same_features(clip: Path) -> None:
     _, features, codec = learnt(clip)
     reader = SpectrogramReader(codec, Sources((str(clip),)))
-    np.testing.assert_allclose(np.concatenate(list(reader)), features, atol=1e-4)
+    again = np.concatenate(list(reader))
+    np.testing.assert_allclose(again[:, :24], features[:, :24], atol=1e-4)
     assert -60 < reader.codec_db < -10
+
+
+def test_frames_know_their_position(tmp_path: Path) -> None:
+    """The training part, gaps included, is a circle; what is held out goes on."""
+    paths = [recorded(tmp_path / f"{i}.wav", music(2.0, seed=i)) for i in range(3)]
+    _, features, codec = learnt(*paths)
+    assert codec.step == Continuous(26, conditions=2)
+    turns = np.unwrap(np.arctan2(features[:, 25], features[:, 24])) / (2 * np.pi)
+    np.testing.assert_allclose(turns, np.arange(len(features)) / codec.period, atol=1e-4)
+    held = (len(features) - codec.period) / codec.steps_per_s
+    assert held == pytest.approx(0.1 * 3 * 2 + 3 * 0.25, abs=0.05)  # with a gap before each part
+    known = np.array(list(islice(codec.conditions(features[:50]), 40)))
+    np.testing.assert_allclose(known, features[50:90, 24:], atol=1e-4)
+    for start in codec.arrays["starts"]:  # as in the corpus
+        distances = np.abs(features - start[0]).sum(1)
+        place = int(distances.argmin())
+        np.testing.assert_allclose(start, features[place : place + len(start)], atol=1e-4)
+    # Where it is unknown, it is that of an excerpt that is similar.
+    begin = round(codec._place(codec.arrays["starts"][3][0]))
+    (placed,) = codec.placed([features[begin : begin + 40, :24]])
+    np.testing.assert_allclose(placed, features[begin : begin + 40], atol=1e-3)
+
+
+def test_codecs_of_earlier_versions_have_no_position(clip: Path) -> None:
+    raw, _, codec = learnt(clip)
+    arrays = codec.arrays | {"starts": codec.arrays["starts"][..., :24]}
+    before = SpectrogramCodec(codec.rate, codec.stft, arrays, codec.envelope)
+    assert "period" not in before.to_dict()
+    assert before.step == Continuous(24)
+    (placed,) = before.placed([before.features(raw)])
+    np.testing.assert_array_equal(placed, codec.features(raw))
+    assert [len(known) for known in islice(before.conditions(placed), 3)] == [0, 0, 0]
 
 
 def test_an_onset_is_not_spread_over_a_frame(tmp_path: Path) -> None:
@@ -221,10 +258,16 @@ Values, Arrays = dict[str, Any], dict[str, np.ndarray]
         lambda values, arrays: values.update(heard_noise=1.01),
         lambda values, arrays: values.update(heard_noise="1"),
         lambda values, arrays: values.update(heard_noise=float("nan")),
+        lambda values, arrays: values.update(period=-1),
+        lambda values, arrays: values.update(period=1e3),
+        lambda values, arrays: values.update(period=1 << 41),
+        lambda values, arrays: values.update(period=0),
+        lambda values, arrays: values.update(features=2),
         lambda values, arrays: values.update(envelope=1),
         lambda values, arrays: values.update(envelope=False),
         lambda values, arrays: values.update(bands=0),
         lambda values, arrays: values.pop("envelope"),
+        lambda values, arrays: values.pop("period"),
         lambda values, arrays: arrays.pop("mean"),
         lambda values, arrays: arrays.pop("starts"),
         lambda values, arrays: arrays.update(more=np.zeros(3, np.float32)),

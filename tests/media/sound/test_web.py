@@ -85,6 +85,7 @@ def earlier(codec: SpectrogramCodec, kind: str) -> SpectrogramCodec:
     for name in ("mean", "remainder", "weight"):
         arrays[name] = arrays[name][:width]
     arrays["basis"] = arrays["basis"][:, :width]
+    arrays["starts"] = arrays["starts"][..., : codec.components]  # without the position
     return SpectrogramCodec(codec.rate, codec.stft, arrays)
 
 
@@ -145,7 +146,7 @@ def magnitudes(page: Any, codec: SpectrogramCodec, features: np.ndarray, noisy: 
             const spectrum = new Spectrum(codec, network, new Fft(hann(codec.n_fft)), noise);
             return frames.map((frame) => {{
                 const out = new Float32Array(codec.bins);
-                spectrum.magnitudes(frame, out, isNoisy);
+                spectrum.magnitudes(Float32Array.from(frame), out, isNoisy);
                 return [...out];
             }});
         }}""",
@@ -326,19 +327,21 @@ def test_frames_without_temperature_are_those_of_the_program(page: Any, model: M
 
 def test_frames_have_the_right_deviation(page: Any, model: Model) -> None:
     """Temperatures alternate; each multiplies the deviation by its square root.  The network goes
-    on from more noise than there is in a frame."""
+    on from more noise than there is in a frame, but for its position."""
     assert model.checkpoint.codec.heard_noise < 1
     runtime, codec = Runtime.of(model.checkpoint), model.checkpoint.codec
-    frames = drawn(page, model, 5, [1, 0.25], 600)
+    frames = drawn(page, model, 5, [1, 0.25], 2000)
     stream = Stream(runtime)
     for step in codec.start(generator_of(5, 0)):
         stream.step(step)
     left = np.empty_like(frames)
     for index, frame in enumerate(frames):
         left[index] = (frame - stream.logits) / codec.heard_noise
+        left[index, -2:] = (frame - stream.logits)[-2:]
         stream.step(stream.logits + left[index])
+    np.testing.assert_allclose(np.hypot(*frames[:, -2:].T), 1, atol=1e-5)
     for first, factor in ((0, 1.0), (1, 0.5)):
-        scaled = left[first::2] / (factor * runtime.deviation)
+        scaled = left[first::2, :-2] / (factor * runtime.deviation[:-2])
         assert scaled.mean() == pytest.approx(0, abs=0.06)
         assert scaled.std(0) == pytest.approx(1, abs=0.2)
         assert scaled.std() == pytest.approx(1, abs=0.03)

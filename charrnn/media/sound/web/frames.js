@@ -59,8 +59,9 @@ function* blocks(network, codec, temperature, seed) {
 
 // The frames of the network, (F,), without end; undefined while it reads what they continue, one of
 // the beginnings that the codec has.  A temperature multiplies the deviation by its square root.
-// The network goes on from what is drawn, and a frame has only a share of the noise in it.
-function* drawn(network, { start, heard_noise: share }, temperature, random) {
+// The network goes on from what is drawn, and a frame has only a share of the noise in it.  Its last
+// two numbers are not drawn: they are its position, which goes on by an angle.
+function* drawn(network, { start, heard_noise: share, turn }, temperature, random) {
   const { size, tensors } = network;
   const starts = tensors["codec.starts"];
   const first = random.integers(starts.length / (start * size)) * start;
@@ -72,8 +73,15 @@ function* drawn(network, { start, heard_noise: share }, temperature, random) {
   }
   const variance = tensors["head.variance"] ?? new Float32Array(size);
   const deviation = variance.map(Math.sqrt);
+  const [cos, sin] = starts.subarray((first + start) * size - 2);
+  let angle = Math.atan2(sin, cos);
+  if (turn) deviation.fill(0, size - 2);
   let expected = network.logits(state);
   for (let count = 0; ; count++) {
+    if (turn) {
+      angle += turn;
+      expected.set([Math.cos(angle), Math.sin(angle)], size - 2);
+    }
     const factor = Math.sqrt(temperature[count % temperature.length]);
     const frame = expected.map((value, k) => value + factor * deviation[k] * noise.normal());
     if (!frame.every((value) => Math.abs(value) < MOST_NUMBER)) {

@@ -89,7 +89,7 @@ class Bank {
 
 class Spectrum {
   // codec: see webpage.py.  tensors: `codec.mean`, (D,), D the bins, the bands, and the levels of
-  // the envelope; `codec.synthesis`, (D, F); `codec.deviation`, (bins,), of the noise; and
+  // the envelope; `codec.synthesis`, (D, components); `codec.deviation`, (bins,), of the noise; and
   // `codec.low` and `codec.share` of the bands.
   constructor(codec, { tensors, memory }, fft, noise) {
     Object.assign(this, { codec, memory, fft, noise });
@@ -97,6 +97,7 @@ class Spectrum {
     const { bins, bands, n_fft: size, full_scale: scale, is_linear: isLinear } = codec;
     this.scale = scale; // magnitude of a full-scale sine
     this.raw = new Float32Array(isLinear ? 0 : this.mean.length);
+    this.components = isLinear ? 0 : this.synthesis.length / this.raw.length;
     this.levels = this.raw.subarray(bins, bins + bands);
     this.envelope = this.raw.subarray(bins + bands); // of the last frame
     this.factors = new Float64Array(bins);
@@ -106,7 +107,7 @@ class Spectrum {
     this.im = new Float64Array(bins);
   }
 
-  // Magnitudes, (bins,), of features, (F,), into out.
+  // Magnitudes, (bins,), of features, (F,), into out; those after the components are the position.
   magnitudes(features, out, isNoisy = true) {
     const { bins, bands, is_linear: isLinear } = this.codec;
     const { raw, mean, scale } = this;
@@ -114,7 +115,7 @@ class Spectrum {
       for (let k = 0; k < bins; k++) out[k] = Math.min(Math.max(features[k], 0), LOUDEST * scale);
       return;
     }
-    this.memory.multiply(this.synthesis, features, raw);
+    this.memory.multiply(this.synthesis, features.subarray(0, this.components), raw);
     add(raw, mean);
     if (isNoisy) this.addNoise(raw);
     const most = Math.log(LOUDEST);

@@ -92,8 +92,6 @@ class Codec(ABC):
         converted: of text, extensions of files that samples can be written in as something else.
         separator: for text, what is written between two samples.
         primes_are_text: whether `prime` takes the text itself, not the name of a file.
-        heard_noise: for steps that are vectors, how much of the noise in a drawn step the sample
-            keeps, from 0 to 1; the network goes on from all of it.
     """
 
     name: ClassVar[str]
@@ -108,7 +106,6 @@ class Codec(ABC):
     converted: Sequence[str] = ()
     separator: str = "\n---\n"
     primes_are_text: ClassVar[bool] = False
-    heard_noise: float = 1.0
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -229,6 +226,11 @@ class Codec(ABC):
         import numpy as np
 
         return repeat(np.zeros(0, np.float32))
+
+    def kept_noise(self, noise: NDArray[Any]) -> NDArray[Any]:
+        """What a sample keeps of the noise in a drawn step, (F,), for a codec of vectors; the
+        network goes on from all of it."""
+        return noise
 
     def prime(self, value: str = "", file: str | None = None, settings: Any = None) -> Prime:
         """Encode what a sample should continue.

@@ -200,7 +200,7 @@ def vectors(
 
     As for symbols, a temperature t raises the density to the power of 1 / t, which multiplies the
     standard deviation of a normal distribution by the square root of t.  The network goes on from
-    what was drawn, and the sequence has `codec.heard_noise` of the noise in it.  What the codec
+    what was drawn, and the sequence keeps `codec.kept_noise` of the noise in it.  What the codec
     knows beforehand (`codec.conditions`) is not drawn.
 
     Args:
@@ -219,7 +219,6 @@ def vectors(
     stream: Any = model.begin(read)
     if tune:
         stream.tune_threads()
-    share = np.float32(codec.heard_noise)
     for temperature, known in zip(cycle(config.temperature), codec.conditions(read), strict=False):
         deviation = model.deviation * np.float32(temperature**0.5)
         expected = stream.logits.copy()
@@ -229,7 +228,7 @@ def vectors(
         vector = expected + noise
         if not np.abs(vector).max() < MAX_NUMBER:
             raise SamplingError("the model's output is not finite; its weights are broken")
-        yield Drawn(vector if share == 1 else expected + share * noise)
+        yield Drawn(expected + codec.kept_noise(noise))
         stream.step(vector)
 
 

@@ -44,12 +44,15 @@ def network_of(**settings: object) -> Network:
 class Starts:
     """Of a codec, where a sample begins, and what is known of it beforehand."""
 
-    def __init__(self, heard_noise: float = 1.0, known: int = 0) -> None:
-        self.heard_noise, self.known = heard_noise, known
+    def __init__(self, kept: float = 1.0, known: int = 0) -> None:
+        self.kept, self.known = kept, known
 
     def start(self, random: np.random.Generator) -> np.ndarray:
         starts = np.random.default_rng(1).normal(size=(4, 3, F)).astype(np.float32)
         return starts[random.integers(4)]
+
+    def kept_noise(self, noise: np.ndarray) -> np.ndarray:
+        return np.float32(self.kept) * noise
 
     def conditions(self, read: np.ndarray) -> Iterator[np.ndarray]:
         return (read[-1, F - self.known :] + np.float32(k) for k in count(1))
@@ -62,13 +65,13 @@ def draw(
     config: SamplingConfig | None = None,
     seed: int = 0,
     index: int = 0,
-    heard_noise: float = 1.0,
+    kept: float = 1.0,
     known: int = 0,
 ) -> np.ndarray:
     read = np.zeros((0, F), np.float32) if prime is None else prime
     config = config or SamplingConfig()
     random = generator_of(seed, index)
-    codec = Starts(heard_noise, known)
+    codec = Starts(kept, known)
     drawn = vectors(runtime_of(network), codec, read, config, random)  # type: ignore[arg-type]
     return np.stack([step for step, _ in islice(drawn, length)])
 
@@ -78,7 +81,7 @@ def test_what_is_known_beforehand_is_not_drawn() -> None:
     prime = np.random.default_rng(0).normal(size=(4, F)).astype(np.float32)
     network = network_of()
     for share in (1.0, 0.5):
-        found = draw(20, network, prime, heard_noise=share, known=2)
+        found = draw(20, network, prime, kept=share, known=2)
         wanted = prime[-1, -2:] + np.arange(1, 21)[:, np.newaxis]
         np.testing.assert_allclose(found[:, -2:], wanted, atol=1e-6)
     calm = SamplingConfig(temperature=(0.0,))
@@ -91,7 +94,7 @@ def test_what_is_known_beforehand_is_not_drawn() -> None:
 
 def test_less_noise_is_heard_than_drawn() -> None:
     """The network goes on from what was drawn in any case."""
-    none, half, all_ = (draw(20, network_of(), heard_noise=share) for share in (0, 0.5, 1))
+    none, half, all_ = (draw(20, network_of(), kept=share) for share in (0, 0.5, 1))
     np.testing.assert_allclose(half, (none + all_) / 2, atol=1e-6)
     assert np.abs(all_ - none).mean() > 0.1
 

@@ -17,7 +17,7 @@ from charrnn.media.codec import ENDLESS, Codec, Prime
 from charrnn.media.product import Drawn
 from charrnn.media.report import Reader, Report
 from charrnn.media.sound.soundfiles import FORMATS
-from charrnn.media.sound.stft import Frames, Samples
+from charrnn.media.sound.stft import Frames, Samples, Stft
 from charrnn.media.sources import Sources
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Steps = NDArray[Any]  # (N,) unsigned integers or (N, F) floats
 
+LISTENED_S = 0.046  # length of frames: about as short as differences in time that are heard
+LISTENED_ROUNDS = 2  # of Griffin-Lim
 LENGTH_S = 10.0  # default length of a sample
 MAX_LENGTH_S = 24 * 3600.0
 
@@ -89,13 +91,38 @@ class SoundCodec(Codec):
         """
 
     @abstractmethod
-    def heard(self, steps: Steps, *, whole: bool = False) -> Frames:
-        """Magnitudes of steps relative to full scale, (n, bins).
+    def heard(self, steps: Steps) -> Frames:
+        """Magnitudes of steps, (N,) or (N, F), relative to full scale, (n, bins)."""
+
+    def listened(self, steps: Steps) -> Frames:
+        """Magnitudes of the sound of steps relative to full scale, (n, bins), n at least 2; there
+        are `listened_per_s` in a second.  Phases are found in few rounds, after which the
+        magnitudes hardly change."""
+        sound, stft = self.decoded(steps, LISTENED_ROUNDS), self._listened
+        count = max(2, len(sound) // stft.hop)
+        padded = np.pad(sound, (0, max(0, 2 * stft.hop - len(sound))))
+        magnitudes: Frames = np.abs(stft.forward(padded)[:count])
+        return magnitudes / np.float32(stft.full_scale)
+
+    @property
+    def listened_per_s(self) -> float:
+        """Frames of `listened` per second."""
+        return self.rate / self._listened.hop
+
+    @property
+    def _listened(self) -> Stft:
+        size = 2 ** round(math.log2(LISTENED_S * self.rate))
+        return Stft(size, size // 4)
+
+    def matched(self, changes: NDArray[np.float64]) -> SoundCodec | None:
+        """This codec with noise in samples that suits the recording better; None: it can't be
+        changed.
 
         Args:
-            steps: (N,) or (N, F).
-            whole: with noise for what the steps leave out, if they do.
+            changes: from frame to frame of samples in mel bands, relative to the recording, as from
+                `judging.Listener.changes`.
         """
+        return None
 
     def decoded(self, steps: Steps, rounds: int) -> Samples:
         """The sound of steps; `rounds` as for `decoder`."""

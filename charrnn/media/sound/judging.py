@@ -140,6 +140,14 @@ class Listener:
                 areas.append(_area(np.concatenate(made)[:, levels:], real[:, levels:]))
         return mean(areas) if areas else 1.0
 
+    def changes(self, free_runs: Sequence[NDArray[np.float32]]) -> Array:
+        """How much free runs change from frame to frame in each band, relative to the recording,
+        (MEL_BANDS,)."""
+        made = [np.abs(np.diff(self._bands(run), axis=0)).mean(0) for run in free_runs]
+        real = np.abs(np.diff(self._loudness, axis=0)).mean(0)
+        changes: Array = np.mean(made, 0) / np.maximum(real, 1e-9)
+        return changes
+
     def copied(self, free_runs: Sequence[NDArray[np.float32]]) -> float:
         """The share of one-second stretches of free runs that change over time like some stretch of
         the recording: 0, nothing is a copy; 1, all is."""
@@ -348,15 +356,15 @@ class SoundCritic(Critic):
         self._codec, self.num = codec, codec.runs
         self.score = "validation loss" if codec.chosen_by_loss else "distance from the recording"
         self._recording = np.array(corpus[: round(REFERENCE_S * codec.steps_per_s)])
-        heard = codec.heard(self._recording, whole=True)
-        self._listener = Listener(heard, codec.rate, codec.heard_per_s, codec.run_s)
+        heard = codec.listened(self._recording)
+        self._listener = Listener(heard, codec.rate, codec.listened_per_s, codec.run_s)
 
     def look(self, drawn: Iterable[Iterator[Drawn]], settings: Any) -> SoundVerdict:
         """As in `Critic`; the ratios to the recording are means over the runs."""
         codec = self._codec
-        steps = round(self._listener.steps / codec.heard_per_s * codec.steps_per_s)
+        steps = round(self._listener.steps / codec.listened_per_s * codec.steps_per_s)
         runs = [np.array([step for step, _ in islice(sequence, steps)]) for sequence in drawn]
-        heard = [codec.heard(run, whole=True) for run in runs]
+        heard = [codec.listened(run) for run in runs]
         measured = [self._listener.figures(run) for run in heard]
         columns = zip(*(figures.to_dict().values() for figures in measured), strict=True)
         figures = Figures(*map(mean, columns)).to_dict()
@@ -364,6 +372,8 @@ class SoundCritic(Critic):
         # Squared, since a little that comes back in the recording does not excuse copies of it.
         blame = 1 - self._listener.own_copies**2
         distance = mean(figures.distance for figures in measured)
+        learnt = codec.matched(self._listener.changes(heard))
+        self._codec = learnt or codec
         figures |= {"frames_told_apart": apart, "copied": copied}
         named = (f"{name.replace('_', ' ')} {value:.2f}" for name, value in figures.items())
         return SoundVerdict(
@@ -372,6 +382,7 @@ class SoundCritic(Critic):
             + FIGURES_WEIGHT * distance,
             figures=figures,
             detail="free run " + ", ".join(named),
+            learnt=learnt,
             codec=codec,
             run=runs[0],
             recording=self._recording,

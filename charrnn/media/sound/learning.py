@@ -35,7 +35,7 @@ PASS_FRAMES = 4096  # processed at a time
 MIN_END_S = 0.5  # of the end of a recording that is held out; of shorter ones, whole recordings
 WEIGHT = 0.5  # a bin's weight is its usual magnitude to this power
 BAND_WEIGHT = 3.0  # a band weighs as much as so many times its bins together
-HEARD_NOISE = 0.75  # see `Codec`; with all of it, tones are rough
+HEARD_NOISE = 0.75  # at first; with all of it, tones are rough
 RANK = 1e-8  # of the largest variance: smaller variances are rounding errors
 
 
@@ -106,7 +106,7 @@ class SpectrogramLearner(Learner):
             self._stft,
             arrays,
             self._envelope,
-            HEARD_NOISE,
+            (HEARD_NOISE,),
             before if self._components else 0,
         )
         self._codec = codec

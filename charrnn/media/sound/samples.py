@@ -61,7 +61,7 @@ class SamplesCodec(SoundCodec):
         """As in `SoundCodec`; nothing in it is random."""
         return SamplesDecoder()
 
-    def heard(self, steps: NDArray[Any], *, whole: bool = False) -> Frames:
+    def heard(self, steps: NDArray[Any]) -> Frames:
         """As in `SoundCodec`: nothing is left out.  There are at least two frames."""
         stft = self._stft
         frames = max(2, len(steps) // stft.hop)

@@ -32,7 +32,16 @@ from numpy.typing import NDArray
 from charrnn.errors import CheckpointError, ConfigError
 from charrnn.media.codec import refuse
 from charrnn.media.report import Report
-from charrnn.media.sound.bands import FLOOR, LEAST, LOUDEST, gains, levels, mel_bank
+from charrnn.media.sound.bands import (
+    BREAK_HZ,
+    FLOOR,
+    LEAST,
+    LOUDEST,
+    gains,
+    levels,
+    mel_bank,
+    mel_centres,
+)
 from charrnn.media.sound.codec import SoundCodec, SoundReader
 from charrnn.media.sound.envelope import Envelope, EnvelopeStream
 from charrnn.media.sound.phase import ROUNDS, PhaseStream
@@ -52,6 +61,9 @@ RAYLEIGH = math.pi / 24**0.5  # standard deviation of the log magnitude of white
 LEVELLED = 3  # rounds in which the bands are brought to their levels, since they overlap
 GAP_S, GAP = 0.25, 0.25  # silence between two recordings: at most, and relative to their length
 POSITION = 2  # numbers that tell it
+SHARES = 10  # mel bands for which there is a share of the noise that is heard
+LEAST_HEARD, MOST_HEARD = 0.25, 1.5
+MATCHING = 1.5  # a share is divided by the relative change in its band to this power
 STARTS, START = 16, 32  # number of excerpts that a sample can continue, and frames in each
 # Ranges allowed in a checkpoint.
 LIMITS = {
@@ -74,7 +86,8 @@ class SpectrogramCodec(SoundCodec):
             without a prime continue.  With principal components also `basis`, (F, D), orthonormal,
             `weight`, (D,), and `scale`, (F,).  Without a basis the features are magnitudes.
         envelope: that a raw frame has at its end, if it has one.
-        heard_noise: as in `Codec`.
+        heard_noise: the share of the noise of the network that is heard; one number, or SHARES of
+            them for mel bands, from low to high.
         period: frames in the circle of positions; 0: frames have none.
     """
 
@@ -92,7 +105,7 @@ class SpectrogramCodec(SoundCodec):
         stft: Stft,
         arrays: Arrays,
         envelope: Envelope | None = None,
-        heard_noise: float = 1.0,
+        heard_noise: tuple[float, ...] = (1.0,),
         period: int = 0,
     ) -> None:
         self.rate, self.stft, self.arrays, self.envelope = rate, stft, arrays, envelope
@@ -108,16 +121,50 @@ class SpectrogramCodec(SoundCodec):
         if basis is not None:
             self._analysis = (basis * arrays["weight"]).T / arrays["scale"]  # (D, F)
             self._synthesis = basis * arrays["scale"][:, np.newaxis] / arrays["weight"]  # (F, D)
+        self.kept = self._kept()
 
     def encoded(self, sound: Iterable[Samples]) -> Iterator[Frames]:
         """As in `SoundCodec`."""
         yield from self.placed(map(self.features, self.raw_frames(sound)))
 
-    def heard(self, steps: Frames, *, whole: bool = False) -> Frames:
+    def heard(self, steps: Frames) -> Frames:
         """As in `SoundCodec`: the magnitudes of long frames, before the sound of them is brought to
-        its envelope."""
-        noise = self.noise(np.random.default_rng(0)) if whole else None
-        return self.magnitudes(np.asarray(steps), noise) / self.stft.full_scale
+        its envelope, without noise for what the steps leave out."""
+        return self.magnitudes(np.asarray(steps)) / self.stft.full_scale
+
+    def kept_noise(self, noise: Array) -> Array:
+        """As in `Codec`: `heard_noise` of it."""
+        if self.kept is None:
+            return np.float32(self.heard_noise[0]) * noise
+        kept = np.zeros_like(noise)
+        kept[: self.components] = noise[: self.components] @ self.kept
+        return kept
+
+    def matched(self, changes: NDArray[np.float64]) -> SpectrogramCodec | None:
+        """As in `SoundCodec`: where samples change more than the recording, less of the noise of
+        the network is heard, and where they change less, more of it."""
+        if self.is_linear or not self.bank.size:
+            return None
+        groups = np.array([group.mean() for group in np.array_split(changes, SHARES)])
+        shares = np.array(self.heard_noise) * np.maximum(groups, 1e-3) ** -MATCHING
+        heard = tuple(np.clip(shares, LEAST_HEARD, MOST_HEARD).round(4).tolist())
+        return SpectrogramCodec(
+            self.rate, self.stft, self.arrays, self.envelope, heard, self.period
+        )
+
+    def _kept(self) -> Array | None:
+        """The matrix, (components, components), by which noise is multiplied; None: a number."""
+        if len(self.heard_noise) == 1 or self._synthesis is None or self._analysis is None:
+            return None
+        bands = mel_centres(self.rate, self.bank.shape[1])
+        places = [np.arange(self.stft.bins) * self.rate / self.stft.n_fft, bands]
+        if self.envelope:
+            places.append(np.tile(bands[self.envelope.first :], self.envelope.count))
+        mels = np.log1p(np.concatenate(places) / BREAK_HZ)  # of the numbers in a raw frame
+        centres = np.log1p(mel_centres(self.rate, SHARES) / BREAK_HZ)
+        shares = np.interp(mels, centres, self.heard_noise).astype(np.float32)
+        kept: Array = (self._synthesis * shares) @ self._analysis
+        return kept
 
     def raw_frames(self, sound: Iterable[Samples]) -> Iterator[Frames]:
         """Raw frames, (n, D), of a sound in blocks; see `raw_frames`."""
@@ -286,7 +333,7 @@ class SpectrogramCodec(SoundCodec):
         others: dict[str, Any] = {
             "bands": self.bank.shape[1],
             "envelope": self.envelope is not None,
-            "heard_noise": self.heard_noise,
+            "heard_noise": self.heard_noise[0] if len(self.heard_noise) == 1 else self.heard_noise,
             "period": self.period,
         }
         without = {"bands": 0, "envelope": False, "heard_noise": 1.0, "period": 0}
@@ -321,8 +368,11 @@ class SpectrogramCodec(SoundCodec):
             if has_envelope is not True or envelope is None:
                 raise CheckpointError(f"the audio codec's envelope is {has_envelope!r}")
         heard_noise = values.get("heard_noise", 1.0)
-        if type(heard_noise) not in (int, float) or not 0 <= heard_noise <= 1:
-            raise CheckpointError(f"the audio codec's heard_noise is {heard_noise!r}")
+        heard = tuple(heard_noise) if isinstance(heard_noise, list | tuple) else (heard_noise,)
+        if len(heard) not in (1, SHARES) or not all(
+            type(share) in (int, float) and 0 <= share <= MOST_HEARD for share in heard
+        ):
+            raise CheckpointError(f"the audio codec's heard_noise is {heard_noise!r:.100}")
         period = values.get("period", 0)
         if type(period) is not int or not 0 <= period <= LONGEST:
             raise CheckpointError(f"the audio codec's period is {period!r}")
@@ -357,7 +407,7 @@ class SpectrogramCodec(SoundCodec):
             raise CheckpointError(f"the audio codec has numbers above {FARTHEST:g}")
         if any(arrays[name].min() < NEAREST for name in ("weight", "scale") if name in arrays):
             raise CheckpointError(f"the audio codec has a weight or scale below {NEAREST:g}")
-        return cls(rate, stft, dict(arrays), envelope, float(heard_noise), period)
+        return cls(rate, stft, dict(arrays), envelope, tuple(map(float, heard)), period)
 
 
 class SpectrogramReader(SoundReader):

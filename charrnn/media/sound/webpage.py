@@ -48,7 +48,7 @@ def web_page(codec: SpectrogramCodec, settings: Any) -> WebPage:
             "is_linear": codec.is_linear,
             "full_scale": stft.full_scale,
             "usual": usual_log(stft.window),
-            "heard_noise": codec.heard_noise,
+            "heard_noise": codec.heard_noise[0],  # unless there is the array `kept`
             "turn": codec.period and 2 * math.pi / codec.period,  # angle of positions, per frame
             "start": codec.arrays["starts"].shape[1],
             "rounds": min(settings.griffin_lim, rounds_for(codec)),
@@ -116,5 +116,7 @@ def _arrays(codec: SpectrogramCodec) -> dict[str, NDArray[Any]]:
     if codec.envelope:
         whole = mel_bank(codec.rate, codec.envelope.stft, codec.bank.shape[1])
         found |= {f"short_{name}": array for name, array in shares(whole).items()}
+    if codec.kept is not None:
+        found["kept"] = np.ascontiguousarray(codec.kept.T)
     synthesis = arrays["basis"] * arrays["scale"][:, np.newaxis] / arrays["weight"]
     return found | {"deviation": deviation, "synthesis": np.ascontiguousarray(synthesis.T)}

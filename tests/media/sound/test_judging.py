@@ -59,6 +59,18 @@ def test_more_of_the_same_music_is_not_told_apart(recording: np.ndarray, count: 
     assert max(listener.copied(same), listener.copied(rough)) < 0.05
 
 
+def test_how_much_bands_change(recording: np.ndarray) -> None:
+    """From frame to frame; in high bands alone, too."""
+    listener = Listener(recording, RATE, PER_S, seconds=5)
+    same = [magnitudes(music(6.0, seed=seed)) for seed in range(7, 11)]
+    np.testing.assert_allclose(listener.changes(same), 1, atol=0.35)
+    rough = np.random.default_rng(0).uniform(0.5, 2, same[0].shape)
+    rough[:, :128] = 1  # up to 2756 Hz
+    changes = listener.changes([run * rough[: len(run)] for run in same])
+    np.testing.assert_allclose(changes[:15], listener.changes(same)[:15], rtol=0.05)
+    assert (changes[-10:] > 1.2 * listener.changes(same)[-10:]).all()
+
+
 @pytest.mark.parametrize("thinner", [1, 4])
 def test_a_copy_is_noticed(recording: np.ndarray, thinner: int) -> None:
     """With any number of frames per second."""

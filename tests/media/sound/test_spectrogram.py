@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -231,7 +232,7 @@ def test_a_checkpoint_keeps_the_codec(clip: Path) -> None:
         _, features, codec = learnt(clip, components=components)
         again = codec_from_dict(codec.to_dict(), codec.arrays)
         assert isinstance(again, SpectrogramCodec)
-        assert again.heard_noise == codec.heard_noise < 1
+        assert again.heard_noise == codec.heard_noise == (0.75,)
         np.testing.assert_array_equal(again.magnitudes(features), codec.magnitudes(features))
 
 
@@ -239,8 +240,41 @@ def test_a_checkpoint_of_an_earlier_version_keeps_all_the_noise(clip: Path) -> N
     codec = without_envelope(learnt(clip)[2])
     values = {k: v for k, v in codec.to_dict().items() if k not in ("envelope", "heard_noise")}
     again = codec_from_dict(values, codec.arrays)
-    assert again.heard_noise == 1
+    assert again.heard_noise == (1,)
     assert again.to_dict() == codec.to_dict()
+
+
+def test_the_noise_that_is_heard_follows_the_recording(clip: Path) -> None:
+    """The network's noise: in bands where samples change too much, less of it, and elsewhere
+    more, within limits."""
+    _, _, codec = learnt(clip, stft=MIDDLE, components=200)
+    noise = np.random.default_rng(0).normal(size=codec.step.size).astype(np.float32)
+    noise[codec.components :] = 0  # of the position there is none
+    np.testing.assert_allclose(codec.kept_noise(noise), 0.75 * noise)
+    same = codec.matched(np.ones(40))
+    assert same is not None
+    assert same.heard_noise == (0.75,) * 10
+    np.testing.assert_allclose(same.kept_noise(noise), 0.75 * noise, atol=1e-3)
+    changed = codec.matched(np.repeat([2.0, 0.8], 20))
+    assert changed is not None
+    assert changed.heard_noise == pytest.approx([0.75 * 2**-1.5] * 5 + [0.75 * 0.8**-1.5] * 5, 1e-3)
+    for _ in range(9):
+        changed = changed.matched(np.repeat([2.0, 0.8], 20))
+        assert changed is not None
+    assert changed.heard_noise == (0.25,) * 5 + (1.5,) * 5
+    again = codec_from_dict(json.loads(json.dumps(changed.to_dict())), changed.arrays)
+    np.testing.assert_array_equal(again.kept_noise(noise), changed.kept_noise(noise))
+    # In the bins, too, as far as the components can tell them apart.
+    synthesis = codec.arrays["basis"] * codec.arrays["scale"][:, np.newaxis]
+    synthesis /= codec.arrays["weight"]
+    all_, kept = (
+        np.abs(x[: codec.components] @ synthesis) for x in (noise, changed.kept_noise(noise))
+    )
+    low, high = (np.median(kept[part] / all_[part]) for part in (slice(60), slice(300, 500)))
+    assert low < 0.6
+    assert high > 1.1
+    assert learnt(clip, components=0)[2].matched(np.ones(40)) is None
+    assert without_envelope(codec).heard_noise == (1,)
 
 
 Values, Arrays = dict[str, Any], dict[str, np.ndarray]
@@ -255,7 +289,11 @@ Values, Arrays = dict[str, Any], dict[str, np.ndarray]
         lambda values, arrays: values.update(n_fft=10**12),
         lambda values, arrays: values.update(features=25),
         lambda values, arrays: values.update(linear=True),
-        lambda values, arrays: values.update(heard_noise=1.01),
+        lambda values, arrays: values.update(heard_noise=1.51),
+        lambda values, arrays: values.update(heard_noise=[0.5, 0.5]),
+        lambda values, arrays: values.update(heard_noise=[0.5] * 9 + [-0.1]),
+        lambda values, arrays: values.update(heard_noise=[0.5] * 9 + ["1"]),
+        lambda values, arrays: values.update(heard_noise=[]),
         lambda values, arrays: values.update(heard_noise="1"),
         lambda values, arrays: values.update(heard_noise=float("nan")),
         lambda values, arrays: values.update(period=-1),

@@ -327,17 +327,19 @@ def test_frames_without_temperature_are_those_of_the_program(page: Any, model: M
 
 def test_frames_have_the_right_deviation(page: Any, model: Model) -> None:
     """Temperatures alternate; each multiplies the deviation by its square root.  The network goes
-    on from more noise than there is in a frame, but for its position."""
-    assert model.checkpoint.codec.heard_noise < 1
+    on from other noise than there is in a frame; the position has none."""
     runtime, codec = Runtime.of(model.checkpoint), model.checkpoint.codec
+    assert isinstance(codec, SpectrogramCodec)
+    assert codec.kept is not None
+    whole = np.linalg.inv(codec.kept)
     frames = drawn(page, model, 5, [1, 0.25], 2000)
     stream = Stream(runtime)
     for step in codec.start(generator_of(5, 0)):
         stream.step(step)
     left = np.empty_like(frames)
     for index, frame in enumerate(frames):
-        left[index] = (frame - stream.logits) / codec.heard_noise
-        left[index, -2:] = (frame - stream.logits)[-2:]
+        left[index] = frame - stream.logits
+        left[index, :-2] = left[index, :-2] @ whole
         stream.step(stream.logits + left[index])
     np.testing.assert_allclose(np.hypot(*frames[:, -2:].T), 1, atol=1e-5)
     for first, factor in ((0, 1.0), (1, 0.5)):

@@ -59,10 +59,10 @@ function* blocks(network, codec, temperature, seed) {
 
 // The frames of the network, (F,), without end; undefined while it reads what they continue, one of
 // the beginnings that the codec has.  A temperature multiplies the deviation by its square root.
-// The network goes on from what is drawn, and a frame has only a share of the noise in it.  Its last
+// The network goes on from what is drawn, and a frame keeps only a part of the noise in it.  Its last
 // two numbers are not drawn: they are its position, which goes on by an angle.
 function* drawn(network, { start, heard_noise: share, turn }, temperature, random) {
-  const { size, tensors } = network;
+  const { size, tensors, memory } = network;
   const starts = tensors["codec.starts"];
   const first = random.integers(starts.length / (start * size)) * start;
   const noise = new Noise(random);
@@ -73,6 +73,8 @@ function* drawn(network, { start, heard_noise: share, turn }, temperature, rando
   }
   const variance = tensors["head.variance"] ?? new Float32Array(size);
   const deviation = variance.map(Math.sqrt);
+  const kept = tensors["codec.kept"];
+  const components = kept && Math.sqrt(kept.length);
   const [cos, sin] = starts.subarray((first + start) * size - 2);
   let angle = Math.atan2(sin, cos);
   if (turn) deviation.fill(0, size - 2);
@@ -83,11 +85,15 @@ function* drawn(network, { start, heard_noise: share, turn }, temperature, rando
       expected.set([Math.cos(angle), Math.sin(angle)], size - 2);
     }
     const factor = Math.sqrt(temperature[count % temperature.length]);
-    const frame = expected.map((value, k) => value + factor * deviation[k] * noise.normal());
+    const added = deviation.map((value) => factor * value * noise.normal());
+    const frame = expected.map((value, k) => value + added[k]);
     if (!frame.every((value) => Math.abs(value) < MOST_NUMBER)) {
       throw new Error("what the network predicts is not finite");
     }
-    yield expected.map((value, k) => value + share * (frame[k] - value));
+    if (kept) {
+      memory.multiply(kept, added.slice(0, components), added.subarray(0, components));
+    }
+    yield expected.map((value, k) => value + (kept ? 1 : share) * added[k]);
     expected = network.step(state, frame);
   }
 }

@@ -114,6 +114,10 @@ class SoundCodec(Codec):
         size = 2 ** round(math.log2(LISTENED_S * self.rate))
         return Stft(size, size // 4)
 
+    def place_s(self, steps: Steps) -> float | None:
+        """Where in the recordings steps begin, in seconds; None: unknown."""
+        return None
+
     def matched(self, changes: NDArray[np.float64]) -> SoundCodec | None:
         """This codec with noise in samples that suits the recording better; None: it can't be
         changed.

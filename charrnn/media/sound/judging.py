@@ -42,7 +42,7 @@ REFERENCE_S = 120.0  # at most this much of the recording is used for comparison
 SHRINKAGE = 1.0  # added to the diagonal of the covariance of standardised values
 COPY_S, SAME = 1.0, 0.95  # a stretch as long as that is a copy if it correlates more than that
 COPIES_WEIGHT = 2.0  # a copy is worse than a sound that is told from the recording
-FEW_COPIES = 0.25  # up to this share they cost nothing
+FEW_COPIES = 0.15  # up to this share they cost nothing
 COURSES_PER_S = 43  # frames per second are enough to compare stretches
 FIGURES_WEIGHT = 0.1  # of the figures' distance: between models that are all told apart, it decides
 PREVIEW_S = 5.0  # of a free run are saved as a preview
@@ -140,13 +140,26 @@ class Listener:
                 areas.append(_area(np.concatenate(made)[:, levels:], real[:, levels:]))
         return mean(areas) if areas else 1.0
 
-    def changes(self, free_runs: Sequence[NDArray[np.float32]]) -> Array:
+    def changes(
+        self, free_runs: Sequence[NDArray[np.float32]], begins_s: Sequence[float | None]
+    ) -> Array:
         """How much free runs change from frame to frame in each band, relative to the recording,
-        (MEL_BANDS,)."""
-        made = [np.abs(np.diff(self._bands(run), axis=0)).mean(0) for run in free_runs]
-        real = np.abs(np.diff(self._loudness, axis=0)).mean(0)
-        changes: Array = np.mean(made, 0) / np.maximum(real, 1e-9)
-        return changes
+        (MEL_BANDS,).
+
+        Args:
+            free_runs: magnitudes.
+            begins_s: where in the recording each is, in seconds, so that it is compared with that
+                part; None: unknown.
+        """
+        real = np.abs(np.diff(self._loudness, axis=0))
+        made, wanted = np.zeros(MEL_BANDS), np.zeros(MEL_BANDS)
+        for run, begin_s in zip(free_runs, begins_s, strict=True):
+            part = real
+            if begin_s is not None and (begin := round(begin_s * self._steps_per_s)) < len(real):
+                part = real.take(begin + np.arange(len(run) - 1), 0, mode="wrap")
+            made += np.abs(np.diff(self._bands(run), axis=0)).mean(0)
+            wanted += part.mean(0)
+        return made / np.maximum(wanted, 1e-9)
 
     def copied(self, free_runs: Sequence[NDArray[np.float32]]) -> float:
         """The share of one-second stretches of free runs that change over time like some stretch of
@@ -372,7 +385,7 @@ class SoundCritic(Critic):
         # Squared, since a little that comes back in the recording does not excuse copies of it.
         blame = 1 - self._listener.own_copies**2
         distance = mean(figures.distance for figures in measured)
-        learnt = codec.matched(self._listener.changes(heard))
+        learnt = codec.matched(self._listener.changes(heard, list(map(codec.place_s, runs))))
         self._codec = learnt or codec
         figures |= {"frames_told_apart": apart, "copied": copied}
         named = (f"{name.replace('_', ' ')} {value:.2f}" for name, value in figures.items())

@@ -207,6 +207,10 @@ class SpectrogramCodec(SoundCodec):
         angles = 2 * np.pi / self.period * (place + np.arange(count))
         return np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
 
+    def place_s(self, steps: Frames) -> float | None:
+        """As in `SoundCodec`."""
+        return self._place(steps[0]) % self.period / self.steps_per_s if self.period else None
+
     def _place(self, frame: Array) -> float:
         """The place, in frames, of a frame, (F,)."""
         return math.atan2(frame[-1], frame[-2]) / (2 * math.pi) * self.period

@@ -63,12 +63,28 @@ def test_how_much_bands_change(recording: np.ndarray) -> None:
     """From frame to frame; in high bands alone, too."""
     listener = Listener(recording, RATE, PER_S, seconds=5)
     same = [magnitudes(music(6.0, seed=seed)) for seed in range(7, 11)]
-    np.testing.assert_allclose(listener.changes(same), 1, atol=0.35)
+    anywhere = [None] * len(same)
+    usual = listener.changes(same, anywhere)
+    np.testing.assert_allclose(usual, 1, atol=0.35)
     rough = np.random.default_rng(0).uniform(0.5, 2, same[0].shape)
     rough[:, :128] = 1  # up to 2756 Hz
-    changes = listener.changes([run * rough[: len(run)] for run in same])
-    np.testing.assert_allclose(changes[:15], listener.changes(same)[:15], rtol=0.05)
-    assert (changes[-10:] > 1.2 * listener.changes(same)[-10:]).all()
+    changes = listener.changes([run * rough[: len(run)] for run in same], anywhere)
+    np.testing.assert_allclose(changes[:15], usual[:15], rtol=0.05)
+    assert (changes[-10:] > 1.2 * usual[-10:]).all()
+
+
+def test_changes_are_those_of_the_same_place() -> None:
+    """A calm part of the recording is not compared with a lively one."""
+    hiss = np.random.default_rng(0).normal(size=4 * RATE)
+    hum = (0.01 * np.sin(np.arange(4 * RATE) / 5) + 1e-4 * hiss).astype(np.float32)
+    whole = magnitudes(np.concatenate([music(4.0), hum]))
+    listener = Listener(whole, RATE, PER_S)
+    calm = whole[round(4.5 * PER_S) :][:200]
+    np.testing.assert_allclose(listener.changes([calm], [4.5]), 1, atol=1e-6)
+    assert np.abs(listener.changes([calm], [0.0]) - 1).mean() > 0.3
+    assert np.abs(listener.changes([calm], [None]) - 1).mean() > 0.1
+    around = [7.0, 9.5]  # past the end, and after it
+    assert np.isfinite(listener.changes([calm, calm], around)).all()
 
 
 @pytest.mark.parametrize("thinner", [1, 4])

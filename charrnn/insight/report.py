@@ -398,7 +398,7 @@ def _translated(insight: Insight, other: Checkpoint, steps: Steps) -> Steps:
             f"{insight.checkpoint.path} {own.unit}s; compare models of the same kind"
         )
     if own.symbols is None or its.symbols is None:
-        if own.to_dict() != its.to_dict():
+        if not own.encodes_like(its):
             raise UsageError(f"--against {other.path}: was trained on another recording")
         return steps
     place = {symbol: index for index, symbol in enumerate(its.symbols)}

@@ -220,6 +220,10 @@ class Codec(ABC):
         shape = (1,) if isinstance(self.step, Discrete) else (1, self.step.size)
         return np.zeros(shape, np.int64 if isinstance(self.step, Discrete) else np.float32)
 
+    def encodes_like(self, other: Codec) -> bool:
+        """Whether another codec without a vocabulary turns the same files into the same steps."""
+        return self.to_dict() == other.to_dict()
+
     def conditions(self, read: Steps) -> Iterator[NDArray[Any]]:
         """The `step.conditions` last numbers, (k,), of each step that follows `read`, (P, F), for a
         codec of vectors; endless."""
@@ -228,8 +232,8 @@ class Codec(ABC):
         return repeat(np.zeros(0, np.float32))
 
     def kept_noise(self, noise: NDArray[Any]) -> NDArray[Any]:
-        """What a sample keeps of the noise in a drawn step, (F,), for a codec of vectors; the
-        network goes on from all of it."""
+        """The noise in a step of a sample, given that in the step that was drawn, (F,), for a codec
+        of vectors; the network goes on from the latter."""
         return noise
 
     def prime(self, value: str = "", file: str | None = None, settings: Any = None) -> Prime:

@@ -7,6 +7,8 @@ most likely is, by the steps so far: so the network learns to find its way back.
 learning by dataset aggregation (Ross et al. 2011).  Scheduled sampling (Bengio et al. 2015) would
 demand the place where the free run would be without any errors, however far away it is by then.
 
+What the codec knows beforehand is not drawn, and helps to find the place.
+
 Of a long corpus each set of free runs sees a random excerpt only, from which its targets are.
 """
 

@@ -95,9 +95,8 @@ class SoundCodec(Codec):
         """Magnitudes of steps, (N,) or (N, F), relative to full scale, (n, bins)."""
 
     def listened(self, steps: Steps) -> Frames:
-        """Magnitudes of the sound of steps relative to full scale, (n, bins), n at least 2; there
-        are `listened_per_s` in a second.  Phases are found in few rounds, after which the
-        magnitudes hardly change."""
+        """Magnitudes of the sound that is made of steps, relative to full scale, (n, bins), n at
+        least 2; see `listened_per_s`.  Few rounds of the search for phases are enough for this."""
         sound, stft = self.decoded(steps, LISTENED_ROUNDS), self._listened
         count = max(2, len(sound) // stft.hop)
         padded = np.pad(sound, (0, max(0, 2 * stft.hop - len(sound))))

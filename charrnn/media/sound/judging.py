@@ -38,6 +38,7 @@ LOWEST_HZ, HIGHEST_HZ = 50.0, 11_025.0
 BANDS = 32  # of a sample that may be in trouble
 POWER_FLOOR = 1e-9  # of the power of a full-scale sine: -90 dB
 CLUSTERS = 32
+UNHEARD = 0.01  # nats: changes below that are none
 REFERENCE_S = 120.0  # at most this much of the recording is used for comparison
 SHRINKAGE = 1.0  # added to the diagonal of the covariance of standardised values
 COPY_S, SAME = 1.0, 0.95  # a stretch as long as that is a copy if it correlates more than that
@@ -80,6 +81,7 @@ class Listener:
         rate: samples per second.
         steps_per_s: frames per second.
         seconds: length of a free run.
+        is_circle: whether the recording begins again after its end.
 
     Attributes:
         steps: the same in frames; less if the recording is shorter.
@@ -87,13 +89,19 @@ class Listener:
     """
 
     def __init__(
-        self, recording: NDArray[np.float32], rate: int, steps_per_s: float, seconds: float = 10.0
+        self,
+        recording: NDArray[np.float32],
+        rate: int,
+        steps_per_s: float,
+        seconds: float = 10.0,
+        *,
+        is_circle: bool = False,
     ) -> None:
         import scipy.cluster.vq  # slow to import, and not needed to sample
 
         bins = recording.shape[1]
         self._bank = mel_bank(rate, Stft(2 * (bins - 1), bins - 1), MEL_BANDS)
-        self._steps_per_s = steps_per_s
+        self._steps_per_s, self._is_circle = steps_per_s, is_circle
         loudness = self._bands(recording[: round(REFERENCE_S * steps_per_s)])
         self._loudness = loudness
         self._thinned = max(1, round(steps_per_s / COURSES_PER_S))
@@ -149,17 +157,21 @@ class Listener:
         Args:
             free_runs: magnitudes.
             begins_s: where in the recording each is, in seconds, so that it is compared with that
-                part; None: unknown.
+                part; None: unknown.  What is past the recording is left out.
         """
         real = np.abs(np.diff(self._loudness, axis=0))
-        made, wanted = np.zeros(MEL_BANDS), np.zeros(MEL_BANDS)
+        made, wanted = np.full(MEL_BANDS, UNHEARD), np.full(MEL_BANDS, UNHEARD)
         for run, begin_s in zip(free_runs, begins_s, strict=True):
-            part = real
-            if begin_s is not None and (begin := round(begin_s * self._steps_per_s)) < len(real):
-                part = real.take(begin + np.arange(len(run) - 1), 0, mode="wrap")
-            made += np.abs(np.diff(self._bands(run), axis=0)).mean(0)
-            wanted += part.mean(0)
-        return made / np.maximum(wanted, 1e-9)
+            change, part = np.abs(np.diff(self._bands(run), axis=0)), real
+            if begin_s is not None:
+                rows = round(begin_s * self._steps_per_s) + np.arange(len(change))
+                rows = rows % len(real) if self._is_circle else rows
+                change, part = change[rows < len(real)], real[rows[rows < len(real)]]
+            if len(change) and len(part):
+                made += change.mean(0)
+                wanted += part.mean(0)
+        changes: Array = made / wanted
+        return changes
 
     def copied(self, free_runs: Sequence[NDArray[np.float32]]) -> float:
         """The share of one-second stretches of free runs that change over time like some stretch of
@@ -370,7 +382,13 @@ class SoundCritic(Critic):
         self.score = "validation loss" if codec.chosen_by_loss else "distance from the recording"
         self._recording = np.array(corpus[: round(REFERENCE_S * codec.steps_per_s)])
         heard = codec.listened(self._recording)
-        self._listener = Listener(heard, codec.rate, codec.listened_per_s, codec.run_s)
+        self._listener = Listener(
+            heard,
+            codec.rate,
+            codec.listened_per_s,
+            codec.run_s,
+            is_circle=len(self._recording) == len(corpus),
+        )
 
     def look(self, drawn: Iterable[Iterator[Drawn]], settings: Any) -> SoundVerdict:
         """As in `Critic`; the ratios to the recording are means over the runs."""

@@ -9,7 +9,8 @@ weighted so much that the components keep them almost exactly.
 
 After the components a frame has its position in the training part, which is read as a circle: the
 cosine and the sine of an angle.  Where two passages are alike, it tells the network which of them
-this is, and it goes on in samples as it does in the recording.
+this is, and it goes on in samples as it does in the recording.  Input noise blurs it in training.
+What is held out goes on after the circle, so it has the positions of the beginning.
 
 What the components leave out of the bins is replaced by noise: the log magnitudes of white noise,
 which change from bin to bin and from frame to frame as those of a sound do.  Then every band is
@@ -30,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import CheckpointError, ConfigError
-from charrnn.media.codec import refuse
+from charrnn.media.codec import Codec, refuse
 from charrnn.media.report import Report
 from charrnn.media.sound.bands import (
     BREAK_HZ,
@@ -61,9 +62,10 @@ RAYLEIGH = math.pi / 24**0.5  # standard deviation of the log magnitude of white
 LEVELLED = 3  # rounds in which the bands are brought to their levels, since they overlap
 GAP_S, GAP = 0.25, 0.25  # silence between two recordings: at most, and relative to their length
 POSITION = 2  # numbers that tell it
-SHARES = 10  # mel bands for which there is a share of the noise that is heard
+FACTORS = 10  # mel bands for which there is a factor of the noise that is heard
 LEAST_HEARD, MOST_HEARD = 0.25, 1.5
-MATCHING = 1.5  # a share is divided by the relative change in its band to this power
+MATCHING = 1.5  # a factor is divided by the relative change in its band to this power
+SOUGHT = 512  # frames in which an excerpt is looked for
 STARTS, START = 16, 32  # number of excerpts that a sample can continue, and frames in each
 # Ranges allowed in a checkpoint.
 LIMITS = {
@@ -86,7 +88,7 @@ class SpectrogramCodec(SoundCodec):
             without a prime continue.  With principal components also `basis`, (F, D), orthonormal,
             `weight`, (D,), and `scale`, (F,).  Without a basis the features are magnitudes.
         envelope: that a raw frame has at its end, if it has one.
-        heard_noise: the share of the noise of the network that is heard; one number, or SHARES of
+        heard_noise: by what factor the noise of the network is heard; one number, or FACTORS of
             them for mel bands, from low to high.
         period: frames in the circle of positions; 0: frames have none.
     """
@@ -145,9 +147,12 @@ class SpectrogramCodec(SoundCodec):
         the network is heard, and where they change less, more of it."""
         if self.is_linear or not self.bank.size:
             return None
-        groups = np.array([group.mean() for group in np.array_split(changes, SHARES)])
-        shares = np.array(self.heard_noise) * np.maximum(groups, 1e-3) ** -MATCHING
-        heard = tuple(np.clip(shares, LEAST_HEARD, MOST_HEARD).round(4).tolist())
+        smooth = np.convolve(np.pad(changes, 2, mode="edge"), np.full(5, 0.2), "valid")
+        own = np.interp(
+            mel_centres(self.rate, FACTORS), mel_centres(self.rate, len(changes)), smooth
+        )
+        factors = np.array(self.heard_noise) * np.clip(own, 0.5, 2) ** -MATCHING
+        heard = tuple(np.clip(factors, LEAST_HEARD, MOST_HEARD).round(4).tolist())
         return SpectrogramCodec(
             self.rate, self.stft, self.arrays, self.envelope, heard, self.period
         )
@@ -161,9 +166,9 @@ class SpectrogramCodec(SoundCodec):
         if self.envelope:
             places.append(np.tile(bands[self.envelope.first :], self.envelope.count))
         mels = np.log1p(np.concatenate(places) / BREAK_HZ)  # of the numbers in a raw frame
-        centres = np.log1p(mel_centres(self.rate, SHARES) / BREAK_HZ)
-        shares = np.interp(mels, centres, self.heard_noise).astype(np.float32)
-        kept: Array = (self._synthesis * shares) @ self._analysis
+        centres = np.log1p(mel_centres(self.rate, FACTORS) / BREAK_HZ)
+        factors = np.interp(mels, centres, self.heard_noise).astype(np.float32)
+        kept: Array = (self._synthesis * factors) @ self._analysis
         return kept
 
     def raw_frames(self, sound: Iterable[Samples]) -> Iterator[Frames]:
@@ -182,8 +187,8 @@ class SpectrogramCodec(SoundCodec):
 
         Args:
             blocks: successive features without one, (n, components) each.
-            place: of the first frame, in frames; None: unknown, and that of the excerpt in `starts`
-                that is most similar to the first block.
+            place: of the first frame, in frames; None: unknown, so that one of the excerpts in
+                `starts` that is most similar to a part of the first block decides.
         """
         for block in blocks:
             if place is None:
@@ -193,11 +198,8 @@ class SpectrogramCodec(SoundCodec):
 
     def conditions(self, read: Frames) -> Iterator[Frames]:
         """As in `Codec`: the position."""
-        if not self.period:
-            yield from super().conditions(read)
-        after = self._place(read[-1]) + 1
-        for place in count(after):
-            yield self._positions(place, 1)[0]
+        after = self._place(read[-1]) + 1 if self.period else 0
+        return (self._positions(place, 1)[0] for place in count(after))
 
     def _positions(self, place: float, count: int) -> Frames:
         """The numbers that tell the position, (count, POSITION), from a place on; (count, 0)
@@ -216,14 +218,20 @@ class SpectrogramCodec(SoundCodec):
         return math.atan2(frame[-1], frame[-2]) / (2 * math.pi) * self.period
 
     def _similar(self, features: Frames) -> int:
-        """The place of the excerpt in `starts` that is most similar to features, (n, components);
-        0 without positions."""
+        """The place of features, (n, components), of which a part is most similar to an excerpt in
+        `starts`; 0 without positions."""
         if not self.period:
             return 0
-        starts = self.arrays["starts"]
-        mean = features[: starts.shape[1]].mean(0)
-        distances = np.square(starts[:, :, : self.components].mean(1) - mean).sum(1)
-        return round(self._place(starts[distances.argmin(), 0]))
+        features = features[:SOUGHT]
+        length = min(len(features), self.arrays["starts"].shape[1])
+        starts = self.arrays["starts"][:, :length]
+        parts = np.lib.stride_tricks.sliding_window_view(features, length, 0)  # (n', F, P)
+        distances = [
+            [np.square(part.T - start[:, : self.components]).sum() for part in parts]
+            for start in starts
+        ]
+        start, offset = np.unravel_index(np.argmin(distances), np.shape(distances))
+        return round(self._place(starts[start, 0])) - int(offset)
 
     def magnitudes(self, features: Frames, noise: Noise | None = None) -> Frames:
         """Magnitudes, (n, bins), of features, (n, F), with or without a position.
@@ -311,6 +319,11 @@ class SpectrogramCodec(SoundCodec):
             f"hop {self.stft.hop}"
         )
 
+    def encodes_like(self, other: Codec) -> bool:
+        """As in `Codec`: what is heard of the noise is another matter."""
+        own, its = (codec.to_dict() | {"heard_noise": 0} for codec in (self, other))
+        return own == its
+
     def check(self, config: Any) -> None:
         """As in `Codec`."""
         settings = config.codec_settings
@@ -373,7 +386,7 @@ class SpectrogramCodec(SoundCodec):
                 raise CheckpointError(f"the audio codec's envelope is {has_envelope!r}")
         heard_noise = values.get("heard_noise", 1.0)
         heard = tuple(heard_noise) if isinstance(heard_noise, list | tuple) else (heard_noise,)
-        if len(heard) not in (1, SHARES) or not all(
+        if len(heard) not in (1, FACTORS) or not all(
             type(share) in (int, float) and 0 <= share <= MOST_HEARD for share in heard
         ):
             raise CheckpointError(f"the audio codec's heard_noise is {heard_noise!r:.100}")

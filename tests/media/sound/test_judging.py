@@ -83,8 +83,15 @@ def test_changes_are_those_of_the_same_place() -> None:
     np.testing.assert_allclose(listener.changes([calm], [4.5]), 1, atol=1e-6)
     assert np.abs(listener.changes([calm], [0.0]) - 1).mean() > 0.3
     assert np.abs(listener.changes([calm], [None]) - 1).mean() > 0.1
-    around = [7.0, 9.5]  # past the end, and after it
-    assert np.isfinite(listener.changes([calm, calm], around)).all()
+    # What is past the end is left out, if the recording is no circle.
+    end = np.concatenate([whole[-50:], 5 * whole[:100]])
+    begin_s = (len(whole) - 50) / PER_S
+    np.testing.assert_allclose(listener.changes([end], [begin_s]), 1, atol=0.1)
+    np.testing.assert_allclose(listener.changes([calm], [9.5]), 1)
+    circle = Listener(whole, RATE, PER_S, is_circle=True)
+    end = np.concatenate([whole[-50:], whole[:100]])
+    assert np.median(np.abs(circle.changes([end], [begin_s]) - 1)) < 0.25  # but for the jump
+    assert np.abs(circle.changes([calm], [begin_s]) - 1).mean() > 0.3
 
 
 @pytest.mark.parametrize("thinner", [1, 4])

@@ -56,6 +56,7 @@ class Defaults:
         epochs: the number of epochs beyond which training longer makes the model worse.
         settings: other settings, section -> name -> value; they override the general defaults.
         evaluations: the minimum number of evaluations in a run.
+        judging_s: about how long judging free runs takes at each of them, in seconds.
         patience: evaluations without improvement before early stopping; None: chosen from the
             number of evaluations.
         every_segment: choose the batch size so that no segment of a short corpus is left out.
@@ -65,6 +66,7 @@ class Defaults:
     epochs: float
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     evaluations: int = 20
+    judging_s: float = 0.0
     patience: int | None = None
     every_segment: bool = False
 

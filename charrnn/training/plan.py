@@ -276,6 +276,7 @@ def make_plan(
     cost = EVALUATION_COST * held_out(corpus.steps, config.data.val_fraction) / batch_steps
     evaluation_s = speed.seconds * cost + 0.05
     training = _evaluations(config.training, filled, updates, cost, evaluation_s, speed, defaults)
+    evaluation_s += defaults.judging_s
     seconds = updates * speed.seconds + updates / training.eval_every * evaluation_s
     seconds += renewals_cost(config, updates) * speed.seconds
     if training.minutes is not None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,21 @@ def planned(
 ) -> plan.Plan:
     corpus = Encoded(Path("corpus.npy"), corpus_steps, CODEC, "", None, None)
     return plan.make_plan(asked, filled, speed, 100, corpus, defaults_of(corpus_steps))
+
+
+def test_the_time_of_judging_counts() -> None:
+    steps, speed = 100_000, probe.Speed(1, "fp32", 0.02)
+    filled, _ = choose(NOTHING, steps, defaults_of(steps).sizes[0], "char")
+    corpus = Encoded(Path("corpus.npy"), steps, CODEC, "", None, None)
+    short, long = (
+        plan.make_plan(
+            NOTHING, filled, speed, 100, corpus, replace(defaults_of(steps), judging_s=s)
+        )
+        for s in (0.0, 0.5)
+    )
+    assert short.config == long.config
+    count = short.planned_updates / short.config.training.eval_every
+    assert long.seconds - short.seconds == pytest.approx(0.5 * count)
 
 
 @given(st.integers(MIN_STEPS, 10**10), st.sampled_from(["char", "word", "byte"]), st.booleans())

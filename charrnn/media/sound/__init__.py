@@ -95,4 +95,6 @@ class Sound(Medium):
             epochs = float(round(min(40.0, max(4.0, 10 * (1e6 / corpus_steps) ** 0.5))))
             return Defaults((SAMPLES_SIZE,), epochs, SAMPLES_SETTINGS, evaluations=6)
         epochs = float(round(min(750.0, max(15.0, 525 * (1800 / corpus_steps) ** 0.5))))
-        return Defaults((SIZE,), epochs, SETTINGS, evaluations=20, patience=0, every_segment=True)
+        return Defaults(
+            (SIZE,), epochs, SETTINGS, evaluations=20, judging_s=1.6, patience=0, every_segment=True
+        )

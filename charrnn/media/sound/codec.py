@@ -97,11 +97,7 @@ class SoundCodec(Codec):
     def listened(self, steps: Steps) -> Frames:
         """Magnitudes of the sound that is made of steps, relative to full scale, (n, bins), n at
         least 2; see `listened_per_s`.  Few rounds of the search for phases are enough for this."""
-        sound, stft = self.decoded(steps, LISTENED_ROUNDS), self._listened
-        count = max(2, len(sound) // stft.hop)
-        padded = np.pad(sound, (0, max(0, 2 * stft.hop - len(sound))))
-        magnitudes: Frames = np.abs(stft.forward(padded)[:count])
-        return magnitudes / np.float32(stft.full_scale)
+        return self._listened.magnitudes(self.decoded(steps, LISTENED_ROUNDS))
 
     @property
     def listened_per_s(self) -> float:

@@ -391,7 +391,8 @@ class SoundCritic(Critic):
         )
 
     def look(self, drawn: Iterable[Iterator[Drawn]], settings: Any) -> SoundVerdict:
-        """As in `Critic`; the ratios to the recording are means over the runs."""
+        """As in `Critic`; the ratios to the recording are means over the runs.  What is learnt is
+        how much of the noise is heard; see `SoundCodec.matched`."""
         codec = self._codec
         steps = round(self._listener.steps / codec.listened_per_s * codec.steps_per_s)
         runs = [np.array([step for step, _ in islice(sequence, steps)]) for sequence in drawn]

@@ -164,12 +164,8 @@ class SpectrogramLearner(Learner):
 
 def _places(parts: Sequence[Part], gap: int) -> list[int]:
     """The place of each part in the corpus, with a gap between parts that are not contiguous."""
-    places: list[int] = []
-    for index, (recording, begin, _) in enumerate(parts):
-        if not index:
-            places.append(0)
-            continue
-        before, first, last = parts[index - 1]
+    places = [0]
+    for (before, first, last), (recording, begin, _) in pairwise(parts):
         is_next = (before, last) == (recording, begin)
         places.append(places[-1] + last - first + (0 if is_next else gap))
     return places

@@ -63,11 +63,7 @@ class SamplesCodec(SoundCodec):
 
     def heard(self, steps: NDArray[Any]) -> Frames:
         """As in `SoundCodec`: nothing is left out.  There are at least two frames."""
-        stft = self._stft
-        frames = max(2, len(steps) // stft.hop)
-        sound = np.pad(AMPLITUDES[steps], (0, max(0, 2 * stft.hop - len(steps))))
-        magnitudes: Frames = np.abs(stft.forward(sound)[:frames])
-        return magnitudes / np.float32(stft.full_scale)
+        return self._stft.magnitudes(AMPLITUDES[steps])
 
     def reader(self, sources: Sources, settings: Any) -> SamplesReader:
         """As in `Codec`."""

@@ -69,6 +69,14 @@ class Stft:
         """The spectrum, (frames, bins), of a sound, (N,)."""
         return self.frames(np.pad(sound, self.n_fft // 2))
 
+    def magnitudes(self, sound: Samples) -> Frames:
+        """Magnitudes, (n, bins), of a sound, (N,), relative to full scale: one frame for each hop,
+        but at least two."""
+        count = max(2, len(sound) // self.hop)
+        padded = np.pad(sound, (0, max(0, 2 * self.hop - len(sound))))
+        magnitudes: Frames = np.abs(self.forward(padded)[:count])
+        return magnitudes / np.float32(self.full_scale)
+
     def frames(self, padded: Samples) -> Spectrum:
         """The spectrum, (frames, bins), of the frames that lie entirely in these samples, (N,)."""
         views = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)[:: self.hop]

@@ -59,8 +59,9 @@ function* blocks(network, codec, temperature, seed) {
 
 // The frames of the network, (F,), without end; undefined while it reads what they continue, one of
 // the beginnings that the codec has.  A temperature multiplies the deviation by its square root.
-// The network goes on from what is drawn, and a frame keeps only a part of the noise in it.  Its last
-// two numbers are not drawn: they are its position, which goes on by an angle.
+// The network goes on from what is drawn, and a frame has more or less of the noise in it (`kept`, a
+// matrix, or a share).  Its last two numbers are not drawn: they are its position, which goes on by
+// an angle.
 function* drawn(network, { start, heard_noise: share, turn }, temperature, random) {
   const { size, tensors, memory } = network;
   const starts = tensors["codec.starts"];

@@ -1,16 +1,22 @@
 """Child processes that need not import PyTorch again: forked from a server that has.
 
-What runs in one must be a function of a module, and one thread is all that it may use.
+What runs in one must be a function of a module, and one thread is all that it may use.  `Program`
+is a `charrnn` for shells, whose processes are such forks.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
+import socket
 import sys
+import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -29,6 +35,16 @@ CONTEXT.set_forkserver_preload(
     ]
 )
 TIMEOUT_S = 120.0  # for a child that hangs; nothing is measured by it
+# What stands in place of `charrnn`: it gives its command line and its streams away, and waits.
+CLIENT = """#!{python} -IS
+import json, os, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.connect({address!r})
+socket.send_fds(server, [b"."], [0, 1, 2])
+server.sendall(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode())
+server.shutdown(socket.SHUT_WR)
+sys.exit(int(server.recv(8) or 99))  # 99: it was killed
+"""
 
 
 def forked(target: Callable[..., None], *given: Any) -> BaseProcess:
@@ -86,8 +102,6 @@ def commands(calls: list[Call], grow_bytes: int, cpu_s: int) -> None:
         grow_bytes: how much memory each may take, beyond what there was before.
         cpu_s: how many seconds of a processor each may take, rounded up.
     """
-    from charrnn.cli.main import main
-
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115 - a fork's is closed
@@ -103,13 +117,75 @@ def commands(calls: list[Call], grow_bytes: int, cpu_s: int) -> None:
         status = Path("/proc/self/status").read_text()
         limit = 1024 * int(status.partition("VmData:")[2].split()[0]) + grow_bytes
         resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
-        sys.argv = ["charrnn", *words]
-        code: object = "traceback"
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        except BaseException:
-            traceback.print_exc()
+        code = _run(words)
         sys.stdout.flush()
         print(code, flush=True)
+
+
+def _run(words: list[str]) -> object:
+    """Run a command line; what it exits with."""
+    from charrnn.cli.main import main
+
+    sys.argv = ["charrnn", *words]
+    try:
+        main()
+    except SystemExit as end:
+        return end.code
+    except BaseException:
+        traceback.print_exc()
+        return "traceback"
+    return None
+
+
+class Program:
+    """A folder with a program `charrnn`, whose every process is a fork; to be closed."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())  # short, as the address of a socket has to be
+        address = str(self.folder / "socket")
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(address)
+        self._socket.listen(16)
+        client = self.folder / "charrnn"
+        client.write_text(CLIENT.format(python=sys.executable, address=address))
+        client.chmod(0o755)
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        children = []
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:  # it is closed
+                break
+            with connection:
+                children.append(forked(_answer, connection))
+        for child in children:
+            ended(child)
+
+    def close(self) -> None:
+        """End it."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+        shutil.rmtree(self.folder)
+
+
+def _answer(connection: socket.socket) -> None:
+    """Be `charrnn` for a client."""
+    _, streams, *_ = socket.recv_fds(connection, 1, 3)
+    with connection.makefile("rb") as request:
+        words, folder, environment = json.load(request)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    code = _run(words)
+    sys.stdout.flush()
+    connection.sendall(str(code if isinstance(code, int) else int(code is not None)).encode())

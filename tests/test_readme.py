@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, TEXT
+from tests.forks import Program
 from tests.sounds import music, recorded
 from tests.tunes import folder_of_tunes
 
@@ -71,11 +73,19 @@ def python(code: str, folder: Path, environment: dict[str, str]) -> str:
     return outcome.stdout
 
 
+@pytest.fixture
+def program() -> Iterator[Program]:
+    program = Program()
+    yield program
+    program.close()
+
+
 @pytest.mark.long
-def test_every_command(desk: tuple[Path, dict[str, str]]) -> None:
+def test_every_command(desk: tuple[Path, dict[str, str]], program: Program) -> None:
     """As one would type them, each with a few steps only: the first block, which makes the run
     that others use, and then two blocks at a time, each in its order."""
     folder, environment = desk
+    environment["PATH"] = f"{program.folder}{os.pathsep}{environment['PATH']}"
     assert sum(map(len, BLOCKS)) > 15
 
     def quick(line: str) -> str:

@@ -1,0 +1,6 @@
+"""The tests.  What they compute is too small for several threads, which would wait for those of other
+workers."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by the libraries when they are imported

@@ -110,9 +110,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """An environment without settings of the developer's, with few threads."""
+    """An environment without settings of the developer's."""
     names = {k: v for k, v in os.environ.items() if not k.startswith("CHARRNN_")}
-    return names | {"COLUMNS": "100", "OMP_NUM_THREADS": "2"}
+    return names | {"COLUMNS": "100"}
 
 
 @pytest.fixture

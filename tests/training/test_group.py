@@ -23,7 +23,8 @@ from tests.tunes import folder_of_tunes
 
 pytestmark = pytest.mark.long
 TOGETHER = Path(__file__).with_name("together.py")
-STILL = {"dropout": 0.0, "weight_drop": 0.0, "input_noise": 0.0, "steps": 50, "init_from": "none"}
+STILL = {"dropout": 0.0, "weight_drop": 0.0, "input_noise": 0.0, "init_from": "none"}
+STILL |= {"steps": 50, "eval_every": 25}
 
 
 def together(*cases: dict[str, Any], environment: dict[str, str]) -> list[str]:
@@ -189,23 +190,23 @@ def test_the_leader_is_interrupted(
     assert not [each for each in psutil.process_iter() if is_in(each, tmp_path)]
 
 
-def test_what_needs_no_training(child: Command, tmp_path: Path) -> None:
+def test_what_needs_no_training(child: Command, command: Command, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
     words = ["train", "text.txt", "-o", "run", *flags(**TINY, steps=4, init_from="none")]
     planned = child(*words, "--processes", 2, "--dry-run")
     assert planned.returncode == 0, planned.stderr
-    assert child(*words, "-q").returncode == 0
+    assert command(*words, "-q").returncode == 0
     finished = child(*words, "--processes", 2, "--resume", "auto")
     assert finished.returncode == 0, finished.stderr
     assert "has finished already" in finished.stderr
-    assert "would be resumed" in child(*words, "--resume", "auto", "--dry-run").stderr
+    assert "would be resumed" in command(*words, "--resume", "auto", "--dry-run").stderr
     refused = child("train", "--resume", "run", "--steps", 8, "--processes", 3)
     assert refused.returncode == 1
     assert (
         "3 processes cannot share its batch of 4; start as many as divide it: 1, 2, 4"
         in refused.stderr
     )
-    assert child("train", "--resume", "run", "--steps", 8, "-q").returncode == 0
+    assert command("train", "--resume", "run", "--steps", 8, "-q").returncode == 0
 
 
 def test_an_error_is_told_once(child: Command, tmp_path: Path) -> None:

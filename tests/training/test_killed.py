@@ -64,6 +64,7 @@ class Case:
         settings = STEPS | VARIANTS[name]
         self.folder, source = folder, None
         if "sound" in name:
+            settings["eval_every"] = 8  # its samples take a second
             corpus = recorded(folder / "clip.wav", music(1.0, 8_000), 8_000)
             settings["sample_rate"] = 8_000
         else:

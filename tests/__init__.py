@@ -1,5 +1,5 @@
-"""The tests.  What they compute is too small for several threads, which would wait for those of other
-workers."""
+"""The tests.  What they compute is too small for several threads, which would wait for those of
+other workers."""
 
 import os
 

@@ -76,11 +76,14 @@ class Lanes:
             index: of the segment.
             rows: the lanes that are read.
         """
+        block = self.block(index, rows)
+        return block[:, :-1], block[:, 1:]
+
+    def block(self, index: int, rows: slice = ALL) -> Steps:
+        """The inputs of one segment and the steps after them, (B, T + 1) or (B, T + 1, F)."""
         starts, width = self.places(index)
-        starts = starts[rows]
-        block = np.stack([self._piece(start, width + 1) for start in starts.tolist()])
-        wide = block if block.dtype.kind == "f" else block.astype(np.int64)  # (B, T + 1)
-        return wide[:, :-1], wide[:, 1:]
+        block = np.stack([self._piece(start, width + 1) for start in starts[rows].tolist()])
+        return block if block.dtype.kind == "f" else block.astype(np.int64)
 
     def _piece(self, start: int, count: int) -> Steps:
         if self.circular:

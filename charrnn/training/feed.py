@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -18,6 +19,9 @@ RESIDENT = 1 << 28  # a corpus of at most this many numbers (1 GiB) is kept on a
 class Feed:
     """Yields segments of the training part, which is cut at other places in each epoch.
 
+    A corpus that does not fit on the device is read one segment ahead by another thread, while the
+    device computes.
+
     Args:
         steps: (N,) or (N, F), may be memory-mapped.
         config: of the run.
@@ -25,6 +29,7 @@ class Feed:
         rows: the lanes that are read.
         resident: whether to keep the whole corpus on the device, so that it never waits for a
             segment; by default on a GPU, if the corpus is small enough.
+        ahead: whether to read ahead otherwise; by default on a GPU.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class Feed:
         *,
         rows: slice = ALL,
         resident: bool | None = None,
+        ahead: bool | None = None,
     ) -> None:
         self._steps, self._config, self._device, self._rows = steps, config, device, rows
         self._lanes: tuple[int, Lanes] | None = None  # epoch, and its lanes
@@ -45,6 +51,9 @@ class Feed:
             kind = steps.dtype if steps.dtype.kind == "f" or steps.itemsize == 1 else np.int32
             with suppress(torch.OutOfMemoryError):
                 self._resident = torch.from_numpy(np.array(steps, kind)).to(device)
+        ahead = device.type != "cpu" if ahead is None else ahead
+        self._reader = ThreadPoolExecutor(1) if ahead and self._resident is None else None
+        self._ready: tuple[tuple[int, int], Future[Tensor]] | None = None  # with epoch and index
 
     def lanes(self, epoch: int) -> Lanes:
         """The lanes of an epoch."""
@@ -66,11 +75,28 @@ class Feed:
         """Inputs and targets (the next steps) of one segment, both (B, T) or (B, T, F)."""
         lanes = self.lanes(epoch)
         if self._resident is None:
-            inputs, targets = (torch.from_numpy(part) for part in lanes.segment(index, self._rows))
-            return inputs.to(self._device), targets.to(self._device)
-        starts, width = lanes.places(index)
-        rows = torch.from_numpy(starts[self._rows]).to(self._device, non_blocking=True).unsqueeze(1)
-        columns = torch.arange(width + 1, device=self._device)
-        block = self._resident[(rows + columns) % len(self._resident)]  # (B, T + 1)
-        block = block if block.is_floating_point() else block.long()
-        return block[:, :-1], block[:, 1:]
+            block = self._read_ahead(epoch, index).to(self._device, non_blocking=True)
+        else:
+            starts, width = lanes.places(index)
+            rows = torch.from_numpy(starts[self._rows]).to(self._device, non_blocking=True)
+            columns = torch.arange(width + 1, device=self._device)
+            block = self._resident[(rows.unsqueeze(1) + columns) % len(self._resident)]
+            block = block if block.is_floating_point() else block.long()
+        return block[:, :-1], block[:, 1:]  # of (B, T + 1) or (B, T + 1, F)
+
+    def _read_ahead(self, epoch: int, index: int) -> Tensor:
+        """A segment, whose successor in this epoch is then read in the background."""
+        lanes, ready = self.lanes(epoch), self._ready
+        self._ready = None
+        if ready is not None and ready[0] == (epoch, index):
+            block = ready[1].result()
+        else:
+            block = self._read(lanes, index)
+        if self._reader is not None and index + 1 < lanes.segments:
+            self._ready = (epoch, index + 1), self._reader.submit(self._read, lanes, index + 1)
+        return block
+
+    def _read(self, lanes: Lanes, index: int) -> Tensor:
+        block = torch.from_numpy(lanes.block(index, self._rows))
+        # From such memory, a GPU copies while the program goes on.
+        return block.pin_memory() if self._device.type == "cuda" else block

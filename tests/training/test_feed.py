@@ -18,7 +18,7 @@ from charrnn.training.feed import Feed
         ("stateless", np.float32, 0.3),
     ],
 )
-def test_a_corpus_on_the_device_gives_the_same_segments(
+def test_on_the_device_or_read_ahead_segments_are_the_same(
     bptt: str, kind: type, free_runs: float
 ) -> None:
     steps = np.random.default_rng(0).integers(200, size=500).astype(kind)
@@ -37,14 +37,14 @@ def test_a_corpus_on_the_device_gives_the_same_segments(
         sampling=SamplingConfig(),
         codec_settings=NoSettings(),
     )
-    host, device = (
-        Feed(steps, config, torch.device("cpu"), resident=resident) for resident in (False, True)
-    )
+    ways = ({"ahead": False}, {"ahead": True}, {"resident": True})
+    plain, *others = (Feed(steps, config, torch.device("cpu"), **way) for way in ways)
     for epoch in (0, 1, 1, 0):
-        for index in range(host.lanes(epoch).segments):
-            for ours, theirs in zip(
-                host.segment(epoch, index), device.segment(epoch, index), strict=True
-            ):
-                assert ours.dtype == theirs.dtype
-                assert ours.is_floating_point() == (kind is np.float32)
-                assert torch.equal(ours, theirs)
+        count = plain.lanes(epoch).segments
+        for index in (*range(count), count // 2):
+            wanted = plain.segment(epoch, index)
+            for feed in others:
+                for ours, theirs in zip(wanted, feed.segment(epoch, index), strict=True):
+                    assert ours.dtype == theirs.dtype
+                    assert ours.is_floating_point() == (kind is np.float32)
+                    assert torch.equal(ours, theirs)

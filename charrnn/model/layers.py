@@ -106,12 +106,22 @@ class RecurrentLayer(nn.Module):
             ones = torch.ones_like(state[0])
             keep = dropout(ones, self.config.recurrent_dropout, generator)
         if self._fits_kernel(x) and keep is None:
+            x = x if x.is_floating_point() else self._vectors(x, scale)
             return self._fused(x, state, weight_hh)
         return self._looped(x, state, weight_hh, keep, scale)
 
     def _fits_kernel(self, x: Tensor) -> bool:
-        has_kernel = self.cell.fused is not None
-        return has_kernel and x.is_floating_point() and self.config.cell_norm == "none"
+        """Whether the fused kernel computes this layer, and faster: it multiplies one-hot vectors
+        by the input weights, where the loop takes one of their columns."""
+        fast = x.is_floating_point() or self.weights[0].shape[1] <= self.config.hidden
+        return self.cell.fused is not None and fast and self.config.cell_norm == "none"
+
+    def _vectors(self, x: Tensor, scale: Tensor | None) -> Tensor:
+        """The one-hot vectors, (T, B, V), of integers, (T, B)."""
+        weight_ih = self.weights[0]
+        ones = weight_ih.new_ones(*x.shape, 1) if scale is None else scale
+        zeros = weight_ih.new_zeros(*x.shape, weight_ih.shape[1])
+        return zeros.scatter_(-1, x.unsqueeze(-1), ones)
 
     def _fused(self, x: Tensor, state: Parts, weight_hh: Tensor) -> tuple[Tensor, Parts]:
         assert self.cell.fused is not None

@@ -13,7 +13,7 @@ from charrnn.model.cells.torch_step import Recurrence
 from charrnn.model.layers import RecurrentLayer
 from charrnn.settings import CELLS, ModelConfig
 
-V, H, B, T = 7, 5, 3, 11
+V, H, B, T = 4, 5, 3, 11
 ORACLES = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
 
@@ -37,8 +37,9 @@ def state_of(cell: str) -> tuple[torch.Tensor, ...]:
 
 @pytest.mark.parametrize("cell", ORACLES)
 def test_cells_equal_those_of_torch(cell: str) -> None:
-    """The time loop over look-ups, the time loop over vectors, and the fused kernel with its
-    weights handed in, all against torch.nn over one-hot vectors; outputs and gradients."""
+    """The time loop over look-ups, the time loop over vectors, and the fused kernel, with its
+    weights handed in and with one-hot input, against torch.nn over one-hot vectors; outputs and
+    gradients."""
     layer, steps, state = layer_of(cell), steps_of(), state_of(cell)
     one_hot = nn.functional.one_hot(steps, V).float()
     oracle = ORACLES[cell](V, H)
@@ -49,7 +50,8 @@ def test_cells_equal_those_of_torch(cell: str) -> None:
     expected.square().sum().backward()
     weight_hh = layer.weights[1]
     ways = {
-        "look-up": lambda: layer(steps, state),
+        "look-up": lambda: layer._looped(steps, state, weight_hh, None, None),
+        "one-hot": lambda: layer(steps, state),
         "loop": lambda: layer._looped(one_hot, state, weight_hh, None, None),
         "kernel": lambda: layer(one_hot, state),
         "weights handed in": lambda: layer._fused(one_hot, state, weight_hh.clone()),
@@ -165,6 +167,32 @@ def test_recurrent_dropout_masks_the_state_alike_at_all_steps(cell: str) -> None
     torch.testing.assert_close(outputs, plain)
 
 
+@pytest.mark.parametrize("cell", ORACLES)
+def test_dropout_of_a_one_hot_input_is_the_same_in_the_kernel(cell: str) -> None:
+    layer, steps, state = layer_of(cell), steps_of(), state_of(cell)
+    scale = torch.arange(T * B).reshape(T, B, 1) % 3 * 0.75
+    looped, _ = layer._looped(steps, state, layer.weights[1], None, scale)
+    torch.testing.assert_close(layer(steps, state, None, scale)[0], looped)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_in_bf16(cell: str) -> None:
+    """They are sums over many steps, which are not rounded after each."""
+    layer, state = layer_of(cell, recurrent_dropout=0.1), state_of(cell)
+    gradients = []
+    for enabled in (False, True):
+        layer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            steps = steps_of().repeat(40, 1)
+            outputs, _ = layer(steps, state, torch.Generator().manual_seed(0))
+        outputs.float().mul(torch.linspace(0, 1, H)).sum().backward()
+        gradients.append(layer.weights[1].grad)
+    exact, rounded = gradients
+    assert exact is not None
+    assert rounded is not None
+    assert float((rounded - exact).norm() / exact.norm()) < 0.01
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dense", [False, True])
 def test_weight_drop_drops_recurrent_weights(cell: str, dense: bool) -> None:
@@ -180,7 +208,7 @@ def test_weight_drop_drops_recurrent_weights(cell: str, dense: bool) -> None:
 
 
 def test_what_fits_the_fused_kernel_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    dense = torch.randn(T, B, V)
+    dense, steps = torch.randn(T, B, V), steps_of()
 
     def refuse(*_: object) -> None:
         raise AssertionError("the time loop was taken")
@@ -189,14 +217,16 @@ def test_what_fits_the_fused_kernel_takes_it(monkeypatch: pytest.MonkeyPatch) ->
     generator = torch.Generator()
     for cell in ("lstm", "gru", "rnn"):
         for settings in ({}, {"weight_drop": 0.5}):
-            layer_of(cell, **settings)(dense, state_of(cell), generator)
-    for cell, settings in (
-        ("peephole", {}),
-        ("lstm", {"cell_norm": "layer"}),
-        ("lstm", {"recurrent_dropout": 0.5}),
+            for inputs in (dense, steps):
+                layer_of(cell, **settings)(inputs, state_of(cell), generator)
+    for cell, settings, inputs in (
+        ("peephole", {}, dense),
+        ("lstm", {"cell_norm": "layer"}, dense),
+        ("lstm", {"recurrent_dropout": 0.5}, dense),
+        ("lstm", {"inputs": H + 1}, steps),  # a look-up is faster
     ):
         with pytest.raises(AssertionError, match="time loop"):
-            layer_of(cell, **settings)(dense, state_of(cell), generator)
+            layer_of(cell, **settings)(inputs, state_of(cell), generator)
 
 
 def test_forget_gate_starts_open() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ class Recurrence(NamedTuple):
         keep: mask of recurrent dropout, (B, H).
         parameters: the cell's additional parameters by name; also `cell_gain`, gain and bias,
             (2, H), if the cell state is normalised.
+        product: computes h times the transposed weight, (B, G*H); `scan` sets it.
     """
 
     weight: Tensor
@@ -34,12 +35,13 @@ class Recurrence(NamedTuple):
     gain: Tensor | None = None
     keep: Tensor | None = None
     parameters: Mapping[str, Tensor] = MappingProxyType({})
+    product: Callable[[Tensor], Tensor] | None = None
 
     def gates(self, h: Tensor) -> Tensor:
         """The recurrent part of the gates' pre-activations, (B, G*H), for h, (B, H)."""
         if self.keep is not None:
             h = h * self.keep
-        gates = h @ self.weight.t()
+        gates = h @ self.weight.t() if self.product is None else self.product(h)
         if self.gain is not None:
             gates = normalized(gates, self.gain)
         return gates if self.bias is None else gates + self.bias
@@ -54,6 +56,34 @@ class Recurrence(NamedTuple):
 
 
 TorchStep = Callable[[Tensor, Parts, Recurrence], Parts]
+
+
+class _Product(torch.autograd.Function):
+    """h times the transposed weight, in all steps of a loop over time.
+
+    The gradient of the weight is a single product over all steps, computed with that of the first
+    step, which comes last.  A product for each step and the sum of them all take longer.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, weight: Tensor, later: list[Any], is_first: bool) -> Tensor:
+        """The product, (B, G*H), for h, (B, H), and weight, (G*H, H)."""
+        ctx.kind, h = h.dtype, h.to(weight.dtype)
+        ctx.save_for_backward(h, weight)
+        ctx.later, ctx.is_first = later, is_first
+        return h @ weight.t()
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of h and, in the first step, of the weight."""
+        (h, weight), of_weight = ctx.saved_tensors, None
+        if ctx.needs_input_grad[1]:
+            ctx.later.append((slope, h))
+            if ctx.is_first:
+                slopes, hs = (torch.cat(parts) for parts in zip(*ctx.later, strict=True))
+                of_weight = slopes.t() @ hs
+                ctx.later.clear()
+        return (slope @ weight).to(ctx.kind), of_weight, None, None
 
 
 def normalized(gates: Tensor, gain: Tensor) -> Tensor:
@@ -81,7 +111,17 @@ def scan(
     Returns:
         The outputs, (T, B, H), and the state after the last step.
     """
-    outputs = []
+    outputs: list[Tensor] = []
+    later: list[tuple[Tensor, Tensor]] = []
+    weight, device = recurrence.weight, recurrence.weight.device.type
+    if torch.is_autocast_enabled(device):  # which would convert it in every step
+        weight = weight.to(torch.get_autocast_dtype(device))
+
+    def product(h: Tensor) -> Tensor:
+        result: Tensor = _Product.apply(h, weight, later, not outputs)  # type: ignore[no-untyped-call]
+        return result
+
+    recurrence = recurrence._replace(product=product)
     for gates in gates_x.unbind(0):
         state = step(gates, state, recurrence)
         outputs.append(state[0])

@@ -26,6 +26,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import soundfile
 import torch
 from torch import nn
 
@@ -51,6 +52,14 @@ SMALL = {
     "eval_every": 12,
 }
 QUALITY_S, SPEED_S = 150.0, 15.0  # of the run in the end, and of each measurement of speed
+# Networks whose speed is measured, beside the default.
+PLAIN = {"plain network": {"norm": "none", "skip": False, "dropout": 0.0, "weight_drop": 0.0}}
+OTHERS = {
+    "one-hot": {"embedding": 0},
+    "GRU": {"cell": "gru"},
+    "time loop: peephole": {"cell": "peephole"},
+    "time loop: norm in the cell": {"cell_norm": "layer"},
+}
 
 
 class Report:
@@ -64,13 +73,18 @@ class Report:
 
     def __init__(self, out: Path, device: str, seconds: float) -> None:
         self.out, self.device, self._until = out, device, time.monotonic() + seconds
-        self.corpus = ""  # a short text
+        self.corpora: dict[str, str] = {}  # short ones: text and sound
         self.found: dict[str, Any] = {"checks": {}, "speed": [], "left_out": []}
 
     @property
     def left_s(self) -> float:
         """Seconds that are left."""
         return self._until - time.monotonic()
+
+    @property
+    def text(self) -> str:
+        """A short text."""
+        return self.corpora["text"]
 
     def check(self, name: str, function: Callable[[], Any], needs_s: float = 5.0) -> None:
         """Run a check; its result, or its error, is noted."""
@@ -144,23 +158,23 @@ def training_settings() -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield f"optimizer {optimizer}", "text", {"optimizer": optimizer}
     yield "fp32", "text", {"precision": "fp32"}
     yield "notes", "tunes", {"transpose": 0}
-    yield "sound", "dance", {"embedding": 0}
-    yield "sound, batch norm, mse", "dance", {"embedding": 0, "head": "mse", "norm": "batch"}
+    yield "sound", "sound", {"embedding": 0}
+    yield "sound, batch norm, mse", "sound", {"embedding": 0, "head": "mse", "norm": "batch"}
 
 
 def whole(report: Report, folder: Path, corpus: str, settings: dict[str, Any]) -> None:
     """Train, resume, sample and evaluate."""
     given = SMALL | {"device": report.device, "init_from": "none", "force": True} | settings
-    charrnn.train(report.corpus if corpus == "text" else corpus, folder, **given).run()
+    charrnn.train(report.corpora.get(corpus, corpus), folder, **given).run()
     run = charrnn.resume(folder, steps=given["steps"] + 6).run()
     assert run.trainer.progress.update == given["steps"] + 6
     model = charrnn.load(folder)
-    sample = model.sample(0.2 if corpus == "dance" else 20, seed=1)
+    sample = model.sample(0.2 if corpus == "sound" else 20, seed=1)
     for _ in sample:
         pass
     if corpus == "text":
         values = [
-            model.evaluate(report.corpus, device=each).values["nats_per_step"]
+            model.evaluate(report.text, device=each).values["nats_per_step"]
             for each in (report.device, "cpu")
         ]
         assert abs(values[0] - values[1]) < 0.02, values
@@ -172,7 +186,7 @@ def same_as_processor(report: Report, folder: Path) -> str:
     still = {"dropout": 0.0, "weight_drop": 0.0, "precision": "fp32", "steps": 20}
     for device in (report.device, "cpu"):
         given = SMALL | still | {"device": device, "init_from": "none", "force": True}
-        charrnn.train(report.corpus, folder / device, **given).run()
+        charrnn.train(report.text, folder / device, **given).run()
         tensors.append(charrnn.load(folder / device / "last.safetensors").checkpoint.weights())
     worst = max(float(np.abs(tensors[0][name] - tensors[1][name]).max()) for name in tensors[0])
     assert worst < 5e-3, worst
@@ -182,7 +196,7 @@ def same_as_processor(report: Report, folder: Path) -> str:
 def fine_tuned(report: Report, folder: Path) -> None:
     """From a general model."""
     given = {"device": report.device, "steps": 6, "eval_every": 3, "init_from": "english"}
-    charrnn.train(report.corpus, folder, force=True, **given).run()
+    charrnn.train(report.text, folder, force=True, **given).run()
 
 
 def out_of_memory(report: Report, folder: Path) -> str:
@@ -208,7 +222,7 @@ def long_text(folder: Path) -> Path:
 def diverged(report: Report, folder: Path) -> str:
     """A weight that is not finite ends the run with one line."""
     given = SMALL | {"device": report.device, "init_from": "none", "force": True}
-    run = charrnn.train(report.corpus, folder, **given)
+    run = charrnn.train(report.text, folder, **given)
     trainer = run.trainer
     with torch.no_grad():
         next(trainer.state.network.head.parameters()).fill_(float("inf"))
@@ -252,15 +266,20 @@ def seconds_per_update(update: Callable[[], Any], device: str, most_s: float) ->
     return median(times)
 
 
-def speed(report: Report, folder: Path, shape: tuple[int, int, int, int], most_s: float) -> str:
+def speed(
+    report: Report,
+    folder: Path,
+    shape: tuple[int, int, int, int],
+    networks: dict[str, dict[str, Any]],
+    most_s: float,
+) -> str:
     """Training beside plain PyTorch, both in bf16 where there is bf16, with the same network."""
     layers, hidden, batch, length = shape
     given = {"layers": layers, "hidden": hidden, "batch_size": batch, "seq_length": length}
     given |= {"embedding": hidden, "device": report.device, "init_from": "none", "steps": 10**6}
-    plain_network = {"norm": "none", "skip": False, "dropout": 0.0, "weight_drop": 0.0}
     rows = {}
-    for name, more in (("charrnn", {}), ("charrnn, plain network", plain_network)):
-        run = charrnn.train("tales", folder, force=True, **given, **more)
+    for name, more in ({"default": {}} | networks).items():
+        run = charrnn.train("tales", folder, force=True, **(given | more))
         trainer = run.trainer
         torch.set_num_threads(trainer.progress.threads)
         if report.device == "cuda":
@@ -287,14 +306,14 @@ def speed(report: Report, folder: Path, shape: tuple[int, int, int, int], most_s
         optimizer.step()
 
     plain = seconds_per_update(update, report.device, most_s)
-    for program, (seconds, memory, own) in rows.items():
+    for name, (seconds, memory, own) in rows.items():
         tokens = batch * length / seconds
         flops = 6 * own.state.network.parameter_count * tokens
         chip = report.found["machine"]["device"]
         peak = next((tflops for name, tflops in PEAKS.items() if name in chip), 0)
         row = {
-            "network": f"{layers}x{hidden}, batch {batch}, length {length}, {own.precision}",
-            "program": program,
+            "size": f"{layers}x{hidden}, batch {batch}, length {length}, {own.precision}",
+            "network": name,
             "steps/s": round(tokens),
             "plain PyTorch steps/s": round(batch * length / plain),
             "ratio": round(plain / seconds, 2),
@@ -302,7 +321,8 @@ def speed(report: Report, folder: Path, shape: tuple[int, int, int, int], most_s
             "memory": memory,
         }
         report.found["speed"].append(row)
-    return f"{report.found['speed'][-2]['steps/s']:,} steps/s"
+    tokens = batch * length / rows["default"][0]
+    return f"{tokens:,.0f} steps/s"
 
 
 def synchronisations(report: Report, folder: Path, resident: int) -> str:
@@ -316,7 +336,7 @@ def synchronisations(report: Report, folder: Path, resident: int) -> str:
     given = SMALL | {"device": report.device, "init_from": "none", "force": True, "steps": 10**6}
     with mock.patch.object(feed, "RESIDENT", resident):
         trainer: Trainer = charrnn.train(
-            report.corpus, folder, **(given | {"eval_every": 10**6})
+            report.text, folder, **(given | {"eval_every": 10**6})
         ).trainer
     for _ in range(5):
         trainer._update()
@@ -396,7 +416,9 @@ def main() -> None:
         folder = Path(scratch)
         text = bundled("corpora").joinpath("tales.txt").read_text("utf-8")[:12_000]
         (folder / "short.txt").write_text(text, "utf-8")
-        report.corpus = str(folder / "short.txt")
+        sound, rate = soundfile.read(bundled("corpora").joinpath("dance.ogg"), frames=60_000)
+        soundfile.write(folder / "short.wav", sound, rate)
+        report.corpora = {"text": f"{folder}/short.txt", "sound": f"{folder}/short.wav"}
         for number, (name, corpus, settings) in enumerate(training_settings()):
             own = folder / str(number)
             report.check(name, lambda o=own, c=corpus, s=settings: whole(report, o, c, s))
@@ -417,8 +439,13 @@ def main() -> None:
         for shape in shapes:
             name = "speed of {}x{}, batch {}, length {}".format(*shape)
             most_s = SPEED_S / 3 if device == "cuda" else 0.3
+            networks = PLAIN | OTHERS if shape == shapes[0] else PLAIN
             own = folder / "speed"
-            report.check(name, lambda o=own, s=shape, m=most_s: speed(report, o, s, m), SPEED_S)
+            report.check(
+                name,
+                lambda o=own, s=shape, n=networks, m=most_s: speed(report, o, s, n, m),
+                SPEED_S * len(networks),
+            )
         seconds = min(QUALITY_S, report.left_s - 20) if device == "cuda" else 3.0
         report.check(
             "quality", lambda: quality(report, folder / "quality", options.corpus, seconds), 30

@@ -95,7 +95,7 @@ def test_every_command(desk: tuple[Path, dict[str, str]], program: Program) -> N
 
     def typed(lines: list[str]) -> None:
         for line in lines:
-            small = environment | {"CHARRNN_STEPS": "8"}
+            small = environment | {"CHARRNN_STEPS": "8", "CHARRNN_EVAL_EVERY": "4"}
             if "--init-from english" in line:  # whose network is not small
                 del small["CHARRNN_HIDDEN"]
             if line == "charrnn train my-book.abc -o runs/book":  # it must write real tunes

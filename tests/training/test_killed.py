@@ -120,7 +120,7 @@ def test_killed_at_random_moments(name: str, tmp_path: Path) -> None:
         longest *= 0.7  # none came in time: the machine is less busy now
 
 
-@pytest.mark.parametrize(("name", "every"), [("stateless", 2), ("sound", 3)])
+@pytest.mark.parametrize(("name", "every"), [("stateless", 2), ("sound", 6)])
 def test_killed_at_each_touch_of_a_file(name: str, every: int, tmp_path: Path) -> None:
     """SIGKILL before the first, second, ... file is opened, renamed or removed, in one run after
     the other."""

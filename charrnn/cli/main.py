@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Collection
 from typing import Annotated, Any
 
@@ -88,6 +89,8 @@ def main() -> None:
         stream = getattr(sys, name)
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace", newline="")
+    # cuDNN has to copy weights that dropout has changed.
+    warnings.filterwarnings("ignore", message="RNN module weights are not part of single")
     try:
         words = COMMANDS if COMPLETION in os.environ else sys.argv[1:]
         build(words)(prog_name="charrnn")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Protocol
 
 import torch
@@ -120,8 +119,8 @@ class RecurrentLayer(nn.Module):
     def _vectors(self, x: Tensor, scale: Tensor | None) -> Tensor:
         """The one-hot vectors, (T, B, V), of integers, (T, B)."""
         weight_ih = self.weights[0]
-        ones = weight_ih.new_ones(*x.shape, 1) if scale is None else scale
         zeros = weight_ih.new_zeros(*x.shape, weight_ih.shape[1])
+        ones = zeros.new_ones(*x.shape, 1) if scale is None else scale.to(zeros.dtype)
         return zeros.scatter_(-1, x.unsqueeze(-1), ones)
 
     def _fused(self, x: Tensor, state: Parts, weight_hh: Tensor) -> tuple[Tensor, Parts]:
@@ -137,8 +136,7 @@ class RecurrentLayer(nn.Module):
             weights = [weight_ih, weight_hh, bias_ih, bias_hh]
             # Biases yes, one layer, no dropout, training or not, one direction, time first.
             options = (True, 1, 0.0, self.training, False, False)
-            with warnings.catch_warnings(action="ignore"):  # cuDNN: that it has to copy weights
-                outputs, *after = getattr(torch, self.cell.fused)(x, wide, weights, *options)
+            outputs, *after = getattr(torch, self.cell.fused)(x, wide, weights, *options)
         return outputs, tuple(part.squeeze(0) for part in after)
 
     def _looped(

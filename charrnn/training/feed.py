@@ -43,6 +43,9 @@ class Feed:
         ahead: bool | None = None,
     ) -> None:
         self._steps, self._config, self._device, self._rows = steps, config, device, rows
+        self._pins = (
+            device.type == "cuda"
+        )  # which copies from pinned memory without being waited for
         self._lanes: tuple[int, Lanes] | None = None  # epoch, and its lanes
         if resident is None:
             resident = device.type != "cpu" and steps.size <= RESIDENT
@@ -75,10 +78,10 @@ class Feed:
         """Inputs and targets (the next steps) of one segment, both (B, T) or (B, T, F)."""
         lanes = self.lanes(epoch)
         if self._resident is None:
-            block = self._read_ahead(epoch, index).to(self._device, non_blocking=True)
+            block = self._read_ahead(epoch, index).to(self._device, non_blocking=self._pins)
         else:
             starts, width = lanes.places(index)
-            rows = torch.from_numpy(starts[self._rows]).to(self._device, non_blocking=True)
+            rows = torch.from_numpy(starts[self._rows]).to(self._device, non_blocking=self._pins)
             columns = torch.arange(width + 1, device=self._device)
             block = self._resident[(rows.unsqueeze(1) + columns) % len(self._resident)]
             block = block if block.is_floating_point() else block.long()
@@ -98,5 +101,4 @@ class Feed:
 
     def _read(self, lanes: Lanes, index: int) -> Tensor:
         block = torch.from_numpy(lanes.block(index, self._rows))
-        # From such memory, a GPU copies while the program goes on.
-        return block.pin_memory() if self._device.type == "cuda" else block
+        return block.pin_memory() if self._pins else block

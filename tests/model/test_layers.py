@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from charrnn.model.cells import cell_of, torch_step
-from charrnn.model.cells.torch_step import Recurrence
+from charrnn.model.cells.torch_step import Parts, Recurrence, TorchStep
 from charrnn.model.layers import RecurrentLayer
 from charrnn.settings import CELLS, ModelConfig
 
@@ -171,6 +171,7 @@ def test_recurrent_dropout_masks_the_state_alike_at_all_steps(cell: str) -> None
 def test_dropout_of_a_one_hot_input_is_the_same_in_the_kernel(cell: str) -> None:
     layer, steps, state = layer_of(cell), steps_of(), state_of(cell)
     scale = torch.arange(T * B).reshape(T, B, 1) % 3 * 0.75
+    layer, state = layer.double(), tuple(part.double() for part in state)
     looped, _ = layer._looped(steps, state, layer.weights[1], None, scale)
     torch.testing.assert_close(layer(steps, state, None, scale)[0], looped)
 
@@ -191,6 +192,42 @@ def test_gradients_in_bf16(cell: str) -> None:
     assert exact is not None
     assert rounded is not None
     assert float((rounded - exact).norm() / exact.norm()) < 0.01
+
+
+def calls(number: int) -> TorchStep:
+    """A cell that asks for the recurrent part of its gates so many times in all steps but the
+    first."""
+
+    def step(gates_x: torch.Tensor, state: Parts, recurrence: Recurrence) -> Parts:
+        h = state[0]
+        for _ in range(number if len(state) > 1 else 1):
+            h = (gates_x + recurrence.gates(h)).tanh()
+        return h, h
+
+    return step
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_gradients_of_a_graph_used_twice(number: int) -> None:
+    """And of cells that use the recurrent weights as they like."""
+    torch.manual_seed(0)
+    gates_x = torch.randn(T, B, H, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(H, H, dtype=torch.float64, requires_grad=True)
+    state = (torch.randn(B, H, dtype=torch.float64),)
+    step = calls(number)
+    looped, _ = torch_step.scan(step, gates_x, state, Recurrence(weight))
+    plain, parts = [], state
+    for gates in gates_x:
+        parts = step(gates, parts, Recurrence(weight))
+        plain.append(parts[0])
+    torch.testing.assert_close(looped, torch.stack(plain))
+    for wanted in ([gates_x], [weight], [weight, gates_x]):
+        for stop in (T // 2, T):
+            theirs = torch.autograd.grad(
+                torch.stack(plain)[:stop].square().sum(), wanted, retain_graph=True
+            )
+            ours = torch.autograd.grad(looped[:stop].square().sum(), wanted, retain_graph=True)
+            torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("cell", CELLS)

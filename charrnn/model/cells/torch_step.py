@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import layer_norm
 
 Parts = tuple[Tensor, ...]  # the state of one layer; the first part is its output
@@ -58,32 +59,24 @@ class Recurrence(NamedTuple):
 TorchStep = Callable[[Tensor, Parts, Recurrence], Parts]
 
 
-class _Product(torch.autograd.Function):
-    """h times the transposed weight, in all steps of a loop over time.
+class _Zeros(torch.autograd.Function):
+    """Zeros to be added to h times the transposed weight, in all steps of a loop over time.
 
-    The gradient of the weight is a single product over all steps, computed with that of the first
-    step, which comes last.  A product for each step and the sum of them all take longer.
+    Their gradient is that of the products, so that of the weight is a single product over all
+    steps; a product for each step and the sum of them take longer.
     """
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, weight: Tensor, later: list[Any], is_first: bool) -> Tensor:
-        """The product, (B, G*H), for h, (B, H), and weight, (G*H, H)."""
-        ctx.kind, h = h.dtype, h.to(weight.dtype)
-        ctx.save_for_backward(h, weight)
-        ctx.later, ctx.is_first = later, is_first
-        return h @ weight.t()
+    def forward(ctx: Any, weight: Tensor, hs: list[Tensor]) -> Tensor:
+        """Zeros, (T, B, G*H), for weight, (G*H, H), and h of each step, (B, H), set later."""
+        ctx.hs = hs
+        return weight.new_zeros(()).expand(len(hs), len(hs[0]), len(weight))
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of h and, in the first step, of the weight."""
-        (h, weight), of_weight = ctx.saved_tensors, None
-        if ctx.needs_input_grad[1]:
-            ctx.later.append((slope, h))
-            if ctx.is_first:
-                slopes, hs = (torch.cat(parts) for parts in zip(*ctx.later, strict=True))
-                of_weight = slopes.t() @ hs
-                ctx.later.clear()
-        return (slope @ weight).to(ctx.kind), of_weight, None, None
+    @once_differentiable
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None]:
+        """The gradient of the weight."""
+        return slopes.flatten(0, 1).t() @ torch.cat(ctx.hs), None
 
 
 def normalized(gates: Tensor, gain: Tensor) -> Tensor:
@@ -111,18 +104,22 @@ def scan(
     Returns:
         The outputs, (T, B, H), and the state after the last step.
     """
-    outputs: list[Tensor] = []
-    later: list[tuple[Tensor, Tensor]] = []
     weight, device = recurrence.weight, recurrence.weight.device.type
     if torch.is_autocast_enabled(device):  # which would convert it in every step
         weight = weight.to(torch.get_autocast_dtype(device))
+    nothing = torch.zeros_like(state[0], dtype=weight.dtype)
+    hs = [nothing] * len(gates_x)
+    zeros: Tensor = _Zeros.apply(weight, hs)  # type: ignore[no-untyped-call]
+    transposed, outputs = weight.detach().t(), []
+    for index, (gates, zero) in enumerate(zip(gates_x.unbind(0), zeros.unbind(0), strict=True)):
 
-    def product(h: Tensor) -> Tensor:
-        result: Tensor = _Product.apply(h, weight, later, not outputs)  # type: ignore[no-untyped-call]
-        return result
+        def product(h: Tensor, index: int = index, zero: Tensor = zero) -> Tensor:
+            h = h.to(weight.dtype)
+            if hs[index] is not nothing:  # the cell asks again in this step
+                return h @ weight.t()
+            hs[index] = h.detach()
+            return torch.addmm(zero, h, transposed)
 
-    recurrence = recurrence._replace(product=product)
-    for gates in gates_x.unbind(0):
-        state = step(gates, state, recurrence)
+        state = step(gates, state, recurrence._replace(product=product))
         outputs.append(state[0])
     return torch.stack(outputs), state

@@ -43,9 +43,7 @@ class Feed:
         ahead: bool | None = None,
     ) -> None:
         self._steps, self._config, self._device, self._rows = steps, config, device, rows
-        self._pins = (
-            device.type == "cuda"
-        )  # which copies from pinned memory without being waited for
+        self._pins = device.type == "cuda"  # from pinned memory, it copies in the background
         self._lanes: tuple[int, Lanes] | None = None  # epoch, and its lanes
         if resident is None:
             resident = device.type != "cpu" and steps.size <= RESIDENT

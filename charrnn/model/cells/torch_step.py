@@ -62,8 +62,8 @@ TorchStep = Callable[[Tensor, Parts, Recurrence], Parts]
 class _Zeros(torch.autograd.Function):
     """Zeros to be added to h times the transposed weight, in all steps of a loop over time.
 
-    Their gradient is that of the products, so that of the weight is a single product over all
-    steps; a product for each step and the sum of them take longer.
+    Their gradient is that of these products.  So the gradient of the weight can be computed at
+    once, as a single product over all steps; one for each step and their sum take longer.
     """
 
     @staticmethod

@@ -89,9 +89,12 @@ def test_every_command(desk: tuple[Path, dict[str, str]], program: Program) -> N
     assert sum(map(len, BLOCKS)) > 15
 
     def quick(line: str) -> str:
-        return line.replace("--minutes 20", "--steps 30").replace(
-            "head -c 1000000", "head -c 99999"
-        )
+        shorter = {"--minutes 20": "--steps 30", "head -c 1000000": "head -c 99999"}
+        shorter |= {"-n 20 -o raw.wav": "-n 2 -o raw.wav"}  # 441,000 steps
+        for long, short in shorter.items():
+            assert long in README
+            line = line.replace(long, short)
+        return line
 
     def typed(lines: list[str]) -> None:
         for line in lines:

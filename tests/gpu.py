@@ -74,6 +74,10 @@ class Report:
     def __init__(self, out: Path, device: str, seconds: float) -> None:
         self.out, self.device, self._until = out, device, time.monotonic() + seconds
         self.corpora: dict[str, str] = {}  # short ones: text and sound
+        # Settings of all runs.  A processor would spend most of the time on measuring.
+        self.given: dict[str, Any] = {"device": device, "init_from": "none", "force": True}
+        if device == "cpu":
+            self.given |= {"threads": 1, "precision": "fp32"}
         self.found: dict[str, Any] = {"checks": {}, "speed": [], "left_out": []}
 
     @property
@@ -164,7 +168,7 @@ def training_settings() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def whole(report: Report, folder: Path, corpus: str, settings: dict[str, Any]) -> None:
     """Train, resume, sample and evaluate."""
-    given = SMALL | {"device": report.device, "init_from": "none", "force": True} | settings
+    given = SMALL | report.given | settings
     charrnn.train(report.corpora.get(corpus, corpus), folder, **given).run()
     run = charrnn.resume(folder, steps=given["steps"] + 6).run()
     assert run.trainer.progress.update == given["steps"] + 6
@@ -185,7 +189,7 @@ def same_as_processor(report: Report, folder: Path) -> str:
     tensors = []
     still = {"dropout": 0.0, "weight_drop": 0.0, "precision": "fp32", "steps": 20}
     for device in (report.device, "cpu"):
-        given = SMALL | still | {"device": device, "init_from": "none", "force": True}
+        given = SMALL | report.given | still | {"device": device}
         charrnn.train(report.text, folder / device, **given).run()
         tensors.append(charrnn.load(folder / device / "last.safetensors").checkpoint.weights())
     worst = max(float(np.abs(tensors[0][name] - tensors[1][name]).max()) for name in tensors[0])
@@ -195,13 +199,13 @@ def same_as_processor(report: Report, folder: Path) -> str:
 
 def fine_tuned(report: Report, folder: Path) -> None:
     """From a general model."""
-    given = {"device": report.device, "steps": 6, "eval_every": 3, "init_from": "english"}
-    charrnn.train(report.text, folder, force=True, **given).run()
+    given = report.given | {"steps": 6, "eval_every": 3, "init_from": "english"}
+    charrnn.train(report.text, folder, **given).run()
 
 
 def out_of_memory(report: Report, folder: Path) -> str:
     """A batch that does not fit gives one line that says which does."""
-    given = {"device": report.device, "init_from": "none", "force": True, "steps": 2}
+    given = report.given | {"steps": 2}
     try:
         big = {"hidden": 4096, "layers": 8, "batch_size": 4096, "seq_length": 2048, "codec": "byte"}
         charrnn.train(long_text(folder), folder / "run", **given, **big).run()
@@ -221,7 +225,7 @@ def long_text(folder: Path) -> Path:
 
 def diverged(report: Report, folder: Path) -> str:
     """A weight that is not finite ends the run with one line."""
-    given = SMALL | {"device": report.device, "init_from": "none", "force": True}
+    given = SMALL | report.given
     run = charrnn.train(report.text, folder, **given)
     trainer = run.trainer
     with torch.no_grad():
@@ -276,10 +280,10 @@ def speed(
     """Training beside a plain LSTM in PyTorch of the same size, in bf16 where there is bf16."""
     layers, hidden, batch, length = shape
     given = {"layers": layers, "hidden": hidden, "batch_size": batch, "seq_length": length}
-    given |= {"embedding": hidden, "device": report.device, "init_from": "none", "steps": 10**6}
+    given |= report.given | {"embedding": hidden, "steps": 10**6}
     rows = {}
     for name, more in ({"default": {}} | networks).items():
-        run = charrnn.train("tales", folder, force=True, **(given | more))
+        run = charrnn.train("tales", folder, **(given | more))
         trainer = run.trainer
         torch.set_num_threads(trainer.progress.threads)
         if report.device == "cuda":
@@ -333,11 +337,9 @@ def synchronisations(report: Report, folder: Path, resident: int) -> str:
         folder: of the run.
         resident: the most numbers that a corpus on the device may have.
     """
-    given = SMALL | {"device": report.device, "init_from": "none", "force": True, "steps": 10**6}
+    given = SMALL | report.given | {"steps": 10**6, "eval_every": 10**6}
     with mock.patch.object(feed, "RESIDENT", resident):
-        trainer: Trainer = charrnn.train(
-            report.text, folder, **(given | {"eval_every": 10**6})
-        ).trainer
+        trainer: Trainer = charrnn.train(report.text, folder, **given).trainer
     for _ in range(5):
         trainer._update()
     activities = [torch.profiler.ProfilerActivity.CPU]
@@ -359,8 +361,7 @@ def synchronisations(report: Report, folder: Path, resident: int) -> str:
 
 def quality(report: Report, folder: Path, corpus: str, seconds: float) -> str:
     """The loss that the default reaches."""
-    given = {"minutes": seconds / 60, "device": report.device, "init_from": "none"}
-    run = charrnn.train(corpus, folder, force=True, **given)
+    run = charrnn.train(corpus, folder, minutes=seconds / 60, **report.given)
     curve = []
     for event in run:
         if isinstance(event, Evaluated):

@@ -63,7 +63,8 @@ class _Zeros(torch.autograd.Function):
     """Zeros to be added to h times the transposed weight, in all steps of a loop over time.
 
     Their gradient is that of these products.  So the gradient of the weight can be computed at
-    once, as a single product over all steps; one for each step and their sum take longer.
+    once, as a single product over all steps; one for each step and their sum take longer.  Second
+    derivatives are not supported: for the products, the weight is a constant.
     """
 
     @staticmethod

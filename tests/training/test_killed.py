@@ -23,6 +23,7 @@ from tests.sounds import music, recorded
 pytestmark = pytest.mark.long
 STEPS = {"steps": 24, "eval_every": 3}
 SOUND = TINY | {"codec": "audio", "n_fft": 256, "hop_length": 128, "components": 8, "dropout": 0.1}
+SOUND["eval_every"] = 8  # at each, samples take a second
 del SOUND["embedding"]
 KILLS = 5  # of each variant
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -64,7 +65,6 @@ class Case:
         settings = STEPS | VARIANTS[name]
         self.folder, source = folder, None
         if "sound" in name:
-            settings["eval_every"] = 8  # its samples take a second
             corpus = recorded(folder / "clip.wav", music(1.0, 8_000), 8_000)
             settings["sample_rate"] = 8_000
         else:
@@ -120,7 +120,7 @@ def test_killed_at_random_moments(name: str, tmp_path: Path) -> None:
         longest *= 0.7  # none came in time: the machine is less busy now
 
 
-@pytest.mark.parametrize(("name", "every"), [("stateless", 2), ("sound", 6)])
+@pytest.mark.parametrize(("name", "every"), [("stateless", 2), ("sound", 3)])
 def test_killed_at_each_touch_of_a_file(name: str, every: int, tmp_path: Path) -> None:
     """SIGKILL before the first, second, ... file is opened, renamed or removed, in one run after
     the other."""

@@ -109,18 +109,19 @@ def scan(
     if torch.is_autocast_enabled(device):  # which would convert it in every step
         weight = weight.to(torch.get_autocast_dtype(device))
     nothing = torch.zeros_like(state[0], dtype=weight.dtype)
-    hs = [nothing] * len(gates_x)
-    zeros: Tensor = _Zeros.apply(weight, hs)  # type: ignore[no-untyped-call]
-    transposed, outputs = weight.detach().t(), []
-    for index, (gates, zero) in enumerate(zip(gates_x.unbind(0), zeros.unbind(0), strict=True)):
+    hs, outputs = [nothing] * len(gates_x), list[Tensor]()
+    zeros = _Zeros.apply(weight, hs).unbind(0)  # type: ignore[no-untyped-call]
+    transposed = weight.detach().t()
 
-        def product(h: Tensor, index: int = index, zero: Tensor = zero) -> Tensor:
-            h = h.to(weight.dtype)
-            if hs[index] is not nothing:  # the cell asks again in this step
-                return h @ weight.t()
-            hs[index] = h.detach()
-            return torch.addmm(zero, h, transposed)
+    def product(h: Tensor) -> Tensor:
+        h, index = h.to(weight.dtype), len(outputs)
+        if hs[index] is not nothing:  # the cell asks again in this step
+            return h @ weight.t()
+        hs[index] = h.detach()
+        return torch.addmm(zeros[index], h, transposed)
 
-        state = step(gates, state, recurrence._replace(product=product))
+    recurrence = recurrence._replace(product=product)
+    for gates in gates_x.unbind(0):
+        state = step(gates, state, recurrence)
         outputs.append(state[0])
     return torch.stack(outputs), state

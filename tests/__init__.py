@@ -3,4 +3,4 @@ other workers."""
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by the libraries when they are imported
+os.environ["OMP_NUM_THREADS"] = "1"  # read by the libraries when they are imported

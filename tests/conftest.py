@@ -18,7 +18,6 @@ import pytest
 import charrnn
 from charrnn.cli import failures
 from charrnn.cli.main import main
-from charrnn.model import device as devices
 from charrnn.model.network import Network
 from charrnn.sampling.runtime import Runtime
 from charrnn.training.events import Event, Saved
@@ -75,14 +74,6 @@ def runtime_of(network: Network) -> Runtime:
     """The same network for the sampler."""
     weights = {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()}
     return Runtime(network.config, weights)
-
-
-@pytest.fixture(autouse=True)
-def small_computations() -> Iterator[None]:
-    """What is computed here is too small for two threads, which would wait for those of the other
-    worker."""
-    with devices.one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")
